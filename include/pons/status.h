@@ -1,0 +1,37 @@
+/**
+ * Status codes of Pons: what every fallible function returns, and what the program exits with.
+ */
+#ifndef PONS_STATUS_H
+#define PONS_STATUS_H
+
+/** X(NAME, exit code, text). The one list of codes; exit codes are part of the command line's
+ * contract. */
+#define PONS_STATUS_LIST(X)                                                                        \
+    X(OK, 0, "success")                                                                            \
+    X(ERR_BUG, 1, "internal error")                                                                \
+    X(ERR_USAGE, 2, "bad command line")                                                            \
+    X(ERR_CONFIG, 3, "bad recipe")                                                                 \
+    X(ERR_INPUT, 4, "bad input file")                                                              \
+    X(ERR_UNSUPPORTED, 5, "input is valid but not supported")                                      \
+    X(ERR_IO, 6, "reading or writing failed")                                                      \
+    X(ERR_EXISTS, 7, "output exists")                                                              \
+    X(ERR_NOMEM, 8, "out of memory")                                                               \
+    X(ERR_NUMERIC, 9, "numerical failure (NaN, Inf or not SPD)")                                   \
+    X(ERR_SHAPE, 10, "shapes do not agree")                                                        \
+    X(ERR_MPI, 11, "MPI call failed")
+
+/** Result of a fallible function. PONS_OK is zero. */
+typedef enum pons_status {
+#define PONS_STATUS_ENUM(name, exit_code, text) PONS_##name,
+    PONS_STATUS_LIST(PONS_STATUS_ENUM)
+#undef PONS_STATUS_ENUM
+        PONS_STATUS_COUNT
+} pons_status;
+
+/** One-line English text of a code; "unknown status" outside the list. Local. */
+const char *pons_status_text(pons_status status);
+
+/** Process exit code of a status (0 for PONS_OK). Local. */
+int pons_status_exit_code(pons_status status);
+
+#endif

@@ -1,0 +1,53 @@
+/**
+ * Failing with a sentence.
+ *
+ * A function that fails returns its code through pons_fail, which keeps the sentence for whoever
+ * reports it. The status travels by return value only; the text is like errno's: it belongs to the
+ * latest failure of the calling thread and is meaningful only after a function said it failed.
+ * par/agree.h carries it to the other ranks.
+ */
+#ifndef PONS_BASE_ERROR_H
+#define PONS_BASE_ERROR_H
+
+#include "pons/status.h"
+
+/** Longest sentence kept, in bytes with the terminating zero. */
+#define PONS_ERROR_MESSAGE_BYTES 1024
+
+/**
+ * Record a failure and return its code: `return pons_fail(PONS_ERR_INPUT, "%s: ...", path);`.
+ *
+ * The sentence is one line naming the file, the field, what was found and what is allowed. Local;
+ * never fails; cost: one formatted print.
+ */
+pons_status pons_fail(pons_status code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** Like pons_fail, with ": " and the text of `errnum` (an errno value) appended. Local. */
+pons_status pons_fail_errno(pons_status code, int errnum, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Sentence of the latest failure in this thread; "" when none was recorded. Borrowed, valid until
+ * the next. Local. */
+const char *pons_error_message(void);
+
+/** Evaluate `expr`, store its status in `st`; leave through the function's one `done:` label when
+ * it failed. */
+#define PONS_TRY(st, expr)                                                                         \
+    do {                                                                                           \
+        (st) = (expr);                                                                             \
+        if ((st) != PONS_OK) goto done;                                                            \
+    } while (0)
+
+/** Report a bug (a broken invariant, not bad input): prints place and condition and aborts the
+ * process. */
+_Noreturn void pons_bug(const char *file, int line, const char *condition);
+
+/** Abort handler used by pons_bug; par installs MPI_Abort so that no rank is left waiting. Local.
+ */
+void pons_bug_set_handler(void (*handler)(void));
+
+/** Check an invariant in every build type; never replaced by assert(). */
+#define PONS_ASSERT(cond) ((cond) ? (void)0 : pons_bug(__FILE__, __LINE__, #cond))
+
+#endif

@@ -1,0 +1,48 @@
+/**
+ * One transformer block, run in stages so that each group of linears can be compressed between the
+ * stages that make its input and those that use it. A calibration pass runs every stage once.
+ *
+ *   stage 0   x = rmsnorm(h)                                        input of q, k, v
+ *   stage 1   q, k, v from x; RoPE, [R3, KV quantization], attention, [head Hadamard]; x = input of
+ * o stage 2   h += o x; x = rmsnorm(h)                              input of gate, up stage 3   x =
+ * silu(gate x) * up x, [R4]                         input of down stage 4   h += down x output of
+ * the block Stages 0-3 end with the activation quantizer of that input when the runtime asks for
+ * it, so x is exactly what multiplies W.
+ */
+#ifndef PONS_CALIB_BLOCK_H
+#define PONS_CALIB_BLOCK_H
+
+#include "model/model.h"
+
+enum { PONS_STAGES = 5 };
+
+typedef struct pons_block pons_block;
+
+/** Empty block of a model: linears are set before the stage that uses them. Local. @param bf16
+ * products in bf16 */
+pons_status pons_block_create(const pons_model_config *config, int64_t layer, bool bf16,
+                              pons_block **out);
+void pons_block_destroy(pons_block **block);
+
+/** Give (copy) one linear's weight [rows, cols] and bias [rows] or NULL; replaces an earlier one.
+ * Local. */
+pons_status pons_block_set_linear(pons_block *block, pons_linear linear, const float *W,
+                                  const float *bias);
+
+/** Give (copy) the two norm gains [hidden]; NULL means ones. Local. */
+pons_status pons_block_set_norms(pons_block *block, const float *attention, const float *mlp);
+
+/** Largest width of x over the stages: max(hidden, heads head_dim, intermediate). Local. */
+int64_t pons_block_width(const pons_model_config *config);
+
+/**
+ * Run one stage of one window in place. Local, parallel inside.
+ * @param runtime online transforms and quantizers (pons_runtime with bits 16 while calibrating)
+ * @param S tokens; @param h [S, hidden] residual stream; @param x group input [S, dim of the
+ * stage's group], buffer of S * pons_block_width floats
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG when a linear was not set.
+ */
+pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
+                             int64_t S, float *h, float *x);
+
+#endif

@@ -1,0 +1,159 @@
+/**
+ * The recipe: everything a run is told, read from one YAML file and validated before anything else
+ * happens.
+ *
+ * The struct mirrors the file section by section; configs/ holds examples and README the list of
+ * keys. Unknown keys, wrong types, values out of range and contradictions are refused with the
+ * file, line, key, what was found and what is allowed. Defaults are those of pons_recipe_default.
+ */
+#ifndef PONS_CONFIG_RECIPE_H
+#define PONS_CONFIG_RECIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+/** method: what is done to each linear (specification 3). */
+typedef enum pons_method {
+    PONS_METHOD_NONE,           /* none: rotate only, weights stay dense */
+    PONS_METHOD_RTN,            /* rtn: round to nearest */
+    PONS_METHOD_GPTQ,           /* gptq: dense weights, error fed forward */
+    PONS_METHOD_WANDA,          /* wanda: prune only, weights stay 16 bit */
+    PONS_METHOD_WANDA_RTN,      /* wanda_rtn: prune, then round, no compensation */
+    PONS_METHOD_SPARSEGPT_GPTQ, /* sparsegpt_gptq: both in one pass */
+    PONS_METHOD_OBR_RTN,        /* obr_rtn */
+    PONS_METHOD_OBR_GPTQ        /* obr_gptq */
+} pons_method;
+
+typedef enum pons_compat { PONS_COMPAT_CORRECTED, PONS_COMPAT_FAITHFUL } pons_compat;
+typedef enum pons_compute { PONS_COMPUTE_AUTO, PONS_COMPUTE_FP32, PONS_COMPUTE_BF16 } pons_compute;
+typedef enum pons_rotation_kind {
+    PONS_ROTATION_NONE,
+    PONS_ROTATION_QUAROT,
+    PONS_ROTATION_SPINQUANT
+} pons_rotation_kind;
+typedef enum pons_rotate_mode { PONS_ROTATE_HADAMARD, PONS_ROTATE_RANDOM } pons_rotate_mode;
+typedef enum pons_output_format {
+    PONS_OUTPUT_PACK_QUANTIZED,
+    PONS_OUTPUT_DENSE
+} pons_output_format;
+typedef enum pons_solver { PONS_SOLVER_AUTO, PONS_SOLVER_DIRECT, PONS_SOLVER_DUAL } pons_solver;
+
+/** weights: grid of the codes (specification 4.1). */
+typedef struct pons_weight_quant {
+    int bits;       /* 2..8 */
+    bool symmetric; /* codes in [-2^(b-1), 2^(b-1) - 1], zero point 0; else [0, 2^b - 1] with a zero
+                       point */
+    int64_t group_size; /* 0: one scale per row; else columns per scale */
+    bool mse_clip;      /* search the clip by sum |err|^2.4 */
+    int down_proj_bits; /* 0: as bits; 8 under int8_down_proj */
+} pons_weight_quant;
+
+/** activations: dynamic per-token quantization of each linear's input at inference
+ * (specification 4.2). */
+typedef struct pons_act_quant {
+    int bits; /* 2..8; 16: off */
+    bool symmetric;
+    int64_t group_size;      /* 0: whole token */
+    bool o_proj_head_groups; /* o_proj input in groups of head_dim whatever group_size says
+                                (SpinQuant) */
+    float clip_ratio;        /* (0, 1] */
+    int down_proj_bits;      /* 0: as bits; 8 under int8_down_proj */
+} pons_act_quant;
+
+/** kv: quantization of keys (after RoPE and the online Hadamard) and values (specification 4.3). */
+typedef struct pons_kv_quant {
+    int bits; /* 2..8; 16: off */
+    bool symmetric;
+    bool per_head;    /* group of head_dim; false: one scale per token over all kv heads */
+    float clip_ratio; /* (0, 1] */
+} pons_kv_quant;
+
+typedef struct pons_recipe {
+    uint32_t seed; /* calibration windows and, unless rotation.seed is given, rotation signs */
+    pons_method method;
+    pons_compat compat;
+    pons_compute compute; /* matrix products of the forward pass */
+
+    struct {
+        int64_t windows, length; /* N windows of S tokens */
+    } calibration;
+
+    struct {
+        pons_rotation_kind kind;
+        pons_rotate_mode mode; /* quarot only */
+        bool online; /* R3, R4 and quarot's head Hadamard; false: R1 and R2 only, output is a
+                        standard model */
+        bool center_embedding; /* subtract each embedding's mean first (a quirk of the reference) */
+        uint32_t seed;
+    } rotation;
+
+    pons_weight_quant weights;
+
+    struct {
+        double sparsity; /* share of pruned entries per row; ignored for n:m */
+        int n, m;        /* prune n of every m; 0, 0: unstructured */
+    } prune;
+
+    struct {
+        double alpha;   /* share of columns evicted in stage B */
+        double damping; /* of the mean diagonal (percdamp) */
+        int64_t block;  /* GPTQ block, columns */
+        pons_solver solver;
+    } obr;
+
+    pons_act_quant activations;
+    pons_kv_quant kv;
+
+    bool keep_hessians; /* hessians: keep | discard */
+
+    struct {
+        pons_output_format format;
+        pons_dtype dtype; /* of everything not quantized: F32, F16 or BF16 */
+    } output;
+
+    struct { /* perplexity measured while compressing; text == "" : none */
+        char text[1024];
+        int64_t windows, length;
+    } evaluate;
+} pons_recipe;
+
+/** Fill with the defaults: obr_gptq, spinquant rotation, W4A4KV4, 50 % unstructured, 128 windows of
+ * 2048. Local. */
+void pons_recipe_default(pons_recipe *recipe);
+
+/**
+ * Read and validate a recipe file, with overrides.
+ *
+ * Local (rank 0 reads, the struct is broadcast as bytes: it holds no pointers).
+ * @param path  YAML file; NULL for the defaults alone
+ * @param set   [count] strings "section.key=value" applied after the file
+ * @return PONS_OK, PONS_ERR_IO, PONS_ERR_CONFIG with one line naming file, line, key, found and
+ * allowed values; for an unknown key the nearest known one.
+ */
+pons_status pons_recipe_load(const char *path, const char *const *set, int count,
+                             pons_recipe *recipe);
+
+/** Refuse contradictory or out-of-range settings; called by pons_recipe_load. Local. */
+pons_status pons_recipe_check(const pons_recipe *recipe, const char *where);
+
+/** Write the effective recipe as YAML that pons_recipe_load reads back to the same struct. Local.
+ */
+pons_status pons_recipe_print(const pons_recipe *recipe, FILE *out);
+
+/** Names as written in recipes ("obr_gptq", "spinquant"). Local. */
+const char *pons_method_name(pons_method method);
+const char *pons_rotation_kind_name(pons_rotation_kind kind);
+
+/** Whether the method prunes, produces integer codes, needs a Hessian, needs all rows of a linear
+ * at once. Local. */
+bool pons_method_prunes(pons_method method);
+bool pons_method_quantizes(pons_method method);
+bool pons_method_needs_hessian(pons_method method);
+bool pons_method_needs_all_rows(pons_method method);
+
+#endif

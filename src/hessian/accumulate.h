@@ -1,0 +1,45 @@
+/**
+ * The Hessian of a group input, H = (2/N) sum over windows of X^T X, summed over windows and ranks
+ * with the same bits for any distribution.
+ *
+ * How: columns are scaled by powers of two s_j, agreed on over all ranks, such that every window's
+ * scaled Gram entries are at most 1; each window's entry is rounded to a fixed quantum; fp64 sums
+ * of at most 2^20 windows are then exact, hence order-independent. Order of calls: observe every
+ * window, agree, add every window, reduce.
+ */
+#ifndef PONS_HESSIAN_ACCUMULATE_H
+#define PONS_HESSIAN_ACCUMULATE_H
+
+#include <stdbool.h>
+
+#include "par/comm.h"
+
+typedef struct pons_hessian pons_hessian;
+
+/** @param d input width; @param windows N over all ranks; @param bf16 inputs hold bf16 values
+ * (products run in bf16, exact). Local. Memory 8 d^2. */
+pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hessian **out);
+void pons_hessian_destroy(pons_hessian **hessian);
+
+/** Note the column norms of one window. Local. @param X [S, d]; @param window global index, 0-based
+ * (the harmonic norm needs it) */
+pons_status pons_hessian_observe(pons_hessian *hessian, int64_t window, int64_t S, const float *X);
+
+/** Agree on the column scales. Collective on comm. @return PONS_ERR_NUMERIC on NaN or Inf in any
+ * window, naming the window. */
+pons_status pons_hessian_agree(pons_hessian *hessian, pons_comm *comm);
+
+/** Add one window. Local. The same X as was observed. */
+pons_status pons_hessian_add(pons_hessian *hessian, int64_t S, const float *X);
+
+/** Sum over ranks; afterwards H and the norms are complete on every rank. Collective on comm. */
+pons_status pons_hessian_reduce(pons_hessian *hessian, pons_comm *comm);
+
+/** H [d, d] f64, full symmetric, undamped, valid after reduce. Borrowed. Local. */
+const double *pons_hessian_matrix(const pons_hessian *hessian);
+
+/** Wanda's c_j [d]: the mean of window norms, or with `harmonic` sum of n_t / t
+ * (specification 2.2). Valid after reduce. Borrowed. Local. */
+const double *pons_hessian_norm(const pons_hessian *hessian, bool harmonic);
+
+#endif

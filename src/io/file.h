@@ -1,0 +1,57 @@
+/**
+ * Files and directories that appear whole or not at all, and JSON files read with one-line errors.
+ *
+ * A file is written as NAME.part, closed, synced, renamed, and its directory synced. A directory is
+ * filled as OUT.part and renamed to OUT at the end; an abandoned one is removed. All Local: one
+ * rank calls them and the status is agreed on outside.
+ */
+#ifndef PONS_IO_FILE_H
+#define PONS_IO_FILE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+/** Read a whole file into counted memory with a zero after the last byte. @return PONS_ERR_IO
+ * naming path and cause. */
+pons_status pons_file_read(const char *path, char **data, size_t *bytes);
+
+/** Replace `path` by these bytes atomically. @return PONS_ERR_IO (also on a full disk; no .part is
+ * left). */
+pons_status pons_file_write(const char *path, const void *data, size_t bytes);
+
+/** Append one line (newline added) and sync. */
+pons_status pons_file_append_line(const char *path, const char *line);
+
+/** Copy a file atomically. */
+pons_status pons_file_copy(const char *from, const char *to);
+
+bool pons_file_exists(const char *path);
+bool pons_dir_exists(const char *path);
+
+/** mkdir -p. */
+pons_status pons_dir_make(const char *path);
+
+/** Remove a directory tree; fine when absent. Refuses "", "/" and ".". */
+pons_status pons_dir_remove(const char *path);
+
+/**
+ * Begin an output directory: refuses an existing OUT unless `force` (PONS_ERR_EXISTS), removes a
+ * stale OUT.part, makes OUT.part. OUT itself is untouched until commit. @param part receives the
+ * staging path in counted memory.
+ */
+pons_status pons_dir_stage(const char *out, bool force, char **part);
+
+/** Sync everything in `part`, move an old OUT aside, rename, remove the old one. */
+pons_status pons_dir_commit(const char *part, const char *out);
+
+/** Parse a JSON file; the error names file, line and cause. Caller json_decref()s. */
+pons_status pons_json_read(const char *path, json_t **out);
+
+/** Write JSON atomically, 2-space indent, in insertion order. */
+pons_status pons_json_write(const char *path, const json_t *value);
+
+#endif

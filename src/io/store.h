@@ -1,0 +1,71 @@
+/**
+ * A model on disk as a read-only set of named tensors, memory-mapped: a rank reads the bytes it
+ * touches and no more.
+ *
+ * Opens a Hugging Face directory (model.safetensors, or shards with model.safetensors.index.json),
+ * one .safetensors file, or one GGUF v3 file. Everything the format promises is checked at open
+ * (header length, tiling without holes or overlap, shape times dtype against offsets, index against
+ * shards, file length), so that a truncated or edited file is refused by name before any work
+ * starts.
+ */
+#ifndef PONS_IO_STORE_H
+#define PONS_IO_STORE_H
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+typedef struct pons_store pons_store;
+
+/** Metadata value of a GGUF file. */
+typedef enum pons_gguf_type {
+    PONS_GGUF_UINT, /* all unsigned integers and bool */
+    PONS_GGUF_INT,
+    PONS_GGUF_FLOAT,
+    PONS_GGUF_STRING,
+    PONS_GGUF_ARRAY
+} pons_gguf_type;
+
+typedef struct pons_gguf_value {
+    pons_gguf_type type;
+    uint64_t u;
+    int64_t i;
+    double f;
+    const char *text; /* STRING: not zero-terminated, `length` bytes, borrowed from the map */
+    size_t length;
+    pons_gguf_type element; /* ARRAY */
+    int64_t count;          /* ARRAY */
+    const void *raw;        /* ARRAY: opaque cursor start; use pons_gguf_array_* */
+    uint32_t raw_type;      /* ARRAY: GGUF type number of the elements */
+} pons_gguf_value;
+
+/** Open and check. Local. @return PONS_ERR_IO (cannot open or map), PONS_ERR_INPUT (malformed),
+ * PONS_ERR_UNSUPPORTED (dtype or version). */
+pons_status pons_store_open(const char *path, pons_store **out);
+
+/** Unmap and free; takes the address. Local. */
+void pons_store_close(pons_store **store);
+
+/** Path it was opened with; whether it is a GGUF file. Borrowed. Local. */
+const char *pons_store_path(const pons_store *store);
+bool pons_store_is_gguf(const pons_store *store);
+
+/** Number of tensors; the i-th in name order; by name, NULL when absent. Borrowed views into the
+ * map. Local. */
+int64_t pons_store_count(const pons_store *store);
+const pons_tensor_view *pons_store_at(const pons_store *store, int64_t i);
+const pons_tensor_view *pons_store_find(const pons_store *store, const char *name);
+
+/** GGUF metadata by key; NULL when absent or not a GGUF store. Borrowed. Local. */
+const pons_gguf_value *pons_store_metadata(const pons_store *store, const char *key);
+
+/**
+ * Walk an array of strings: *cursor starts as value->raw; each call returns the next string's bytes
+ * and length. Local. Bounds were checked at open.
+ */
+const char *pons_gguf_array_next_string(const void **cursor, size_t *length);
+
+/** Element i of a numeric array as double / int64. Local. */
+double pons_gguf_array_float(const pons_gguf_value *value, int64_t i);
+int64_t pons_gguf_array_int(const pons_gguf_value *value, int64_t i);
+
+#endif

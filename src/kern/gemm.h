@@ -1,0 +1,71 @@
+/**
+ * Matrix products whose bits do not depend on the number of threads.
+ *
+ * Every product is cut into tiles of a fixed shape; a tile is computed by one thread with one
+ * single-threaded library call, tiles are dealt to OpenMP threads (serially when already inside a
+ * parallel region). All matrices are row-major.
+ */
+#ifndef PONS_KERN_GEMM_H
+#define PONS_KERN_GEMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/** C[M, N] = alpha A[M, K] B[N, K]^T + beta C, fp32. Local. Cost 2 M N K flop. */
+void pons_gemm_nt(int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
+                  const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
+
+/** C[M, N] = alpha A[M, K] B[K, N] + beta C, fp32. Local. Cost 2 M N K flop. */
+void pons_gemm_nn(int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
+                  const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
+
+/**
+ * Add X^T X of one window to a running fp64 sum, exactly reproducibly.
+ *
+ * Local. Upper triangle (j >= i) of H only, in tiles over OpenMP. Each tile's product is fp32 (bf16
+ * inputs with fp32 accumulation when `bf16`, for X that holds bf16 values), then every entry is
+ * rounded to a multiple of `quantum` before it is added, so that sums of up to 2^52 quanta are
+ * exact and independent of order.
+ * @param X [S, d] fp32, ld = d, |column norms| at most 1 (the caller scales columns by powers of
+ * two)
+ * @param H [d, d] fp64, ld = d
+ * Cost: S d^2 flop.
+ */
+pons_status pons_gram_add(int64_t S, int64_t d, const float *X, bool bf16, double quantum,
+                          double *H);
+
+/** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
+typedef struct pons_matmul pons_matmul;
+
+/**
+ * Prepare W for products in fp32 or in bf16 (inputs rounded to bf16, fp32 accumulation, fp32
+ * result).
+ *
+ * Local. W is copied (packed), the caller may free it. @param W [rows, d] fp32
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 in a build without oneDNN; the
+ * sentence names the option). Memory: rows d 4 (fp32) or 2 (bf16) bytes.
+ */
+pons_status pons_matmul_create(int64_t rows, int64_t d, const float *W, bool bf16,
+                               pons_matmul **out);
+
+/** Y[T, rows] = X[T, d] W^T. Local, parallel over fixed tiles. @param ldx, ldy row strides in
+ * elements. Cost 2 T rows d flop. */
+pons_status pons_matmul_apply(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
+                              float *Y, int64_t ldy);
+
+/** Free; takes the address, nulls it, accepts NULL. Local. */
+void pons_matmul_destroy(pons_matmul **W);
+
+/** Whether bf16 products are available in this build on this processor. Local. */
+bool pons_kern_has_bf16(void);
+
+/** Fix library thread counts (BLAS single-threaded: the tiles are ours) once at start. Local. */
+void pons_kern_begin(void);
+
+/** One line for logs: BLAS core type, oneDNN version and ISA, OpenMP threads. Borrowed static text.
+ * Local. */
+const char *pons_kern_describe(void);
+
+#endif

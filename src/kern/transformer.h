@@ -1,0 +1,53 @@
+/**
+ * The pieces of a transformer block that are not matrix products with weights. fp32, parallel over
+ * tokens or heads with OpenMP, bits independent of the thread count. Local, cannot fail unless
+ * said.
+ */
+#ifndef PONS_KERN_TRANSFORMER_H
+#define PONS_KERN_TRANSFORMER_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+/** y[t] = gain * x[t] / sqrt(mean(x[t]^2) + eps); gain NULL means ones; y may be x. @param x [T,
+ * d]; @param y [T, d] */
+void pons_rmsnorm(int64_t T, int64_t d, const float *x, const float *gain, float eps, float *y);
+
+/**
+ * Rotary embedding in place, half-split pairs (i, i + hd/2), positions 0..T-1.
+ * @param x [T, heads, hd] with token stride ld; @param cosine, sine [T, hd/2]
+ */
+void pons_rope(int64_t T, int64_t heads, int64_t hd, float *x, int64_t ld, const float *cosine,
+               const float *sine);
+
+/**
+ * Causal grouped-query attention, streaming softmax over key blocks: no S x S matrix per head is
+ * stored.
+ *
+ * @param q [S, heads, hd], k and v [S, kv_heads, hd], out [S, heads, hd], all with contiguous
+ * tokens; scores scaled by 1/sqrt(hd)
+ * @param window keys visible to a query: itself and window - 1 before it; 0: all
+ * @return PONS_OK or PONS_ERR_NOMEM. Memory: O(block^2 + block hd) per thread. Cost about 2 S^2
+ * heads hd flop.
+ */
+pons_status pons_attention_causal(int64_t S, int64_t heads, int64_t kv_heads, int64_t hd,
+                                  const float *q, const float *k, const float *v, int64_t window,
+                                  float *out);
+
+/** gate[i] <- silu(gate[i]) * up[i]. @param gate, up [n] */
+void pons_silu_mul(int64_t n, float *gate, const float *up);
+
+/** y[i] += x[i]. */
+void pons_add(int64_t n, const float *x, float *y);
+
+/** y[t] += bias for every token. @param y [T, n], stride ld */
+void pons_add_bias(int64_t T, int64_t n, const float *bias, float *y, int64_t ld);
+
+/**
+ * Sum over t of -log softmax(logits[t])[target[t]], each term in fp64, added in token order.
+ * @param logits [T, V]; @param target [T] in [0, V)
+ */
+double pons_cross_entropy(int64_t T, int64_t V, const float *logits, const int32_t *target);
+
+#endif

@@ -1,0 +1,83 @@
+/**
+ * A model opened for reading, whatever its form on disk: Hugging Face directory (plain, or packed
+ * by Pons) or GGUF.
+ *
+ * Weights come out as fp32 in the Hugging Face orientation [rows = outputs, cols = inputs]; q and k
+ * rows of Llama GGUF files are un-permuted; packed linears are dequantized. Reads touch only the
+ * rows asked for. NaN or Inf in what is read is refused by name (PONS_ERR_INPUT). All Local.
+ */
+#ifndef PONS_MODEL_MODEL_H
+#define PONS_MODEL_MODEL_H
+
+#include "config/recipe.h"
+#include "model/config.h"
+
+/** What the forward pass does besides the stored weights; recorded in pons.json because no standard
+ * field holds it. */
+typedef struct pons_runtime {
+    bool hadamard_qk;    /* R3: after RoPE on q and k; applied when keys are quantized */
+    bool hadamard_heads; /* QuaRot: across heads at the o_proj input */
+    bool hadamard_down;  /* R4: at the down_proj input */
+    pons_act_quant activations;
+    pons_kv_quant kv;
+} pons_runtime;
+
+/** No online transform, activations and KV at 16 bits. Local. */
+pons_runtime pons_runtime_plain(void);
+
+/** pons.json's "runtime" object to and from the struct. Local. */
+pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_runtime *out);
+pons_status pons_runtime_to_json(const pons_runtime *runtime, json_t **out);
+
+typedef struct pons_model pons_model;
+
+/**
+ * Open a model and check that every tensor the architecture needs is there with the right shape.
+ * Local.
+ * @param path directory or .gguf file
+ */
+pons_status pons_model_open(const char *path, pons_model **out);
+void pons_model_close(pons_model **model);
+
+const pons_model_config *pons_model_get_config(const pons_model *model);
+const char *pons_model_path(const pons_model *model);
+const pons_runtime *
+pons_model_runtime(const pons_model *model); /* plain unless pons.json says otherwise */
+const pons_store *pons_model_store(const pons_model *model);
+bool pons_model_is_packed(const pons_model *model); /* has compressed-tensors linears */
+
+/** Rows [row, row + n) of a linear's weight into W [n, cols]. */
+pons_status pons_model_read_linear(const pons_model *model, int64_t layer, pons_linear linear,
+                                   int64_t row, int64_t n, float *W);
+
+/** Bias [rows] of a linear, or *present = false. */
+pons_status pons_model_read_bias(const pons_model *model, int64_t layer, pons_linear linear,
+                                 float *bias, bool *present);
+
+/**
+ * Codes and scales of a packed linear, all rows; PONS_ERR_INPUT when it is not packed.
+ * @param codes [rows, cols] int8 in [-2^(b-1), 2^(b-1)-1]; @param scale [rows, groups]; @param zero
+ * [rows, groups] zero points in code units (0 when symmetric)
+ */
+pons_status pons_model_read_codes(const pons_model *model, int64_t layer, pons_linear linear,
+                                  int8_t *codes, float *scale, int8_t *zero);
+
+/** Bits (16 when dense), group count and symmetry of a linear as stored. */
+void pons_model_linear_format(const pons_model *model, int64_t layer, pons_linear linear, int *bits,
+                              int64_t *groups, bool *symmetric);
+
+/** Norm gains [hidden]: of a block before attention and before the MLP; the last one. */
+pons_status pons_model_read_norms(const pons_model *model, int64_t layer, float *attention,
+                                  float *mlp);
+pons_status pons_model_read_final_norm(const pons_model *model, float *gain);
+
+/** Embedding rows of n ids into out [n, hidden]; an id outside [0, vocab) is refused. */
+pons_status pons_model_read_embedding(const pons_model *model, const int32_t *ids, int64_t n,
+                                      float *out);
+
+/** Rows [row, row + n) of the embedding table / of lm_head (the embedding when tied). */
+pons_status pons_model_read_embedding_rows(const pons_model *model, int64_t row, int64_t n,
+                                           float *out);
+pons_status pons_model_read_head_rows(const pons_model *model, int64_t row, int64_t n, float *out);
+
+#endif

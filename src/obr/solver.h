@@ -1,0 +1,39 @@
+/**
+ * The two masked least-squares solves of OBR behind one interface; implementations are oracles of
+ * each other.
+ *
+ * For a row w (dense), kept set I ascending, trailing kept set I2 = I with column >= p:
+ *   stage A:  v_I = argmin (v - w) H (v - w)^T with v zero off I           (specification 3.2)
+ *   stage B:  the same over v_I2 with v_I1 fixed to quantized values       (specification 3.3)
+ * B = W H (damped H) is given, so that v_I = H_II^-1 B_I and v_I2 = H_I2I2^-1 (B_I2 - H_I2I1 v_1).
+ */
+#ifndef PONS_OBR_SOLVER_H
+#define PONS_OBR_SOLVER_H
+
+#include "hessian/factor.h"
+#include "obr/compress.h"
+
+/** A panel of rows to solve; borrowed. */
+typedef struct pons_solve_panel {
+    const char *name;
+    int64_t row, rows, d, split; /* row: index of the first one in its linear; split: p, columns < p
+                                    are evicted in stage B */
+    const float *W;              /* [rows, d] dense, dead columns zeroed */
+    const uint8_t *mask;         /* [rows, d] 1 = keep */
+    const pons_hessian_factor *factor;
+} pons_solve_panel;
+
+/** Quantizes the entries of one row in columns [0, split): value[j] <- grid(value[j]). Called
+ * between the stages. */
+typedef void (*pons_quantize_left)(void *user, int64_t row_in_panel, float *value);
+
+/**
+ * Both stages for every row of the panel.
+ * @param V [rows, d] on exit: quantized values in columns < split (stage B's v_1), compensated
+ * values after; exactly 0 off the mask Local, parallel over rows. @return PONS_ERR_NUMERIC naming
+ * linear and row; PONS_ERR_NOMEM.
+ */
+pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left quantize,
+                              void *user, float *V, pons_row_metrics *metrics);
+
+#endif

@@ -1,0 +1,96 @@
+/**
+ * Communicators and the few collective patterns Pons needs. The only room that calls MPI.
+ *
+ * MPI's own failures abort the whole job (MPI_ERRORS_ARE_FATAL): without fault-tolerant MPI no rank
+ * could go on anyway, and recovery is from files. So these functions return nothing; what can go
+ * wrong locally is agreed on with pons_comm_agree. Byte counts may exceed INT_MAX: transfers are
+ * cut into pieces inside.
+ */
+#ifndef PONS_PAR_COMM_H
+#define PONS_PAR_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/** A group of ranks. Opaque. */
+typedef struct pons_comm pons_comm;
+
+/** Start MPI (works under mpirun, srun or alone) and install the abort handler of pons_bug.
+ * Collective on the job. */
+pons_status pons_par_begin(int *argc, char ***argv);
+
+/** Stop MPI. Collective on the job; every rank must come here, or one must call pons_par_abort. */
+void pons_par_end(void);
+
+/** End the job at once from one rank, with this exit code. For failures that cannot be agreed on.
+ */
+_Noreturn void pons_par_abort(int exit_code);
+
+/** All ranks of the job. Borrowed. Local. */
+pons_comm *pons_par_world(void);
+
+/** This rank in [0, size). Local. */
+int pons_comm_rank(const pons_comm *comm);
+
+/** Number of ranks. Local. */
+int pons_comm_size(const pons_comm *comm);
+
+/**
+ * Agree on a status: every rank returns the worst code, and every rank's error message becomes the
+ * one of the lowest rank that failed with it.
+ *
+ * Collective on comm; must be reached by all ranks before any of them leaves. With more than one
+ * rank the message is prefixed "rank R: ". Cost: one all-reduce of 8 bytes when all is well.
+ */
+pons_status pons_comm_agree(pons_comm *comm, pons_status local);
+
+/** Evaluate a Local expression, agree on it, and leave through `done:` on every rank when it failed
+ * on any. Collective. */
+#define PONS_TRY_ALL(st, comm, expr)                                                               \
+    do {                                                                                           \
+        (st) = pons_comm_agree((comm), (expr));                                                    \
+        if ((st) != PONS_OK) goto done;                                                            \
+    } while (0)
+
+/** Copy `bytes` bytes at `data` from `root` to every rank. Collective. */
+void pons_comm_bcast(pons_comm *comm, void *data, size_t bytes, int root);
+
+/** x[i] <- sum over ranks, in place. Bits depend on the ranks unless the sums are exact (hessian/
+ * makes them so). Collective. */
+void pons_comm_sum_f64(pons_comm *comm, double *x, int64_t n);
+
+/** x[i] <- maximum over ranks, in place. Collective. */
+void pons_comm_max_f64(pons_comm *comm, double *x, int64_t n);
+
+/** x[i] <- sum over ranks, in place. Collective. */
+void pons_comm_sum_i64(pons_comm *comm, int64_t *x, int64_t n);
+
+/**
+ * Give every rank all parts of a buffer of which each rank filled its own.
+ *
+ * Collective. @param data whole buffer; rank r has filled bytes [offset[r], offset[r + 1])
+ * @param offset [size + 1] ascending byte offsets, the same on every rank.
+ */
+void pons_comm_allgather_parts(pons_comm *comm, void *data, const size_t *offset);
+
+/** Send bytes to rank `to`, matched by pons_comm_recv there with the same tag. Blocking. Point to
+ * point. */
+void pons_comm_send(pons_comm *comm, const void *data, size_t bytes, int to, int tag);
+
+/** Receive bytes from rank `from`. Blocking. Point to point. */
+void pons_comm_recv(pons_comm *comm, void *data, size_t bytes, int from, int tag);
+
+/** Wait for all ranks. Collective. */
+void pons_comm_barrier(pons_comm *comm);
+
+/** First index of the contiguous share of rank r when n things are dealt to `size` ranks; share r
+ * is [begin(r), begin(r + 1)). Local. */
+static inline int64_t pons_share_begin(int64_t n, int size, int r)
+{
+    int64_t base = n / size, extra = n % size;
+    return base * r + (r < extra ? r : extra);
+}
+
+#endif

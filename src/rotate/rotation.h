@@ -1,0 +1,60 @@
+/**
+ * Offline rotation of a model: norm folding, R1 on the residual stream, R2 inside the heads, R4
+ * into down_proj.
+ *
+ * Kinds: none; quarot (Q = D Had_h or random orthogonal, head-wise Hadamard on v, full Had on o);
+ * spinquant without a file (random Hadamards R1, R2[0], R2[1], ... drawn in that order). Source:
+ * specification 5.1-5.3. Functions are Local and deterministic from the seed, so every rank may
+ * build the same object. Each tensor is transformed in fp64 and rounded once to the output dtype by
+ * the caller.
+ */
+#ifndef PONS_ROTATE_ROTATION_H
+#define PONS_ROTATE_ROTATION_H
+
+#include "config/recipe.h"
+#include "model/config.h"
+#include "model/model.h"
+
+typedef struct pons_rotation pons_rotation;
+
+/**
+ * Build the transforms of a recipe for a model. Local.
+ * @return PONS_ERR_UNSUPPORTED naming size and reason where a Hadamard does not exist (hidden,
+ * intermediate, head_dim; heads for quarot's online one).
+ */
+pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_config *config,
+                                 pons_rotation **out);
+void pons_rotation_destroy(pons_rotation **rotation);
+
+/** Online transforms this rotation asks of the forward pass, with the recipe's activation and KV
+ * settings. Local. */
+pons_runtime pons_rotation_runtime(const pons_rotation *rotation);
+
+/** Whether anything changes (kind not none): norms are then folded and written as ones, tied
+ * embeddings untied. Local. */
+bool pons_rotation_is_active(const pons_rotation *rotation);
+
+/** Embedding rows E [n, hidden] in place: (mean removal when asked,) E R1. */
+void pons_rotation_embedding(const pons_rotation *rotation, float *E, int64_t n);
+
+/** lm_head rows W [n, hidden] in place: fold the final norm gain, W R1. */
+void pons_rotation_head(const pons_rotation *rotation, const float *final_gain, float *W,
+                        int64_t n);
+
+/**
+ * One whole linear in place, weight and bias. Local.
+ * @param gain  gain [hidden] of the norm in front (k, v, q: attention norm; up, gate: MLP norm; o,
+ * down: ignored)
+ * @param W     [rows, cols]; @param bias [rows] or NULL
+ * @return PONS_OK or PONS_ERR_NOMEM. Cost: rows cols log2 for Hadamards, 2 rows cols hidden for
+ * random orthogonal.
+ */
+pons_status pons_rotation_linear(const pons_rotation *rotation, int64_t layer, pons_linear linear,
+                                 const float *gain, float *W, float *bias);
+
+/** R1 as an explicit matrix [hidden, hidden] and R2 of a layer [head_dim, head_dim], fp32, for
+ * tests and export. */
+pons_status pons_rotation_r1(const pons_rotation *rotation, float *R);
+pons_status pons_rotation_r2(const pons_rotation *rotation, int64_t layer, float *R);
+
+#endif

@@ -1,0 +1,47 @@
+/* Agreement: the worst code and the owner's sentence reach every rank; transfers arrive whole. */
+#include <string.h>
+
+#include "support/mpi_harness.h"
+
+static void test(pons_comm *comm)
+{
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    CHECK(pons_comm_agree(comm, PONS_OK) == PONS_OK);
+
+    pons_status mine = PONS_OK;
+    if (rank == size - 1) mine = pons_fail(PONS_ERR_IO, "disk %d is full", rank);
+    CHECK(pons_comm_agree(comm, mine) == PONS_ERR_IO);
+    char expected[64];
+    if (size > 1)
+        snprintf(expected, sizeof expected, "rank %d: disk %d is full", size - 1, size - 1);
+    else
+        snprintf(expected, sizeof expected, "disk 0 is full");
+    CHECK(!strcmp(pons_error_message(), expected));
+
+    double x[3] = {rank + 1.0, -rank, 0.5};
+    pons_comm_sum_f64(comm, x, 3);
+    CHECK(x[0] == size * (size + 1) / 2.0 && x[2] == 0.5 * size);
+    double m = rank;
+    pons_comm_max_f64(comm, &m, 1);
+    CHECK(m == size - 1);
+
+    char parts[64];
+    size_t offset[65];
+    memset(parts, '?', sizeof parts);
+    for (int r = 0; r <= size; r++)
+        offset[r] = (size_t)pons_share_begin(11, size, r);
+    CHECK(offset[0] == 0 && offset[size] == 11);
+    for (size_t i = offset[rank]; i < offset[rank + 1]; i++)
+        parts[i] = (char)('a' + i);
+    pons_comm_allgather_parts(comm, parts, offset);
+    CHECK(!memcmp(parts, "abcdefghijk", 11));
+
+    if (size > 1 && rank == 0) pons_comm_send(comm, parts, 11, size - 1, 7);
+    if (size > 1 && rank == size - 1) {
+        char got[11];
+        pons_comm_recv(comm, got, 11, 0, 7);
+        CHECK(!memcmp(got, "abcdefghijk", 11));
+    }
+}
+
+int main(int argc, char **argv) { return pons_test_mpi_main(argc, argv, test); }
