@@ -2,12 +2,15 @@
  * One transformer block, run in stages so that each group of linears can be compressed between the
  * stages that make its input and those that use it. A calibration pass runs every stage once.
  *
- *   stage 0   x = rmsnorm(h)                                        input of q, k, v
- *   stage 1   q, k, v from x; RoPE, [R3, KV quantization], attention, [head Hadamard]; x = input of
- * o stage 2   h += o x; x = rmsnorm(h)                              input of gate, up stage 3   x =
- * silu(gate x) * up x, [R4]                         input of down stage 4   h += down x output of
- * the block Stages 0-3 end with the activation quantizer of that input when the runtime asks for
- * it, so x is exactly what multiplies W.
+ *   stage 0   x = rmsnorm(h)                                   input of q, k, v
+ *   stage 1   q, k, v from x; RoPE, [R3, KV quantization],
+ *             attention, [head Hadamard]                       input of o
+ *   stage 2   h += o x; x = rmsnorm(h)                         input of gate, up
+ *   stage 3   x = silu(gate x) * up x, [R4]                    input of down
+ *   stage 4   h += down x                                      output of the block
+ *
+ * Stages 0-3 end with the activation quantizer of that input when the runtime asks for it, so x is
+ * exactly what multiplies W.
  */
 #ifndef PONS_CALIB_BLOCK_H
 #define PONS_CALIB_BLOCK_H
