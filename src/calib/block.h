@@ -21,29 +21,43 @@ enum { PONS_STAGES = 5 };
 
 typedef struct pons_block pons_block;
 
-/** Empty block of a model: linears are set before the stage that uses them. Local. @param bf16
- * products in bf16 */
+/**
+ * Empty block of a model: linears are set before the stage that uses them. Local.
+ * @param layer decides whether the sliding window applies; @param bf16 products in bf16
+ * @return PONS_OK, PONS_ERR_NOMEM.
+ */
 pons_status pons_block_create(const pons_model_config *config, int64_t layer, bool bf16,
                               pons_block **out);
+
+/** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_block_destroy(pons_block **block);
 
-/** Give (copy) one linear's weight [rows, cols] and bias [rows] or NULL; replaces an earlier one.
- * Local. */
+/**
+ * Give (copy) one linear's weight [rows, cols] and bias [rows] or NULL; replaces an earlier one,
+ * which stays when this fails. Local.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 products not built in).
+ */
 pons_status pons_block_set_linear(pons_block *block, pons_linear linear, const float *W,
                                   const float *bias);
 
-/** Give (copy) the two norm gains [hidden]; NULL means ones. Local. */
+/** Give (copy) the two norm gains [hidden]; NULL means ones. Local. @return PONS_OK,
+ * PONS_ERR_NOMEM. */
 pons_status pons_block_set_norms(pons_block *block, const float *attention, const float *mlp);
 
 /** Largest width of x over the stages: max(hidden, heads head_dim, intermediate). Local. */
 int64_t pons_block_width(const pons_model_config *config);
 
 /**
- * Run one stage of one window in place. Local, parallel inside.
+ * Run one stage of one window in place. Local, parallel inside; one call at a time for a block,
+ * whose workspace (kept for the longest S seen) it uses. Bits do not depend on the thread count.
  * @param runtime online transforms and quantizers (pons_runtime with bits 16 while calibrating)
  * @param S tokens; @param h [S, hidden] residual stream; @param x group input [S, dim of the
- * stage's group], buffer of S * pons_block_width floats
+ * stage's group], rows adjacent, in a buffer of S * pons_block_width floats; stages 1-4 read what
+ * the stage before left there
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG when a linear was not set.
+ * Memory: S * max((heads + 2 kv_heads) head_dim, hidden + intermediate) floats, and the RoPE tables.
+ * Cost: all stages together 2 S flop per weight and the attention.
+ * Source: specification 4.2, 4.3 (quantizers), 5.3 (online transforms).
  */
 pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
                              int64_t S, float *h, float *x);

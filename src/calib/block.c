@@ -1,0 +1,257 @@
+/*
+ * One transformer block in stages. Owns the block's weights, prepared for products, and the
+ * workspace of one window; the arithmetic is in kern, the quantizers are in quant. Reads no files
+ * and never communicates.
+ */
+#include "calib/block.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "kern/gemm.h"
+#include "kern/hadamard.h"
+#include "kern/transformer.h"
+#include "quant/activation.h"
+
+/* Buffers for one window; they grow to the longest window seen. */
+typedef struct workspace {
+    int64_t tokens;
+    float *cosine, *sine; /* [tokens, head_dim / 2] */
+    float *scratch;       /* [tokens, scratch_width] */
+} workspace;
+
+struct pons_block {
+    pons_model_config config;
+    int64_t window; /* keys visible to a query, 0: all */
+    bool bf16;
+    pons_matmul *linear[PONS_LINEARS];
+    float *bias[PONS_LINEARS]; /* [rows] or NULL */
+    float *attention_norm, *mlp_norm;
+    workspace *work; /* apart, so that a stage can use it in a block it does not change */
+};
+
+static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+int64_t pons_block_width(const pons_model_config *c)
+{
+    return max_i64(max_i64(c->hidden, c->heads * c->head_dim), c->intermediate);
+}
+
+static int64_t scratch_width(const pons_model_config *c)
+{
+    return max_i64((c->heads + 2 * c->kv_heads) * c->head_dim, c->hidden + c->intermediate);
+}
+
+pons_status pons_block_create(const pons_model_config *config, int64_t layer, bool bf16,
+                              pons_block **out)
+{
+    pons_status st = PONS_OK;
+    pons_block *b = NULL;
+    PONS_CALLOC(st, b, 1);
+    PONS_CALLOC(st, b->work, 1);
+    b->config = *config;
+    b->bf16 = bf16;
+    if (layer >= config->window_from) b->window = config->sliding_window;
+    *out = b;
+    b = NULL;
+done:
+    pons_block_destroy(&b);
+    return st;
+}
+
+static void free_workspace(workspace *w)
+{
+    pons_mem_free(w->scratch);
+    pons_mem_free(w->sine);
+    pons_mem_free(w->cosine);
+    *w = (workspace){0};
+}
+
+void pons_block_destroy(pons_block **block)
+{
+    pons_block *b = *block;
+    if (!b) return;
+    if (b->work) free_workspace(b->work);
+    pons_mem_free(b->work);
+    pons_mem_free(b->mlp_norm);
+    pons_mem_free(b->attention_norm);
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_mem_free(b->bias[i]);
+        pons_matmul_destroy(&b->linear[i]);
+    }
+    pons_mem_free(b);
+    *block = NULL;
+}
+
+/* Copy of x [n]; NULL stays NULL. */
+static pons_status copy_floats(const float *x, int64_t n, float **out)
+{
+    pons_status st = PONS_OK;
+    *out = NULL;
+    if (!x) return PONS_OK;
+    PONS_ALLOC(st, *out, n);
+    memcpy(*out, x, (size_t)n * sizeof *x);
+done:
+    return st;
+}
+
+pons_status pons_block_set_linear(pons_block *block, pons_linear linear, const float *W,
+                                  const float *bias)
+{
+    pons_status st = PONS_OK;
+    pons_matmul *product = NULL;
+    float *b = NULL;
+    int64_t rows, cols;
+    pons_linear_shape(&block->config, linear, &rows, &cols);
+    PONS_TRY(st, copy_floats(bias, rows, &b));
+    PONS_TRY(st, pons_matmul_create(rows, cols, W, block->bf16, &product));
+    pons_matmul_destroy(&block->linear[linear]);
+    pons_mem_free(block->bias[linear]);
+    block->linear[linear] = product;
+    block->bias[linear] = b;
+    b = NULL;
+done:
+    pons_mem_free(b);
+    return st;
+}
+
+pons_status pons_block_set_norms(pons_block *block, const float *attention, const float *mlp)
+{
+    pons_status st = PONS_OK;
+    float *a = NULL, *m = NULL;
+    PONS_TRY(st, copy_floats(attention, block->config.hidden, &a));
+    PONS_TRY(st, copy_floats(mlp, block->config.hidden, &m));
+    pons_mem_free(block->attention_norm);
+    pons_mem_free(block->mlp_norm);
+    block->attention_norm = a;
+    block->mlp_norm = m;
+    a = m = NULL;
+done:
+    pons_mem_free(m);
+    pons_mem_free(a);
+    return st;
+}
+
+static pons_status reserve(const pons_block *b, int64_t S)
+{
+    pons_status st = PONS_OK;
+    workspace *w = b->work;
+    if (S <= w->tokens) return PONS_OK;
+    free_workspace(w);
+    PONS_ALLOC(st, w->cosine, S * (b->config.head_dim / 2));
+    PONS_ALLOC(st, w->sine, S * (b->config.head_dim / 2));
+    PONS_ALLOC(st, w->scratch, S * scratch_width(&b->config));
+    pons_rope_tables(&b->config, S, w->cosine, w->sine);
+    w->tokens = S;
+done:
+    if (st != PONS_OK) free_workspace(w);
+    return st;
+}
+
+/* y [S, rows] = x W^T + bias */
+static pons_status apply(const pons_block *b, pons_linear linear, int64_t S, const float *x,
+                         float *y)
+{
+    pons_status st = PONS_OK;
+    int64_t rows, cols;
+    pons_linear_shape(&b->config, linear, &rows, &cols);
+    if (!b->linear[linear])
+        return pons_fail(PONS_ERR_BUG, "a block was run before its %s was set",
+                         pons_linear_short_name(linear));
+    PONS_TRY(st, pons_matmul_apply(b->linear[linear], S, x, cols, y, rows));
+    if (b->bias[linear]) pons_add_bias(S, rows, b->bias[linear], y, rows);
+done:
+    return st;
+}
+
+/* h += W x + bias */
+static pons_status add_linear(const pons_block *b, pons_linear linear, int64_t S, const float *x,
+                              float *h)
+{
+    pons_status st = PONS_OK;
+    PONS_TRY(st, apply(b, linear, S, x, b->work->scratch));
+    pons_add(S * b->config.hidden, b->work->scratch, h);
+done:
+    return st;
+}
+
+/* Keys or values x [S, kv_heads, head_dim]: one scale per head, or one per token. */
+static void quantize_kv(const pons_model_config *c, const pons_kv_quant *kv, int64_t S, float *x)
+{
+    int64_t d = c->kv_heads * c->head_dim;
+    pons_activation_quantize(kv->bits, kv->symmetric, kv->clip_ratio,
+                             kv->per_head ? c->head_dim : 0, S, d, x, d);
+}
+
+static pons_status attend(const pons_block *b, const pons_runtime *runtime, int64_t S, float *x)
+{
+    pons_status st = PONS_OK;
+    const pons_model_config *c = &b->config;
+    int64_t hd = c->head_dim, q_dim = c->heads * hd, kv_dim = c->kv_heads * hd;
+    float *q = b->work->scratch, *k = q + S * q_dim, *v = k + S * kv_dim;
+    PONS_TRY(st, apply(b, PONS_Q, S, x, q));
+    PONS_TRY(st, apply(b, PONS_K, S, x, k));
+    PONS_TRY(st, apply(b, PONS_V, S, x, v));
+    pons_rope(S, c->heads, hd, q, q_dim, b->work->cosine, b->work->sine);
+    pons_rope(S, c->kv_heads, hd, k, kv_dim, b->work->cosine, b->work->sine);
+    if (runtime->kv.bits < 16) {
+        if (runtime->hadamard_qk) { /* R3 leaves q k^T as it is and spreads outliers of k */
+            pons_hadamard_rows(q, S * c->heads, hd, hd);
+            pons_hadamard_rows(k, S * c->kv_heads, hd, hd);
+        }
+        quantize_kv(c, &runtime->kv, S, k);
+        quantize_kv(c, &runtime->kv, S, v);
+    }
+    PONS_TRY(st, pons_attention_causal(S, c->heads, c->kv_heads, hd, q, k, v, b->window, x));
+    if (runtime->hadamard_heads) pons_hadamard_heads(x, S, c->heads, hd, q_dim);
+done:
+    return st;
+}
+
+static pons_status gate_and_up(const pons_block *b, const pons_runtime *runtime, int64_t S,
+                               float *x)
+{
+    pons_status st = PONS_OK;
+    int64_t d = b->config.hidden, f = b->config.intermediate;
+    float *input = b->work->scratch, *up = input + S * d;
+    memcpy(input, x, (size_t)(S * d) * sizeof *x); /* the result takes its place, and is wider */
+    PONS_TRY(st, apply(b, PONS_GATE, S, input, x));
+    PONS_TRY(st, apply(b, PONS_UP, S, input, up));
+    pons_silu_mul(S * f, x, up);
+    if (runtime->hadamard_down) pons_hadamard_rows(x, S, f, f);
+done:
+    return st;
+}
+
+static void quantize_input(const pons_model_config *c, const pons_act_quant *quant,
+                           pons_group group, int64_t S, float *x)
+{
+    int bits;
+    int64_t size, dim = pons_group_dim(c, group);
+    pons_activation_layout(quant, c->hidden, c->head_dim, dim, group == PONS_GROUP_O,
+                           group == PONS_GROUP_DOWN, &bits, &size);
+    pons_activation_quantize(bits, quant->symmetric, quant->clip_ratio, size, S, dim, x, dim);
+}
+
+pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
+                             int64_t S, float *h, float *x)
+{
+    pons_status st = PONS_OK;
+    const pons_model_config *c = &block->config;
+    float eps = (float)c->rms_eps;
+    PONS_ASSERT(stage >= 0 && stage < PONS_STAGES && S >= 1);
+    PONS_TRY(st, reserve(block, S));
+    switch (stage) {
+    case 0: pons_rmsnorm(S, c->hidden, h, block->attention_norm, eps, x); break;
+    case 1: PONS_TRY(st, attend(block, runtime, S, x)); break;
+    case 2:
+        PONS_TRY(st, add_linear(block, PONS_O, S, x, h));
+        pons_rmsnorm(S, c->hidden, h, block->mlp_norm, eps, x);
+        break;
+    case 3: PONS_TRY(st, gate_and_up(block, runtime, S, x)); break;
+    case 4: return add_linear(block, PONS_DOWN, S, x, h);
+    }
+    quantize_input(c, &runtime->activations, (pons_group)stage, S, x);
+done:
+    return st;
+}

@@ -1,0 +1,285 @@
+/*
+ * Windows on their way through a model: owns the residual streams of this rank's windows and the
+ * last step from them to the cross-entropy. The blocks they are pushed through belong to the
+ * caller.
+ *
+ * Same bits for any number of ranks: a window is pushed whole by one rank, its sum is added in
+ * panels of fixed size, and the sums of all windows are added in window order on every rank.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "eval/deal.h"
+#include "eval/perplexity.h"
+#include "kern/gemm.h"
+#include "kern/transformer.h"
+
+enum {
+    TOKEN_PANEL = 256, /* tokens whose logits exist at the same time */
+    HEAD_PANEL = 8192, /* rows of the head read, broadcast and prepared at a time */
+    TAG_IDS = 1,
+    TAG_HIDDEN = 2
+};
+
+struct pons_eval_stream {
+    pons_model_config config;
+    pons_runtime runtime;
+    bool bf16;
+    int64_t windows, length;
+    int64_t begin, end; /* windows of this rank */
+    int32_t *ids;       /* [end - begin, length] */
+    float *h;           /* [end - begin, length, hidden] */
+    float *x;           /* [length, pons_block_width] */
+    double seconds;
+};
+
+static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+void pons_eval_stream_destroy(pons_eval_stream **stream)
+{
+    pons_eval_stream *s = *stream;
+    if (!s) return;
+    pons_mem_free(s->x);
+    pons_mem_free(s->h);
+    pons_mem_free(s->ids);
+    pons_mem_free(s);
+    *stream = NULL;
+}
+
+/* ids is NULL except on rank 0, which also needs `window`, a place for one window to be sent. */
+static pons_status prepare(pons_eval_stream **stream, float **window, const pons_comm *comm,
+                           const pons_model_config *config, const int32_t *ids, int64_t windows,
+                           int64_t length)
+{
+    pons_status st = PONS_OK;
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    int64_t begin = pons_share_begin(windows, size, rank);
+    int64_t local = pons_share_begin(windows, size, rank + 1) - begin;
+    pons_eval_stream *s = NULL;
+    if (length < 2)
+        return pons_fail(PONS_ERR_INPUT,
+                         "windows of %lld tokens predict nothing; at least 2 are needed",
+                         (long long)length);
+    if (windows < 1) return pons_fail(PONS_ERR_INPUT, "there are no windows to evaluate");
+    for (int64_t i = 0; ids && i < windows * length; i++)
+        if (ids[i] < 0 || ids[i] >= config->vocab)
+            return pons_fail(PONS_ERR_INPUT,
+                             "token %lld has id %d, outside the model's vocabulary of %lld",
+                             (long long)i, ids[i], (long long)config->vocab);
+    PONS_CALLOC(st, s, 1);
+    s->begin = begin;
+    s->end = begin + local;
+    PONS_ALLOC(st, s->ids, local * length);
+    PONS_ALLOC(st, s->h, local * length * config->hidden);
+    PONS_ALLOC(st, s->x, local ? length * pons_block_width(config) : 0);
+    if (ids) PONS_CALLOC(st, *window, length * config->hidden);
+    *stream = s;
+    s = NULL;
+done:
+    pons_eval_stream_destroy(&s);
+    return st;
+}
+
+/* Rank 0 embeds every window and keeps it or sends it to its owner. After a failure it goes on
+ * sending, so that nobody waits for ever; the status is agreed on by the caller. */
+static pons_status embed_windows(pons_eval_stream *s, pons_comm *comm, const int32_t *ids,
+                                 pons_embed embed, void *user, float *window)
+{
+    pons_status st = PONS_OK;
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    int64_t floats = s->length * s->config.hidden;
+    size_t id_bytes = (size_t)s->length * sizeof *ids, bytes = (size_t)floats * sizeof *window;
+    for (int owner = 0; owner < size; owner++) {
+        int64_t begin = pons_share_begin(s->windows, size, owner);
+        int64_t end = pons_share_begin(s->windows, size, owner + 1);
+        for (int64_t w = begin; w < end; w++) {
+            int32_t *own_ids = owner == rank ? s->ids + (w - begin) * s->length : NULL;
+            float *own = owner == rank ? s->h + (w - begin) * floats : NULL;
+            if (rank == 0) {
+                const int32_t *source = ids + w * s->length;
+                float *to = own ? own : window;
+                if (st == PONS_OK) st = embed(user, source, s->length, to);
+                if (own) {
+                    memcpy(own_ids, source, id_bytes);
+                } else {
+                    pons_comm_send(comm, source, id_bytes, owner, TAG_IDS);
+                    pons_comm_send(comm, window, bytes, owner, TAG_HIDDEN);
+                }
+            } else if (own) {
+                pons_comm_recv(comm, own_ids, id_bytes, 0, TAG_IDS);
+                pons_comm_recv(comm, own, bytes, 0, TAG_HIDDEN);
+            }
+        }
+    }
+    return st;
+}
+
+pons_status pons_eval_stream_create(pons_comm *comm, const pons_model_config *config,
+                                    const pons_runtime *runtime, bool bf16, const int32_t *ids,
+                                    int64_t windows, int64_t length, pons_embed embed, void *user,
+                                    pons_eval_stream **out)
+{
+    pons_status st = PONS_OK;
+    double start = pons_clock();
+    pons_eval_stream *s = NULL;
+    float *window = NULL;
+    if (pons_comm_rank(comm) != 0) ids = NULL;
+    PONS_TRY_ALL(st, comm, prepare(&s, &window, comm, config, ids, windows, length));
+    s->config = *config;
+    s->runtime = *runtime;
+    s->bf16 = bf16;
+    s->windows = windows;
+    s->length = length;
+    PONS_TRY_ALL(st, comm, embed_windows(s, comm, ids, embed, user, window));
+    s->seconds = pons_clock() - start;
+    *out = s;
+    s = NULL;
+done:
+    pons_mem_free(window);
+    pons_eval_stream_destroy(&s);
+    return st;
+}
+
+pons_status pons_eval_stream_block(pons_eval_stream *s, const pons_block *block)
+{
+    pons_status st = PONS_OK;
+    double start = pons_clock();
+    for (int64_t w = 0; w < s->end - s->begin; w++) {
+        float *h = s->h + w * s->length * s->config.hidden;
+        for (int stage = 0; stage < PONS_STAGES; stage++)
+            PONS_TRY(st, pons_block_stage(block, &s->runtime, stage, s->length, h, s->x));
+    }
+    s->seconds += pons_clock() - start;
+done:
+    return st;
+}
+
+/* The head, prepared panel by panel; on ranks without windows it is read for the others only. */
+typedef struct head {
+    const pons_eval_stream *stream;
+    pons_read_rows read;
+    void *user;
+    int64_t panels;
+    pons_matmul **panel; /* [panels] */
+} head;
+
+static int64_t panel_rows(const head *t, int64_t panel)
+{
+    return min_i64(HEAD_PANEL, t->stream->config.vocab - panel * HEAD_PANEL);
+}
+
+static pons_status read_panel(void *user, int64_t panel, float *out)
+{
+    const head *t = user;
+    return t->read(t->user, panel * HEAD_PANEL, panel_rows(t, panel), out);
+}
+
+static pons_status take_panel(void *user, int64_t panel, const float *data)
+{
+    const head *t = user;
+    const pons_eval_stream *s = t->stream;
+    if (s->begin == s->end) return PONS_OK;
+    return pons_matmul_create(panel_rows(t, panel), s->config.hidden, data, s->bf16,
+                              &t->panel[panel]);
+}
+
+/* Sum of the cross-entropies of local window w over its length - 1 predicted tokens. */
+static pons_status window_sum(const pons_eval_stream *s, const head *t, const float *gain,
+                              int64_t w, float *logits, double *out)
+{
+    pons_status st = PONS_OK;
+    int64_t d = s->config.hidden, V = s->config.vocab, predicted = s->length - 1;
+    const float *h = s->h + w * s->length * d;
+    const int32_t *target = s->ids + w * s->length + 1;
+    double sum = 0;
+    for (int64_t first = 0; first < predicted; first += TOKEN_PANEL) {
+        int64_t T = min_i64(TOKEN_PANEL, predicted - first);
+        pons_rmsnorm(T, d, h + first * d, gain, (float)s->config.rms_eps, s->x);
+        for (int64_t p = 0; p < t->panels; p++)
+            PONS_TRY(st, pons_matmul_apply(t->panel[p], T, s->x, d, logits + p * HEAD_PANEL, V));
+        sum += pons_cross_entropy(T, V, logits, target + first);
+    }
+    *out = sum;
+done:
+    return st;
+}
+
+static pons_status local_sums(const pons_eval_stream *s, const head *t, const float *gain,
+                              double *sum)
+{
+    pons_status st = PONS_OK;
+    float *logits = NULL;
+    PONS_ALLOC(st, logits, s->begin < s->end ? TOKEN_PANEL * s->config.vocab : 0);
+    for (int64_t w = 0; w < s->end - s->begin; w++)
+        PONS_TRY(st, window_sum(s, t, gain, w, logits, &sum[s->begin + w]));
+done:
+    pons_mem_free(logits);
+    return st;
+}
+
+/* The last step, done alike on every rank: sum [windows] to the perplexity. */
+static pons_status reduce_sums(const pons_eval_stream *s, const double *sum, double *perplexity)
+{
+    double total = 0;
+    for (int64_t w = 0; w < s->windows; w++) {
+        double mean = sum[w] / (double)(s->length - 1);
+        if (!isfinite(mean))
+            return pons_fail(PONS_ERR_NUMERIC,
+                             "perplexity: the cross-entropy of window %lld of %lld is %f",
+                             (long long)w + 1, (long long)s->windows, mean);
+        total += mean;
+    }
+    *perplexity = exp(total / (double)s->windows);
+    if (!isfinite(*perplexity))
+        return pons_fail(PONS_ERR_NUMERIC,
+                         "perplexity: exp of the mean cross-entropy %g is too large for a double",
+                         total / (double)s->windows);
+    return PONS_OK;
+}
+
+static pons_status prepare_head(head *t, int64_t **count, double **sum, size_t **offset, int size)
+{
+    pons_status st = PONS_OK;
+    t->panels = (t->stream->config.vocab + HEAD_PANEL - 1) / HEAD_PANEL;
+    PONS_CALLOC(st, t->panel, t->panels);
+    PONS_ALLOC(st, *count, t->panels);
+    PONS_CALLOC(st, *sum, t->stream->windows);
+    PONS_ALLOC(st, *offset, size + 1);
+done:
+    return st;
+}
+
+pons_status pons_eval_stream_finish(pons_eval_stream *s, pons_comm *comm, const float *gain,
+                                    pons_read_rows read, void *user, pons_perplexity *out)
+{
+    pons_status st = PONS_OK;
+    double start = pons_clock(), perplexity = 0, *sum = NULL;
+    int size = pons_comm_size(comm);
+    head t = {.stream = s, .read = read, .user = user};
+    int64_t *count = NULL;
+    size_t *offset = NULL;
+    PONS_TRY_ALL(st, comm, prepare_head(&t, &count, &sum, &offset, size));
+    for (int64_t p = 0; p < t.panels; p++)
+        count[p] = panel_rows(&t, p) * s->config.hidden;
+    PONS_TRY(st, pons_eval_deal_items(comm, t.panels, count, read_panel, take_panel, &t));
+    PONS_TRY_ALL(st, comm, local_sums(s, &t, gain, sum));
+    for (int r = 0; r <= size; r++)
+        offset[r] = (size_t)pons_share_begin(s->windows, size, r) * sizeof *sum;
+    pons_comm_allgather_parts(comm, sum, offset);
+    PONS_TRY(st, reduce_sums(s, sum, &perplexity));
+    s->seconds += pons_clock() - start;
+    *out = (pons_perplexity){.perplexity = perplexity,
+                             .seconds = s->seconds,
+                             .windows = s->windows,
+                             .tokens = s->windows * s->length};
+done:
+    for (int64_t p = 0; t.panel && p < t.panels; p++)
+        pons_matmul_destroy(&t.panel[p]);
+    pons_mem_free(t.panel);
+    pons_mem_free(offset);
+    pons_mem_free(sum);
+    pons_mem_free(count);
+    return st;
+}
