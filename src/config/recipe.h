@@ -88,14 +88,15 @@ typedef struct pons_recipe {
         pons_rotate_mode mode; /* quarot only */
         bool online; /* R3, R4 and quarot's head Hadamard; false: R1 and R2 only, output is a
                         standard model */
-        bool center_embedding; /* subtract each embedding's mean first (a quirk of the reference) */
+        bool center_embedding; /* subtract each embedding's mean first: a quirk of the reference,
+                                  true under compat: faithful unless told otherwise */
         uint32_t seed;
     } rotation;
 
     pons_weight_quant weights;
 
     struct {
-        double sparsity; /* share of pruned entries per row; ignored for n:m */
+        double sparsity; /* share of pruned entries per row; n/m under a pattern */
         int n, m;        /* prune n of every m; 0, 0: unstructured */
     } prune;
 
@@ -118,7 +119,7 @@ typedef struct pons_recipe {
 
     struct { /* perplexity measured while compressing; text == "" : none */
         char text[1024];
-        int64_t windows, length;
+        int64_t windows, length; /* windows 0: as many as fit */
     } evaluate;
 } pons_recipe;
 
@@ -130,8 +131,13 @@ void pons_recipe_default(pons_recipe *recipe);
  * Read and validate a recipe file, with overrides.
  *
  * Local (rank 0 reads, the struct is broadcast as bytes: it holds no pointers).
+ * Applied in this order: defaults, file, overrides; then what was not given follows from the rest:
+ * rotation.seed from seed, rotation.center_embedding from compat, output.format dense for a method
+ * without codes, prune.sparsity n/m from the pattern. When an override changes the method, what the
+ * file asks of stages that the new method lacks (prune, weights, packing) returns to its default;
+ * asked for at the same place as the method it is a contradiction.
  * @param path  YAML file; NULL for the defaults alone
- * @param set   [count] strings "section.key=value" applied after the file
+ * @param set   [count] strings "section.key=value" applied after the file; a later one wins
  * @return PONS_OK, PONS_ERR_IO, PONS_ERR_CONFIG with one line naming file, line, key, found and
  * allowed values; for an unknown key the nearest known one.
  */
@@ -144,6 +150,9 @@ pons_status pons_recipe_check(const pons_recipe *recipe, const char *where);
 /** Write the effective recipe as YAML that pons_recipe_load reads back to the same struct. Local.
  */
 pons_status pons_recipe_print(const pons_recipe *recipe, FILE *out);
+
+/** List every key with meaning, allowed values and default. Local. */
+pons_status pons_recipe_print_keys(FILE *out);
 
 /** Names as written in recipes ("obr_gptq", "spinquant"). Local. */
 const char *pons_method_name(pons_method method);

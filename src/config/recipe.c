@@ -1,0 +1,170 @@
+/* Owns defaults, the order in which file, overrides and implied values apply, and what each method
+ * is. The table of keys is in recipe_keys.c, YAML in recipe_yaml.c, contradictions in
+ * recipe_check.c. */
+#include "config/recipe.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "config/recipe_source.h"
+
+void pons_recipe_default(pons_recipe *recipe)
+{
+    memset(recipe, 0, sizeof *recipe); /* padding too: equal recipes are equal bytes */
+    recipe->method = PONS_METHOD_OBR_GPTQ;
+    recipe->compat = PONS_COMPAT_CORRECTED;
+    recipe->compute = PONS_COMPUTE_AUTO;
+    recipe->calibration.windows = 128;
+    recipe->calibration.length = 2048;
+    recipe->rotation.kind = PONS_ROTATION_SPINQUANT;
+    recipe->rotation.mode = PONS_ROTATE_HADAMARD;
+    recipe->rotation.online = true;
+    recipe->weights.bits = 4;
+    recipe->weights.symmetric = true;
+    recipe->weights.mse_clip = true;
+    recipe->prune.sparsity = 0.5;
+    recipe->obr.alpha = 0.5;
+    recipe->obr.damping = 0.01;
+    recipe->obr.block = 128;
+    recipe->obr.solver = PONS_SOLVER_AUTO;
+    recipe->activations.bits = 4;
+    recipe->activations.o_proj_head_groups = true;
+    recipe->activations.clip_ratio = 1.0f;
+    recipe->kv.bits = 4;
+    recipe->kv.per_head = true;
+    recipe->kv.clip_ratio = 1.0f;
+    recipe->output.format = PONS_OUTPUT_PACK_QUANTIZED;
+    recipe->output.dtype = PONS_DTYPE_BF16;
+    recipe->evaluate.windows = 20;
+    recipe->evaluate.length = 2048;
+}
+
+static pons_status read_text(const char *path, char **text, size_t *bytes)
+{
+    enum { LARGEST = 1 << 20 };
+    pons_status st = PONS_OK;
+    char *block = NULL;
+    FILE *file = fopen(path, "rb");
+    if (!file) return pons_fail_errno(PONS_ERR_IO, errno, "%s: cannot open the recipe", path);
+    PONS_ALLOC(st, block, LARGEST + 1);
+    errno = 0;
+    size_t n = fread(block, 1, LARGEST + 1, file);
+    if (ferror(file))
+        st = pons_fail_errno(PONS_ERR_IO, errno, "%s: cannot read the recipe", path);
+    else if (n > LARGEST)
+        st = pons_fail(PONS_ERR_CONFIG, "%s: found more than %d bytes, allowed: a recipe", path,
+                       LARGEST);
+done:
+    fclose(file);
+    if (st != PONS_OK) {
+        pons_mem_free(block);
+        return st;
+    }
+    *text = block;
+    *bytes = n;
+    return PONS_OK;
+}
+
+static pons_status apply_file(pons_recipe_source *source, pons_recipe *recipe)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    pons_status st;
+    PONS_TRY(st, read_text(source->file, &text, &bytes));
+    PONS_TRY(st, pons_recipe_read_yaml(source, text, bytes, recipe));
+done:
+    pons_mem_free(text);
+    return st;
+}
+
+/* The i-th override, "section.key=value"; a later one of the same key wins. */
+static pons_status apply_override(pons_recipe_source *source, int i, pons_recipe *recipe)
+{
+    const char *option = source->set[i], *equals = strchr(option, '=');
+    if (!equals || equals == option)
+        return pons_fail(PONS_ERR_CONFIG, "--set %.200s: allowed: section.key=value", option);
+    char where[256], name[PONS_RECIPE_NAME_BYTES];
+    snprintf(where, sizeof where, "--set %.200s", option);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - option > 200 ? 200 : equals - option),
+             option);
+    int key = pons_recipe_key_find(name);
+    if (key < 0) return pons_recipe_refuse_unknown(where, name);
+    source->key[key].set = i + 1;
+    if (pons_recipe_key_parse(&pons_recipe_keys[key], equals + 1, false, recipe)) return PONS_OK;
+    char allowed[PONS_RECIPE_ALLOWED_BYTES];
+    pons_recipe_key_allowed(&pons_recipe_keys[key], allowed);
+    return pons_recipe_refuse(source, name, NULL, equals[1] ? equals + 1 : "nothing", allowed);
+}
+
+/* An override of the method asks for the rest of the file under another method: what the file says
+ * for stages that this method does not have is dropped, not contradictory. */
+static void drop_moot(pons_recipe_source *source, pons_recipe *recipe)
+{
+    if (!source->key[pons_recipe_key_find("method")].set) return;
+    pons_recipe standard;
+    pons_recipe_default(&standard);
+    char value[PONS_RECIPE_VALUE_BYTES];
+    for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
+        pons_recipe_origin *origin = &source->key[i];
+        if (!origin->line || origin->set || !pons_recipe_is_moot(recipe, pons_recipe_keys[i].name))
+            continue;
+        *origin = (pons_recipe_origin){0};
+        pons_recipe_key_format(&pons_recipe_keys[i], &standard, value);
+        pons_recipe_key_parse(&pons_recipe_keys[i], value, false, recipe);
+    }
+}
+
+/* Values that follow from others unless they were given. */
+static void imply(const pons_recipe_source *source, pons_recipe *recipe)
+{
+    if (!pons_recipe_given(source, "rotation.seed")) recipe->rotation.seed = recipe->seed;
+    if (!pons_recipe_given(source, "rotation.center_embedding"))
+        recipe->rotation.center_embedding =
+            recipe->compat == PONS_COMPAT_FAITHFUL && recipe->rotation.kind != PONS_ROTATION_NONE;
+    if (!pons_recipe_given(source, "output.format") && !pons_method_quantizes(recipe->method))
+        recipe->output.format = PONS_OUTPUT_DENSE;
+    if (!pons_recipe_given(source, "prune.sparsity") && recipe->prune.n > 0)
+        recipe->prune.sparsity = (double)recipe->prune.n / recipe->prune.m;
+}
+
+pons_status pons_recipe_load(const char *path, const char *const *set, int count,
+                             pons_recipe *recipe)
+{
+    pons_status st = PONS_OK;
+    pons_recipe_source source = {.file = path, .set = set};
+    pons_recipe loaded;
+    pons_recipe_default(&loaded);
+    if (path) PONS_TRY(st, apply_file(&source, &loaded));
+    for (int i = 0; i < count; i++)
+        PONS_TRY(st, apply_override(&source, i, &loaded));
+    drop_moot(&source, &loaded);
+    imply(&source, &loaded);
+    PONS_TRY(st, pons_recipe_check_source(&loaded, &source));
+    memcpy(recipe, &loaded, sizeof loaded);
+done:
+    return st;
+}
+
+enum { PRUNES = 1, QUANTIZES = 2, HESSIAN = 4, ALL_ROWS = 8 };
+
+static int traits(pons_method method)
+{
+    switch (method) {
+    case PONS_METHOD_NONE: return 0;
+    case PONS_METHOD_RTN: return QUANTIZES;
+    case PONS_METHOD_GPTQ: return QUANTIZES | HESSIAN;
+    case PONS_METHOD_WANDA: return PRUNES | HESSIAN;
+    case PONS_METHOD_WANDA_RTN: return PRUNES | QUANTIZES | HESSIAN;
+    /* its threshold is taken over all rows of a block of columns */
+    case PONS_METHOD_SPARSEGPT_GPTQ: return PRUNES | QUANTIZES | HESSIAN | ALL_ROWS;
+    case PONS_METHOD_OBR_RTN: return PRUNES | QUANTIZES | HESSIAN;
+    case PONS_METHOD_OBR_GPTQ: return PRUNES | QUANTIZES | HESSIAN;
+    }
+    return 0;
+}
+
+bool pons_method_prunes(pons_method method) { return traits(method) & PRUNES; }
+bool pons_method_quantizes(pons_method method) { return traits(method) & QUANTIZES; }
+bool pons_method_needs_hessian(pons_method method) { return traits(method) & HESSIAN; }
+bool pons_method_needs_all_rows(pons_method method) { return traits(method) & ALL_ROWS; }

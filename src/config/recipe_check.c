@@ -1,0 +1,151 @@
+/* Owns the rules about keys that do not go together, and the wording of refusals. */
+#include "config/recipe_source.h"
+
+#include <math.h>
+#include <string.h>
+
+static const pons_recipe_origin *origin_of(const pons_recipe_source *source, const char *name)
+{
+    int key = pons_recipe_key_find(name);
+    PONS_ASSERT(key >= 0);
+    return &source->key[key];
+}
+
+bool pons_recipe_given(const pons_recipe_source *source, const char *name)
+{
+    const pons_recipe_origin *o = origin_of(source, name);
+    return o->line > 0 || o->set > 0;
+}
+
+pons_status pons_recipe_refuse(const pons_recipe_source *source, const char *name,
+                               const char *other, const char *found, const char *allowed)
+{
+    const char *place = pons_recipe_given(source, name) || !other ? name : other;
+    const pons_recipe_origin *o = origin_of(source, place);
+    const char *file = source->file ? source->file : "recipe";
+    if (o->set)
+        return pons_fail(PONS_ERR_CONFIG, "--set %.200s: %s: found %.80s, allowed: %s",
+                         source->set[o->set - 1], name, found, allowed);
+    if (o->line)
+        return pons_fail(PONS_ERR_CONFIG, "%s:%d: %s: found %.80s, allowed: %s", file, o->line,
+                         name, found, allowed);
+    return pons_fail(PONS_ERR_CONFIG, "%s: %s: found %.80s, allowed: %s", file, name, found,
+                     allowed);
+}
+
+pons_status pons_recipe_refuse_unknown(const char *where, const char *name)
+{
+    if (pons_recipe_section_find(name) >= 0)
+        return pons_fail(PONS_ERR_CONFIG, "%s: found the section %s without a key, allowed: %s.KEY",
+                         where, name, name);
+    char nearest[PONS_RECIPE_NAME_BYTES];
+    pons_recipe_key_nearest(name, nearest);
+    return pons_fail(PONS_ERR_CONFIG,
+                     "%s: found the unknown key %.80s; the nearest known one is %s", where, name,
+                     nearest);
+}
+
+bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
+{
+    bool quantizes = pons_method_quantizes(r->method);
+    if (strcmp(name, "prune.sparsity") == 0)
+        return !pons_method_prunes(r->method) && r->prune.sparsity > 0;
+    if (strcmp(name, "prune.pattern") == 0) return !pons_method_prunes(r->method) && r->prune.n > 0;
+    if (strncmp(name, "weights.", 8) == 0) return !quantizes;
+    if (strcmp(name, "output.format") == 0)
+        return !quantizes && r->output.format == PONS_OUTPUT_PACK_QUANTIZED;
+    return false;
+}
+
+/* Every field within its own bounds: read back what would be printed. */
+static pons_status check_ranges(const pons_recipe *recipe, const pons_recipe_source *source)
+{
+    pons_recipe scratch = *recipe;
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
+    for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
+        const pons_recipe_key *key = &pons_recipe_keys[i];
+        pons_recipe_key_format(key, recipe, value);
+        if (pons_recipe_key_parse(key, value, false, &scratch)) continue;
+        pons_recipe_key_allowed(key, allowed);
+        return pons_recipe_refuse(source, key->name, NULL, value, allowed);
+    }
+    return PONS_OK;
+}
+
+/* Settings of a stage that the method does not have. */
+static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES], usual[PONS_RECIPE_VALUE_BYTES];
+    char allowed[PONS_RECIPE_ALLOWED_BYTES];
+    pons_recipe standard;
+    pons_recipe_default(&standard);
+    const char *method = pons_method_name(recipe->method);
+    for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
+        const pons_recipe_key *key = &pons_recipe_keys[i];
+        if (!pons_recipe_is_moot(recipe, key->name)) continue;
+        pons_recipe_key_format(key, recipe, value);
+        pons_recipe_key_format(key, &standard, usual);
+        bool is_format = strcmp(key->name, "output.format") == 0;
+        if (!is_format && !pons_recipe_given(source, key->name) && strcmp(value, usual) == 0)
+            continue;
+        if (is_format)
+            snprintf(allowed, sizeof allowed, "dense (method %s makes no codes to pack)", method);
+        else
+            snprintf(allowed, sizeof allowed, "no value (method %s does not %s)", method,
+                     strncmp(key->name, "prune.", 6) == 0 ? "prune" : "quantize weights");
+        return pons_recipe_refuse(source, key->name, "method", value, allowed);
+    }
+    return PONS_OK;
+}
+
+static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES];
+    if (r->compat != PONS_COMPAT_FAITHFUL) return PONS_OK;
+    if (!r->weights.symmetric)
+        return pons_recipe_refuse(source, "weights.symmetric", "compat", "false",
+                                  "true under compat: faithful");
+    if (r->weights.group_size != 0) {
+        snprintf(value, sizeof value, "%lld", (long long)r->weights.group_size);
+        return pons_recipe_refuse(source, "weights.group_size", "compat", value,
+                                  "0 under compat: faithful");
+    }
+    if (r->method == PONS_METHOD_OBR_GPTQ && r->obr.alpha != 0.5) {
+        snprintf(value, sizeof value, "%g", r->obr.alpha);
+        return pons_recipe_refuse(source, "obr.alpha", "compat", value,
+                                  "0.5 under compat: faithful with method obr_gptq");
+    }
+    return PONS_OK;
+}
+
+pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
+    pons_status st;
+    PONS_TRY(st, check_ranges(r, source));
+    PONS_TRY(st, check_moot(r, source));
+    PONS_TRY(st, check_faithful(r, source));
+    if (r->rotation.mode == PONS_ROTATE_RANDOM && r->rotation.kind != PONS_ROTATION_QUAROT) {
+        snprintf(allowed, sizeof allowed, "hadamard with rotation.kind %s",
+                 pons_rotation_kind_name(r->rotation.kind));
+        return pons_recipe_refuse(source, "rotation.mode", "rotation.kind", "random", allowed);
+    }
+    if (r->rotation.center_embedding && r->rotation.kind == PONS_ROTATION_NONE)
+        return pons_recipe_refuse(source, "rotation.center_embedding", "rotation.kind", "true",
+                                  "false with rotation.kind none");
+    if (pons_method_prunes(r->method) && r->prune.n > 0 &&
+        fabs(r->prune.sparsity - (double)r->prune.n / r->prune.m) > 1e-9) {
+        snprintf(value, sizeof value, "%g", r->prune.sparsity);
+        snprintf(allowed, sizeof allowed, "no value, or %g, with prune.pattern %d:%d",
+                 (double)r->prune.n / r->prune.m, r->prune.n, r->prune.m);
+        return pons_recipe_refuse(source, "prune.sparsity", "prune.pattern", value, allowed);
+    }
+done:
+    return st;
+}
+
+pons_status pons_recipe_check(const pons_recipe *recipe, const char *where)
+{
+    pons_recipe_source source = {.file = where};
+    return pons_recipe_check_source(recipe, &source);
+}
