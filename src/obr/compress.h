@@ -12,12 +12,16 @@
 #include "config/recipe.h"
 #include "hessian/factor.h"
 
+/** Rows are worked on in panels of this many, aligned to the row's index in its linear. Any split of
+ * the rows gives the same bits; splits at multiples of it waste nothing. */
+#define PONS_ROW_PANEL 64
+
 /** What to compress. Everything is borrowed. */
 typedef struct pons_row_task {
     const char *name;                  /* for messages: "block 3 q_proj" */
     int64_t row, rows, d;              /* W holds rows [row, row + rows) of the linear */
     const float *W;                    /* [rows, d] dense, rotated */
-    const pons_hessian_factor *factor; /* NULL for rtn */
+    const pons_hessian_factor *factor; /* may be NULL for rtn */
     const pons_recipe *recipe;
     int bits; /* of this linear: weights.bits, or down_proj_bits */
 } pons_row_task;
@@ -34,7 +38,7 @@ typedef struct pons_row_result {
     int64_t *zeros; /* [rows] entries of value that are exactly 0 */
 } pons_row_result;
 
-/** Counts of what the solver did, added up by the caller. */
+/** Counts of what was done; pons_compress_rows adds to them. */
 typedef struct pons_row_metrics {
     double solve_seconds, clip_seconds, gptq_seconds;
     int64_t iterations, fallbacks; /* dual solver: GEMM iterations over panels; rows finished by the
@@ -42,9 +46,16 @@ typedef struct pons_row_metrics {
 } pons_row_metrics;
 
 /**
- * @return PONS_OK; PONS_ERR_NOMEM; PONS_ERR_NUMERIC naming linear and row (non-SPD submatrix, NaN);
- * PONS_ERR_CONFIG for what compat: faithful refuses (alpha with p != int(d/2) in obr_gptq,
- * asymmetric weights). Cost (obr, direct): about rows d^3 / 24 flop at 50 %; memory: one k x k
+ * Compress the rows of `task` by the recipe's method, grid, mask and compat setting.
+ *
+ * Local; parallel over rows and panels. Scales come from the weights as given; then columns that the
+ * factor calls dead count as 0.
+ * @param metrics added to; may be NULL
+ * @return PONS_OK; PONS_ERR_NOMEM; PONS_ERR_NUMERIC naming linear and row (non-SPD submatrix, NaN or
+ * Inf in W); PONS_ERR_SHAPE when m of n:m does not divide d; PONS_ERR_CONFIG for method none, for
+ * sparsegpt_gptq with m that does not divide obr.block, and for what compat: faithful refuses
+ * (obr_gptq with int(alpha d) != int(d/2), asymmetric or grouped weights).
+ * Cost (obr, direct): about rows d^3 / 24 flop at 50 %. Memory: 8 to 12 rows d bytes, one k x k
  * factor per thread.
  */
 pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *result,

@@ -5,10 +5,13 @@
  * For a row w (dense), kept set I ascending, trailing kept set I2 = I with column >= p:
  *   stage A:  v_I = argmin (v - w) H (v - w)^T with v zero off I           (specification 3.2)
  *   stage B:  the same over v_I2 with v_I1 fixed to quantized values       (specification 3.3)
- * B = W H (damped H) is given, so that v_I = H_II^-1 B_I and v_I2 = H_I2I2^-1 (B_I2 - H_I2I1 v_1).
+ * With b = (w off the mask) H, damped H:  v_I = w_I + H_II^-1 b_I  and then, e = v_I1 - Q(v_I1),
+ * v_I2 += H_I2I2^-1 H_I2I1 e.
  */
 #ifndef PONS_OBR_SOLVER_H
 #define PONS_OBR_SOLVER_H
+
+#include <stdbool.h>
 
 #include "hessian/factor.h"
 #include "obr/compress.h"
@@ -21,6 +24,7 @@ typedef struct pons_solve_panel {
     const float *W;              /* [rows, d] dense, dead columns zeroed */
     const uint8_t *mask;         /* [rows, d] 1 = keep */
     const pons_hessian_factor *factor;
+    bool keep_full_rows; /* rows with nothing pruned skip stage B (specification 3.5, Q5) */
 } pons_solve_panel;
 
 /** Quantizes the entries of one row in columns [0, split): value[j] <- grid(value[j]). Called
@@ -29,9 +33,13 @@ typedef void (*pons_quantize_left)(void *user, int64_t row_in_panel, float *valu
 
 /**
  * Both stages for every row of the panel.
+ * Local, parallel over rows; a row's bits do not depend on the other rows of the panel.
  * @param V [rows, d] on exit: quantized values in columns < split (stage B's v_1), compensated
- * values after; exactly 0 off the mask Local, parallel over rows. @return PONS_ERR_NUMERIC naming
- * linear and row; PONS_ERR_NOMEM.
+ * values after; exactly 0 off the mask. A row that keeps nothing is 0.
+ * @param metrics solve_seconds is added to; may be NULL
+ * @return PONS_ERR_NUMERIC naming linear and row (submatrix not SPD, NaN); PONS_ERR_NOMEM.
+ * Cost per row of k kept columns: k^3 / 3 + O(k^2) flop, plus 2 d^2 for b = (w off the mask) H.
+ * Memory: 4 rows d bytes, and 4 k^2 per thread.
  */
 pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left quantize,
                               void *user, float *V, pons_row_metrics *metrics);

@@ -1,0 +1,254 @@
+/* From a method's name to codes: scales, mask, solver, sweep, metrics, in the order of the
+ * specification, section 3. Owns the dispatch and the compat rules (3.5); the arithmetic is in
+ * quant, prune, solver_*, gptq and sparsegpt. */
+#include "obr/compress.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "obr/gptq.h"
+#include "obr/panel.h"
+#include "obr/solver.h"
+#include "prune/mask.h"
+#include "quant/weight.h"
+
+/* Everything the steps share. */
+typedef struct job {
+    const pons_row_task *task;
+    const pons_recipe *recipe;
+    pons_row_result *result;
+    pons_row_metrics *metrics;
+    int64_t group_size, groups;
+    const float *W; /* [rows, d] task->W, or a copy with dead columns zeroed */
+    uint8_t *mask;  /* [rows, d] or NULL */
+    float *V;       /* [rows, d] work */
+    int64_t split;  /* p */
+} job;
+
+static pons_status check_recipe(const pons_row_task *task)
+{
+    const pons_recipe *r = task->recipe;
+    bool faithful = r->compat == PONS_COMPAT_FAITHFUL, n_of_m = r->prune.n > 0;
+    if (r->method == PONS_METHOD_NONE)
+        return pons_fail(PONS_ERR_CONFIG, "%s: method none compresses nothing", task->name);
+    if (r->method != PONS_METHOD_RTN) {
+        PONS_ASSERT(task->factor);
+        PONS_ASSERT(task->factor->d == task->d);
+    }
+    if (r->method == PONS_METHOD_SPARSEGPT_GPTQ && n_of_m && r->obr.block % r->prune.m != 0)
+        return pons_fail(PONS_ERR_CONFIG,
+                         "%s: obr.block is %lld; sparsegpt_gptq with %d:%d needs a multiple of %d",
+                         task->name, (long long)r->obr.block, r->prune.n, r->prune.m, r->prune.m);
+    if (r->method == PONS_METHOD_SPARSEGPT_GPTQ && n_of_m && task->d % r->prune.m != 0)
+        return pons_fail(PONS_ERR_SHAPE, "%s: width %lld is not a multiple of m = %d", task->name,
+                         (long long)task->d, r->prune.m);
+    if (!faithful) return PONS_OK;
+    if (r->method != PONS_METHOD_WANDA && !r->weights.symmetric)
+        return pons_fail(PONS_ERR_CONFIG,
+                         "%s: compat: faithful has no asymmetric weights; use symmetric ones or "
+                         "compat: corrected",
+                         task->name);
+    if (r->method != PONS_METHOD_WANDA && r->weights.group_size != 0)
+        return pons_fail(PONS_ERR_CONFIG,
+                         "%s: compat: faithful has one scale per row; set weights.group_size: 0 or "
+                         "compat: corrected",
+                         task->name);
+    int64_t p = (int64_t)(r->obr.alpha * (double)task->d);
+    if (r->method == PONS_METHOD_OBR_GPTQ && p != task->d / 2)
+        return pons_fail(PONS_ERR_CONFIG,
+                         "%s: obr.alpha %g evicts %lld of %lld columns; compat: faithful allows "
+                         "only half (alpha 0.5) in obr_gptq",
+                         task->name, r->obr.alpha, (long long)p, (long long)task->d);
+    return PONS_OK;
+}
+
+static pons_status check_weights(const pons_row_task *task)
+{
+    for (int64_t i = 0; i < task->rows; i++) {
+        bool finite = true;
+        for (int64_t j = 0; j < task->d; j++)
+            finite &= isfinite(task->W[i * task->d + j]) != 0;
+        if (!finite)
+            return pons_fail(PONS_ERR_NUMERIC, "%s: row %lld: NaN or Inf in the weights",
+                             task->name, (long long)(task->row + i));
+    }
+    return PONS_OK;
+}
+
+/* pons_quantize_left: columns [0, split) of a row onto its grid; zeros stay zero. */
+static void quantize_left(void *user, int64_t i, float *value)
+{
+    const job *j = user;
+    for (int64_t c = 0; c < j->split; c++) {
+        int64_t g = i * j->groups + c / j->group_size;
+        float scale = j->result->scale[g];
+        int8_t zero = j->result->zero[g];
+        value[c] =
+            pons_weight_value(pons_weight_code(j->task->bits, value[c], scale, zero), scale, zero);
+    }
+}
+
+static pons_status make_mask(job *j)
+{
+    return pons_mask_wanda(j->task->rows, j->task->d, j->W, j->task->factor->norm,
+                           j->recipe->prune.sparsity, j->recipe->prune.n, j->recipe->prune.m,
+                           j->mask);
+}
+
+/* The pruned dense weights, to where they are wanted. */
+static void apply_mask(const job *j, float *out)
+{
+    for (int64_t i = 0; i < j->task->rows * j->task->d; i++)
+        out[i] = j->mask[i] ? j->W[i] : 0.0f;
+}
+
+static void round_all(const job *j, const float *V)
+{
+    pons_weight_round(&j->recipe->weights, j->task->bits, j->task->rows, j->task->d, V, j->task->d,
+                      j->result->scale, j->result->zero, j->result->codes);
+}
+
+static pons_sweep sweep_of(const job *j)
+{
+    const pons_row_task *t = j->task;
+    return (pons_sweep){t->row,  t->rows,       t->d,      j->recipe->obr.block, t->factor->U,
+                        t->bits, j->group_size, j->groups, j->result->scale,     j->result->zero};
+}
+
+/* First column of the GPTQ half: p, or in faithful mode the first block of the whole width that
+ * starts at alpha d or later. */
+static int64_t sweep_start(const job *j)
+{
+    if (j->recipe->compat != PONS_COMPAT_FAITHFUL) return j->split;
+    int64_t start = 0;
+    while ((double)start < j->recipe->obr.alpha * (double)j->task->d)
+        start += j->recipe->obr.block;
+    return start < j->task->d ? start : j->task->d;
+}
+
+static pons_status run_obr(job *j, bool gptq)
+{
+    const pons_row_task *t = j->task;
+    pons_status st = make_mask(j);
+    if (st != PONS_OK) return st;
+    pons_solve_panel panel = {t->name, t->row,    t->rows,
+                              t->d,    j->split,  j->W,
+                              j->mask, t->factor, j->recipe->compat == PONS_COMPAT_FAITHFUL};
+    st = pons_solve_direct(&panel, quantize_left, j, j->V, j->metrics);
+    if (st != PONS_OK) return st;
+    int64_t start = sweep_start(j);
+    for (int64_t i = 0; gptq && i < t->rows; i++) /* columns neither half reaches are zero (Q2) */
+        for (int64_t c = j->split; c < start; c++)
+            j->V[i * t->d + c] = 0.0f;
+    round_all(j, j->V);
+    if (!gptq) return PONS_OK;
+    double begin = pons_clock();
+    pons_sweep sweep = sweep_of(j);
+    st = pons_gptq_sweep(&sweep, start, j->V, j->mask, j->result->codes);
+    j->metrics->gptq_seconds += pons_clock() - begin;
+    return st;
+}
+
+static pons_status run_sweep(job *j, bool prune)
+{
+    double begin = pons_clock();
+    pons_sweep sweep = sweep_of(j);
+    pons_status st =
+        prune ? pons_sparsegpt_sweep(&sweep, j->W, j->recipe->prune.sparsity, j->recipe->prune.n,
+                                     j->recipe->prune.m, j->mask, j->result->codes)
+              : pons_gptq_sweep(&sweep, 0, j->W, NULL, j->result->codes);
+    j->metrics->gptq_seconds += pons_clock() - begin;
+    return st;
+}
+
+static pons_status run_method(job *j)
+{
+    pons_status st = PONS_OK;
+    switch (j->recipe->method) {
+    case PONS_METHOD_RTN: round_all(j, j->W); break;
+    case PONS_METHOD_GPTQ: st = run_sweep(j, false); break;
+    case PONS_METHOD_SPARSEGPT_GPTQ: st = run_sweep(j, true); break;
+    case PONS_METHOD_WANDA:
+        st = make_mask(j);
+        if (st == PONS_OK) apply_mask(j, j->result->value);
+        return st;
+    case PONS_METHOD_WANDA_RTN:
+        st = make_mask(j);
+        if (st != PONS_OK) return st;
+        apply_mask(j, j->V);
+        round_all(j, j->V);
+        break;
+    case PONS_METHOD_OBR_RTN: st = run_obr(j, false); break;
+    case PONS_METHOD_OBR_GPTQ: st = run_obr(j, true); break;
+    case PONS_METHOD_NONE: PONS_ASSERT(!"checked before");
+    }
+    if (st == PONS_OK)
+        pons_weight_dequantize(j->group_size, j->task->rows, j->task->d, j->result->codes,
+                               j->result->scale, j->result->zero, j->result->value);
+    return st;
+}
+
+/* Error, energy and zeros of every row. @param work [rows, d] */
+static pons_status measure(job *j, float *work)
+{
+    const pons_row_task *t = j->task;
+    pons_status st = PONS_OK;
+    for (int64_t i = 0; i < t->rows; i++) {
+        j->result->zeros[i] = 0;
+        j->result->error[i] = j->result->energy[i] = 0.0;
+        for (int64_t c = 0; c < t->d; c++)
+            j->result->zeros[i] += j->result->value[i * t->d + c] == 0.0f;
+    }
+    if (!t->factor) return PONS_OK;
+    st = pons_panel_form(t->factor, t->row, t->rows, j->W, work, j->result->energy);
+    if (st != PONS_OK) return st;
+    for (int64_t i = 0; i < t->rows * t->d; i++)
+        j->V[i] = j->result->value[i] - j->W[i];
+    return pons_panel_form(t->factor, t->row, t->rows, j->V, work, j->result->error);
+}
+
+pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *result,
+                               pons_row_metrics *metrics)
+{
+    pons_status st = PONS_OK;
+    pons_row_metrics unused = {0};
+    const pons_recipe *recipe = task->recipe;
+    int64_t rows = task->rows, d = task->d;
+    float *undead = NULL, *work = NULL;
+    job j = {.task = task,
+             .recipe = recipe,
+             .result = result,
+             .metrics = metrics ? metrics : &unused,
+             .group_size = pons_weight_group_size(&recipe->weights, d),
+             .groups = pons_weight_groups(&recipe->weights, d),
+             .W = task->W,
+             .split = (int64_t)(recipe->obr.alpha * (double)d)};
+    PONS_TRY(st, check_recipe(task));
+    PONS_TRY(st, check_weights(task));
+    if (rows == 0) goto done;
+    PONS_ALLOC(st, j.V, rows * d);
+    PONS_ALLOC(st, j.mask, rows * d);
+    if (task->factor) PONS_ALLOC(st, work, rows * d);
+
+    double begin = pons_clock();
+    if (recipe->method != PONS_METHOD_WANDA)
+        pons_weight_scales(&recipe->weights, task->bits, rows, d, task->W, d, result->scale,
+                           result->zero);
+    j.metrics->clip_seconds += pons_clock() - begin;
+    if (task->factor && task->factor->dead_count > 0) {
+        PONS_ALLOC(st, undead, rows * d);
+        for (int64_t i = 0; i < rows * d; i++)
+            undead[i] = task->factor->dead[i % d] ? 0.0f : task->W[i];
+        j.W = undead;
+    }
+    PONS_TRY(st, run_method(&j));
+    PONS_TRY(st, measure(&j, work));
+done:
+    pons_mem_free(work);
+    pons_mem_free(j.mask);
+    pons_mem_free(j.V);
+    pons_mem_free(undead);
+    return st;
+}
