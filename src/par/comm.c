@@ -1,4 +1,4 @@
-/* Owns the world communicator. Every MPI call of the program is in this file. */
+/* Owns the world communicator and its collectives. Every MPI call of the program is in this room. */
 #include "par/comm.h"
 
 #include <limits.h>

@@ -1,0 +1,19 @@
+# Sourced by the other scripts: where things are, and an Open MPI that behaves on one machine with few cores, as root or not.
+# A variable that is already set is left alone, so a cluster's own settings win.
+
+PONS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PONS_CACHE=${PONS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/pons} # downloads, kept between runs
+PONS_WORK=${PONS_WORK:-$PONS_ROOT/build/work}                        # what the scripts make
+PONS_BIN=${PONS_BIN:-$PONS_ROOT/build/release/pons}
+
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}             # more ranks than cores
+export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}        # threads need the whole mask
+export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}                       # waiting ranks give way
+export OMPI_MCA_orte_base_help_aggregate=${OMPI_MCA_orte_base_help_aggregate:-0}
+if [ -z "${SLURM_JOB_ID:-}${PBS_JOBID:-}" ]; then # one machine: shared memory, no search for a fabric
+  export OMPI_MCA_pml=${OMPI_MCA_pml:-ob1} OMPI_MCA_btl=${OMPI_MCA_btl:-self,vader,tcp}
+fi
+
+say() { printf '== %s\n' "$*" >&2; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
