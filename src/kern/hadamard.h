@@ -26,11 +26,13 @@ const int8_t *pons_hadamard_matrix(int K);
  * must have a factor. Local. Cost rows n (log2(n/K) + K). */
 void pons_hadamard_rows(float *x, int64_t rows, int64_t n, int64_t ld);
 
-/** The same with fp64 inside: for offline use on weights. Local. */
-void pons_hadamard_rows_f64(float *x, int64_t rows, int64_t n, int64_t ld);
+/** The same with fp64 inside: for offline use on weights. Local. @return PONS_OK or PONS_ERR_NOMEM.
+ * Memory: 64 n bytes per thread. */
+pons_status pons_hadamard_rows_f64(float *x, int64_t rows, int64_t n, int64_t ld);
 
-/** Each of `cols` columns (length n) of x [n, ld] <- Had_n column, in place, fp64 inside. Local. */
-void pons_hadamard_columns_f64(float *x, int64_t n, int64_t cols, int64_t ld);
+/** Each of `cols` columns (length n) of x [n, ld] <- Had_n column, in place, fp64 inside. Local.
+ * @return PONS_OK or PONS_ERR_NOMEM. Memory: 64 n bytes per thread. */
+pons_status pons_hadamard_columns_f64(float *x, int64_t n, int64_t cols, int64_t ld);
 
 /** For each of T tokens, x viewed as [nh, hd]: x <- Had_nh x (across heads for each channel).
  * QuaRot's online o_proj transform. Local. */

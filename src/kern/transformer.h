@@ -28,7 +28,8 @@ void pons_rope(int64_t T, int64_t heads, int64_t hd, float *x, int64_t ld, const
  * @param q [S, heads, hd], k and v [S, kv_heads, hd], out [S, heads, hd], all with contiguous
  * tokens; scores scaled by 1/sqrt(hd)
  * @param window keys visible to a query: itself and window - 1 before it; 0: all
- * @return PONS_OK or PONS_ERR_NOMEM. Memory: O(block^2 + block hd) per thread. Cost about 2 S^2
+ * @return PONS_OK or PONS_ERR_NOMEM. Memory: a transposed copy of k, and O(block^2 + block hd) per
+ * thread. Cost about 2 S^2
  * heads hd flop.
  */
 pons_status pons_attention_causal(int64_t S, int64_t heads, int64_t kv_heads, int64_t hd,

@@ -1,0 +1,39 @@
+/* Start-up of the numerical libraries and what they say of themselves. */
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+#include <threads.h>
+
+#include "kern/bf16.h"
+#include "kern/gemm.h"
+
+static bool bf16_works;
+static once_flag bf16_tried = ONCE_FLAG_INIT;
+
+static void try_bf16(void)
+{
+    pons_bf16_kernel *kernel = NULL;
+    bf16_works = pons_bf16_kernel_create(16, 16, 16, &kernel) == PONS_OK;
+    pons_bf16_kernel_destroy(&kernel);
+}
+
+bool pons_kern_has_bf16(void)
+{
+    call_once(&bf16_tried, try_bf16);
+    return bf16_works;
+}
+
+void pons_kern_begin(void)
+{
+    int threads = omp_get_max_threads();
+    openblas_set_num_threads(1);
+    omp_set_num_threads(threads); /* OpenBLAS's OpenMP flavour changes OpenMP's count, too */
+}
+
+const char *pons_kern_describe(void)
+{
+    static char text[256];
+    snprintf(text, sizeof text, "%s %s, %s, %d threads", openblas_get_config(),
+             openblas_get_corename(), pons_bf16_describe(), omp_get_max_threads());
+    return text;
+}

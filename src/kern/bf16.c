@@ -1,0 +1,258 @@
+/* Tile products in bf16. Owns every call of oneDNN; knows nothing of how tiles make up a product. */
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include <threads.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+#include "kern/bf16.h"
+
+void pons_bf16_convert(int64_t n, const float *x, uint16_t *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u = pons_float_bits(x[i]);
+        uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
+        y[i] = (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+    }
+}
+
+#ifdef PONS_HAVE_ONEDNN
+#include <dnnl.h>
+
+struct pons_bf16_kernel {
+    int64_t M, N, K;
+    dnnl_memory_desc_t a, b, packed, c, scratch;
+    dnnl_primitive_t product, pack;
+};
+
+struct pons_bf16_worker {
+    const pons_bf16_kernel *kernel; /* not owned */
+    dnnl_stream_t stream;
+    dnnl_memory_t a, b, packed, c, scratch;
+    void *work;
+};
+
+static dnnl_engine_t engine;
+static dnnl_status_t engine_status;
+static once_flag engine_made = ONCE_FLAG_INIT;
+
+static void make_engine(void) { engine_status = dnnl_engine_create(&engine, dnnl_cpu, 0); }
+
+static pons_status check(dnnl_status_t got, const char *what)
+{
+    if (got == dnnl_success) return PONS_OK;
+    if (got == dnnl_out_of_memory)
+        return pons_fail(PONS_ERR_NOMEM, "oneDNN: %s: out of memory", what);
+    return pons_fail(PONS_ERR_UNSUPPORTED,
+                     "oneDNN: %s: status %d; bf16 products need a processor with AVX-512, use fp32",
+                     what, (int)got);
+}
+
+static pons_status make_product(pons_bf16_kernel *k)
+{
+    pons_status st = PONS_OK;
+    dnnl_matmul_desc_t op;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_memory_desc_t any;
+    const dnnl_dims_t a = {k->M, k->K}, b = {k->K, k->N}, c = {k->M, k->N}, transposed = {1, k->K};
+
+    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->a, 2, a, dnnl_bf16, dnnl_ab), "tile"));
+    PONS_TRY(st,
+             check(dnnl_memory_desc_init_by_strides(&k->b, 2, b, dnnl_bf16, transposed), "tile"));
+    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&any, 2, b, dnnl_bf16, dnnl_format_tag_any),
+                       "tile"));
+    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, c, dnnl_f32, dnnl_ab), "tile"));
+    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, &any, NULL, &k->c), "matmul"));
+    PONS_TRY(st, check(dnnl_primitive_attr_create(&attributes), "attributes"));
+    PONS_TRY(st,
+             check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
+                   "scratchpad"));
+    PONS_TRY(st,
+             check(dnnl_primitive_desc_create(&pd, &op, attributes, engine, NULL), "bf16 matmul"));
+    k->packed = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    k->scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    PONS_TRY(st, check(dnnl_primitive_create(&k->product, pd), "bf16 matmul"));
+    dnnl_primitive_desc_destroy(pd);
+    pd = NULL;
+    PONS_TRY(st,
+             check(dnnl_reorder_primitive_desc_create(&pd, &k->b, engine, &k->packed, engine, NULL),
+                   "reorder"));
+    PONS_TRY(st, check(dnnl_primitive_create(&k->pack, pd), "reorder"));
+done:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
+    return st;
+}
+
+pons_status pons_bf16_kernel_create(int64_t M, int64_t N, int64_t K, pons_bf16_kernel **out)
+{
+    pons_status st = PONS_OK;
+    pons_bf16_kernel *k = NULL;
+    int threads = omp_get_max_threads();
+    call_once(&engine_made, make_engine);
+    omp_set_num_threads(1); /* the library chooses kernel and blocking by this count */
+    PONS_TRY(st, check(engine_status, "engine"));
+    PONS_CALLOC(st, k, 1);
+    k->M = M;
+    k->N = N;
+    k->K = K;
+    PONS_TRY(st, make_product(k));
+    *out = k;
+    k = NULL;
+done:
+    omp_set_num_threads(threads);
+    pons_bf16_kernel_destroy(&k);
+    return st;
+}
+
+void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel)
+{
+    pons_bf16_kernel *k = *kernel;
+    if (!k) return;
+    if (k->product) dnnl_primitive_destroy(k->product);
+    if (k->pack) dnnl_primitive_destroy(k->pack);
+    pons_mem_free(k);
+    *kernel = NULL;
+}
+
+size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel)
+{
+    return dnnl_memory_desc_get_size(&kernel->packed);
+}
+
+void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
+{
+    for (int i = 0; i < count; i++) {
+        pons_bf16_worker *w = workers[i];
+        if (!w) continue;
+        dnnl_memory_t all[] = {w->a, w->b, w->packed, w->c, w->scratch};
+        for (size_t n = 0; n < sizeof all / sizeof *all; n++)
+            if (all[n]) dnnl_memory_destroy(all[n]);
+        if (w->stream) dnnl_stream_destroy(w->stream);
+        pons_mem_free(w->work);
+        pons_mem_free(w);
+        workers[i] = NULL;
+    }
+}
+
+static pons_status make_worker(const pons_bf16_kernel *k, pons_bf16_worker *w)
+{
+    pons_status st = PONS_OK;
+    w->kernel = k;
+    w->work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(&k->scratch), 1);
+    if (!w->work) return PONS_ERR_NOMEM;
+    PONS_TRY(st,
+             check(dnnl_stream_create(&w->stream, engine, dnnl_stream_default_flags), "stream"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->a, &k->a, engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->b, &k->b, engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st,
+             check(dnnl_memory_create(&w->packed, &k->packed, engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->c, &k->c, engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->scratch, &k->scratch, engine, w->work), "memory"));
+done:
+    return st;
+}
+
+pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
+                                     pons_bf16_worker **out)
+{
+    pons_status st = PONS_OK;
+    memset(out, 0, (size_t)count * sizeof *out);
+    for (int i = 0; i < count; i++) {
+        PONS_CALLOC(st, out[i], 1);
+        PONS_TRY(st, make_worker(kernel, out[i]));
+    }
+done:
+    return st;
+}
+
+bool pons_bf16_pack(pons_bf16_worker *w, const uint16_t *B, void *packed)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, w->b}, {DNNL_ARG_TO, w->packed}};
+    return dnnl_memory_set_data_handle(w->b, (void *)(uintptr_t)B) == dnnl_success &&
+           dnnl_memory_set_data_handle(w->packed, packed) == dnnl_success &&
+           dnnl_primitive_execute(w->kernel->pack, w->stream, 2, args) == dnnl_success;
+}
+
+bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *packed, float *C)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->a},
+                              {DNNL_ARG_WEIGHTS, w->packed},
+                              {DNNL_ARG_DST, w->c},
+                              {DNNL_ARG_SCRATCHPAD, w->scratch}};
+    return dnnl_memory_set_data_handle(w->a, (void *)(uintptr_t)A) == dnnl_success &&
+           dnnl_memory_set_data_handle(w->packed, (void *)(uintptr_t)packed) == dnnl_success &&
+           dnnl_memory_set_data_handle(w->c, C) == dnnl_success &&
+           dnnl_primitive_execute(w->kernel->product, w->stream, 4, args) == dnnl_success;
+}
+
+pons_status pons_bf16_refused(void)
+{
+    return pons_fail(PONS_ERR_BUG, "oneDNN: a bf16 tile product failed to run");
+}
+
+const char *pons_bf16_describe(void)
+{
+    static char text[80];
+    const dnnl_version_t *v = dnnl_version();
+    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    const char *name = isa >= dnnl_cpu_isa_avx512_core_amx    ? "AVX512_CORE_AMX"
+                       : isa >= dnnl_cpu_isa_avx512_core_bf16 ? "AVX512_CORE_BF16"
+                       : isa >= dnnl_cpu_isa_avx512_core      ? "AVX512_CORE"
+                                                              : "below AVX512_CORE";
+    snprintf(text, sizeof text, "oneDNN %d.%d.%d %s", v->major, v->minor, v->patch, name);
+    return text;
+}
+
+#else
+
+pons_status pons_bf16_kernel_create(int64_t M, int64_t N, int64_t K, pons_bf16_kernel **out)
+{
+    (void)M, (void)N, (void)K, (void)out;
+    return pons_fail(PONS_ERR_UNSUPPORTED,
+                     "bf16 products: this build has no oneDNN; configure with PONS_ONEDNN=ON");
+}
+
+void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel) { (void)kernel; }
+
+size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel)
+{
+    (void)kernel;
+    return 0;
+}
+
+pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
+                                     pons_bf16_worker **out)
+{
+    (void)kernel, (void)count, (void)out;
+    return pons_bf16_refused();
+}
+
+void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
+{
+    (void)count, (void)workers;
+}
+
+bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed)
+{
+    (void)worker, (void)B, (void)packed;
+    return false;
+}
+
+bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *packed, float *C)
+{
+    (void)worker, (void)A, (void)packed, (void)C;
+    return false;
+}
+
+pons_status pons_bf16_refused(void)
+{
+    return pons_fail(PONS_ERR_BUG, "bf16 product in a build without oneDNN");
+}
+
+const char *pons_bf16_describe(void) { return "no oneDNN"; }
+
+#endif

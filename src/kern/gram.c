@@ -1,0 +1,150 @@
+/* Exactly reproducible sums of X^T X. Owns pons_gram_add.
+ *
+ * The tiles of one window depend on d alone; each entry is rounded to a multiple of the quantum
+ * before it is added, which makes the additions exact and so their order irrelevant. */
+#include <cblas.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "kern/bf16.h"
+#include "kern/gemm.h"
+#include "kern/threads.h"
+
+/* Largest width of a tile, and the multiple it is rounded to. */
+enum { WIDEST = 256, WIDTH_STEP = 32 };
+
+typedef struct gram {
+    int64_t S, d, width, tiles;
+    const float *X;
+    double quantum, *H;
+} gram;
+
+/* Tile number n of the upper triangle, row by row. */
+static void find_tile(const gram *g, int64_t n, int64_t *i, int64_t *j)
+{
+    for (*i = 0; n >= g->tiles - *i; (*i)++)
+        n -= g->tiles - *i;
+    *j = *i + n;
+}
+
+/* Entries of tile (i, j) that lie in the upper triangle: rounded, then added. */
+static void add_tile(const gram *g, int64_t i, int64_t j, const float *tile)
+{
+    /* v + magic - magic is v rounded to the quantum: the last bit of a double near 1.5 * 2^52 quanta
+     * is one quantum */
+    const double magic = 0x1.8p52 * g->quantum;
+    int64_t i0 = i * g->width, j0 = j * g->width;
+    int64_t rows = g->d - i0 < g->width ? g->d - i0 : g->width;
+    int64_t cols = g->d - j0 < g->width ? g->d - j0 : g->width;
+    for (int64_t r = 0; r < rows; r++) {
+        double *h = g->H + (i0 + r) * g->d + j0;
+        const float *v = tile + r * g->width;
+        for (int64_t c = i == j ? r : 0; c < cols; c++)
+            h[c] += ((double)v[c] + magic) - magic;
+    }
+}
+
+static pons_status add_fp32(const gram *g)
+{
+    pons_status st = PONS_OK;
+    int threads = pons_kern_threads(), ld = (int)g->d;
+    int64_t count = g->tiles * (g->tiles + 1) / 2;
+    float *products = NULL;
+    PONS_ALLOC(st, products, threads * g->width * g->width);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t n = 0; n < count; n++) {
+        int64_t i, j;
+        float *tile = products + omp_get_thread_num() * g->width * g->width;
+        find_tile(g, n, &i, &j);
+        int64_t rows = g->d - i * g->width, cols = g->d - j * g->width;
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans,
+                    (int)(rows < g->width ? rows : g->width),
+                    (int)(cols < g->width ? cols : g->width), (int)g->S, 1.0f, g->X + i * g->width,
+                    ld, g->X + j * g->width, ld, 0.0f, tile, (int)g->width);
+        add_tile(g, i, j, tile);
+    }
+done:
+    pons_mem_free(products);
+    return st;
+}
+
+/* Columns [j width, (j + 1) width) of X as bf16 rows [width, S]; columns past d are zero. */
+static void transpose_tile(const gram *g, int64_t j, uint16_t *to)
+{
+    enum { SIDE = 32 };
+    for (int64_t s0 = 0; s0 < g->S; s0 += SIDE)
+        for (int64_t c0 = 0; c0 < g->width; c0 += SIDE) {
+            uint16_t block[SIDE][SIDE];
+            int64_t count = g->S - s0 < SIDE ? g->S - s0 : SIDE, first = j * g->width + c0;
+            int64_t cols = g->d - first < SIDE ? g->d - first : SIDE;
+            memset(block, 0, sizeof block);
+            for (int64_t s = 0; s < count; s++)
+                if (cols > 0) pons_bf16_convert(cols, g->X + (s0 + s) * g->d + first, block[s]);
+            for (int64_t c = 0; c < SIDE; c++)
+                for (int64_t s = 0; s < count; s++)
+                    to[(c0 + c) * g->S + s0 + s] = block[s][c];
+        }
+}
+
+static pons_status add_bf16(const gram *g)
+{
+    pons_status st = PONS_OK;
+    int threads = pons_kern_threads(), failed = 0;
+    int64_t count = g->tiles * (g->tiles + 1) / 2, entries = g->width * g->S;
+    pons_bf16_kernel *kernel = NULL;
+    pons_bf16_worker **workers = NULL;
+    uint16_t *rows = NULL;  /* [tiles, width, S] */
+    uint8_t *packed = NULL; /* [tiles] of packed_bytes */
+    float *products = NULL;
+    PONS_TRY(st, pons_bf16_kernel_create(g->width, g->width, g->S, &kernel));
+    size_t packed_bytes = (pons_bf16_packed_bytes(kernel) + 63) / 64 * 64;
+    PONS_CALLOC(st, workers, threads);
+    PONS_ALLOC(st, rows, g->tiles * entries);
+    PONS_ALLOC(st, packed, g->tiles * (int64_t)packed_bytes);
+    PONS_ALLOC(st, products, threads * g->width * g->width);
+    PONS_TRY(st, pons_bf16_workers_create(kernel, threads, workers));
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        int self = omp_get_thread_num();
+        float *tile = products + self * g->width * g->width;
+#pragma omp for schedule(dynamic)
+        for (int64_t j = 0; j < g->tiles; j++) {
+            transpose_tile(g, j, rows + j * entries);
+            if (!pons_bf16_pack(workers[self], rows + j * entries,
+                                packed + (size_t)j * packed_bytes))
+                failed = 1;
+        }
+#pragma omp for schedule(dynamic)
+        for (int64_t n = 0; n < count; n++) {
+            int64_t i, j;
+            find_tile(g, n, &i, &j);
+            if (!pons_bf16_run(workers[self], rows + i * entries, packed + (size_t)j * packed_bytes,
+                               tile))
+                failed = 1;
+            else
+                add_tile(g, i, j, tile);
+        }
+    }
+    if (failed) st = pons_bf16_refused();
+done:
+    if (workers) pons_bf16_workers_destroy(threads, workers);
+    pons_bf16_kernel_destroy(&kernel);
+    pons_mem_free(products);
+    pons_mem_free(packed);
+    pons_mem_free(rows);
+    pons_mem_free(workers);
+    return st;
+}
+
+pons_status pons_gram_add(int64_t S, int64_t d, const float *X, bool bf16, double quantum,
+                          double *H)
+{
+    PONS_ASSERT(d > 0 && d <= INT_MAX && S <= INT_MAX && quantum > 0);
+    gram g = {.S = S, .d = d, .X = X, .quantum = quantum, .H = H};
+    g.tiles = (d + WIDEST - 1) / WIDEST;
+    g.width = (d + g.tiles - 1) / g.tiles;
+    g.width = (g.width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP;
+    if (S <= 0) return PONS_OK;
+    return bf16 ? add_bf16(&g) : add_fp32(&g);
+}

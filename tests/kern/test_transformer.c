@@ -1,0 +1,279 @@
+/* Pieces of a transformer block against their definitions in fp64. */
+#include <complex.h>
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "kern/simd.h"
+#include "kern/transformer.h"
+
+static uint64_t seed = 1;
+
+static float draw(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (float)((int64_t)(seed >> 40) - (1 << 23)) * 0x1p-23f;
+}
+
+static float *random_matrix(int64_t n, float scale)
+{
+    float *x = pons_mem_alloc(n, sizeof *x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = draw() * scale;
+    return x;
+}
+
+static void near(double got, double want, double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance)) fail_msg("%.9g instead of %.9g", got, want);
+}
+
+/* Distance from the true value in units of the last place. */
+static void exponential(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (double x = -87.3; x < 88.7; x += 0.00037) {
+        double want = exp((double)(float)x), got = pons_exp((float)x);
+        int e;
+        frexp(want, &e);
+        worst = fmax(worst, fabs(got - want) / ldexp(1, e - 24));
+    }
+    assert_true(worst < 1.5);
+    for (double x = -103.9; x < -87.3; x += 0.0037) /* subnormal results */
+        near(pons_exp((float)x), exp((double)(float)x), 0x1.8p-149 + exp(x) * 0x1p-22);
+    assert_true(pons_exp(0) == 1);
+    assert_true(pons_exp(-INFINITY) == 0);
+    assert_true(pons_exp(-1000) == 0);
+    assert_true(pons_exp(INFINITY) == INFINITY);
+    assert_true(pons_exp(89) == INFINITY);
+    assert_true(isnan(pons_exp(NAN)));
+}
+
+static void norm(void **state)
+{
+    (void)state;
+    static const int64_t widths[] = {1, 15, 16, 37, 576};
+    enum { T = 5 };
+    for (int n = 0; n < 5; n++)
+        for (int with_gain = 0; with_gain < 2; with_gain++) {
+            int64_t d = widths[n];
+            float *x = random_matrix(T * d, 3), *gain = random_matrix(d, 1),
+                  *y = pons_mem_alloc(T * d, sizeof *y);
+            pons_rmsnorm(T, d, x, with_gain ? gain : NULL, 1e-5f, y);
+            for (int64_t t = 0; t < T; t++) {
+                double sum = 0;
+                for (int64_t i = 0; i < d; i++)
+                    sum += (double)x[t * d + i] * x[t * d + i];
+                for (int64_t i = 0; i < d; i++) {
+                    double want = x[t * d + i] / sqrt(sum / (double)d + 1e-5f);
+                    if (with_gain) want *= gain[i];
+                    near(y[t * d + i], want, 0x1p-22 * fabs(want));
+                }
+            }
+            pons_rmsnorm(T, d, x, with_gain ? gain : NULL, 1e-5f, x); /* in place */
+            assert_memory_equal(x, y, (size_t)(T * d) * sizeof *x);
+            pons_mem_free(x), pons_mem_free(gain), pons_mem_free(y);
+        }
+}
+
+/* Pair (i, i + hd/2) is a complex number turned by the angle. */
+static void rotary(void **state)
+{
+    (void)state;
+    enum { T = 4, HEADS = 3, HD = 10, LD = HEADS * HD + 7 };
+    float *x = random_matrix(T * LD, 1), *y = pons_mem_alloc(T * LD, sizeof *y);
+    float cosine[T * HD / 2], sine[T * HD / 2];
+    double angle[T * HD / 2];
+    for (int i = 0; i < T * HD / 2; i++) {
+        angle[i] = 7 * draw();
+        cosine[i] = (float)cos(angle[i]);
+        sine[i] = (float)sin(angle[i]);
+    }
+    memcpy(y, x, T * LD * sizeof *x);
+    pons_rope(T, HEADS, HD, y, LD, cosine, sine);
+    for (int t = 0; t < T; t++) {
+        for (int h = 0; h < HEADS; h++)
+            for (int i = 0; i < HD / 2; i++) {
+                const float *a = x + t * LD + h * HD + i, *b = y + t * LD + h * HD + i;
+                double complex z = (a[0] + I * a[HD / 2]) * cexp(I * angle[t * HD / 2 + i]);
+                near(b[0], creal(z), 1e-6);
+                near(b[HD / 2], cimag(z), 1e-6);
+            }
+        assert_memory_equal(x + t * LD + HEADS * HD, y + t * LD + HEADS * HD, 7 * sizeof *x);
+    }
+    pons_mem_free(x), pons_mem_free(y);
+}
+
+/* Softmax of all visible keys at once, in fp64. */
+static void attention_of(int64_t S, int64_t heads, int64_t kv_heads, int64_t hd, int64_t window,
+                         float spread)
+{
+    float *q = random_matrix(S * heads * hd, spread), *k = random_matrix(S * kv_heads * hd, spread);
+    float *v = random_matrix(S * kv_heads * hd, 1);
+    float *out = pons_mem_alloc(S * heads * hd, sizeof *out);
+    double *p = pons_mem_alloc(S, sizeof *p);
+    assert_int_equal(pons_attention_causal(S, heads, kv_heads, hd, q, k, v, window, out), PONS_OK);
+    for (int64_t h = 0; h < heads; h++)
+        for (int64_t s = 0; s < S; s++) {
+            int64_t kv = h * kv_heads / heads, oldest = window && s >= window ? s - window + 1 : 0;
+            double top = -INFINITY, sum = 0;
+            for (int64_t j = oldest; j <= s; j++) {
+                p[j] = 0;
+                for (int64_t i = 0; i < hd; i++)
+                    p[j] += (double)q[(s * heads + h) * hd + i] * k[(j * kv_heads + kv) * hd + i];
+                p[j] /= sqrt((double)hd);
+                top = fmax(top, p[j]);
+            }
+            for (int64_t j = oldest; j <= s; j++)
+                sum += p[j] = exp(p[j] - top);
+            for (int64_t i = 0; i < hd; i++) {
+                double want = 0;
+                for (int64_t j = oldest; j <= s; j++)
+                    want += p[j] / sum * v[(j * kv_heads + kv) * hd + i];
+                near(out[(s * heads + h) * hd + i], want, 4e-6 * (1 + spread));
+            }
+        }
+    pons_mem_free(q), pons_mem_free(k), pons_mem_free(v), pons_mem_free(out), pons_mem_free(p);
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    attention_of(1, 2, 1, 16, 0, 1);
+    attention_of(5, 1, 1, 3, 0, 2);
+    attention_of(64, 4, 4, 32, 0, 3);
+    attention_of(65, 3, 1, 64, 0, 3);
+    attention_of(261, 6, 2, 20, 0, 2);
+    attention_of(261, 4, 2, 64, 1, 2);
+    attention_of(261, 4, 2, 16, 40, 2);
+    attention_of(261, 4, 2, 16, 64, 2);
+    attention_of(300, 2, 1, 16, 131, 6);
+    attention_of(130, 2, 1, 16, 1000, 6);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
+/* Scores far apart and rising: every block moves the running maximum, and early keys underflow. */
+static void attention_extremes(void **state)
+{
+    (void)state;
+    enum { S = 200, HD = 4 };
+    float *q = pons_mem_calloc(S * HD, sizeof *q), *k = pons_mem_calloc(S * HD, sizeof *k);
+    float *v = random_matrix(S * HD, 1), *out = pons_mem_alloc(S * HD, sizeof *out);
+    for (int s = 0; s < S; s++) {
+        q[s * HD] = 1000;
+        k[s * HD] = (float)s;
+    }
+    assert_int_equal(pons_attention_causal(S, 1, 1, HD, q, k, v, 0, out), PONS_OK);
+    assert_memory_equal(out, v, S * HD * sizeof *v); /* all weight on the query's own key */
+    for (int s = 0; s < S; s++)
+        k[s * HD] = (float)-s;
+    assert_int_equal(pons_attention_causal(S, 1, 1, HD, q, k, v, 0, out), PONS_OK);
+    for (int s = 0; s < S; s++)
+        assert_memory_equal(out + s * HD, v, HD * sizeof *v); /* all on the first key */
+    pons_mem_free(q), pons_mem_free(k), pons_mem_free(v), pons_mem_free(out);
+}
+
+static void elementwise(void **state)
+{
+    (void)state;
+    enum { N = 1003, T = 7, W = 29, LD = 31 };
+    float *gate = random_matrix(N, 20), *up = random_matrix(N, 1), *y = random_matrix(N, 1);
+    float *bias = random_matrix(W, 1), *b = random_matrix(T * LD, 1);
+    float *y0 = pons_mem_alloc(N, sizeof *y0), *b0 = pons_mem_alloc(T * LD, sizeof *b0);
+    memcpy(y0, gate, N * sizeof *y0);
+    pons_silu_mul(N, gate, up);
+    for (int i = 0; i < N; i++) {
+        double want = y0[i] / (1 + exp(-(double)y0[i])) * up[i];
+        near(gate[i], want, 0x1p-21 * fabs(want));
+    }
+    float far[] = {-200, 200, -90}, one[] = {1, 1, 1};
+    pons_silu_mul(3, far, one);
+    assert_true(far[0] == 0 && far[1] == 200 && fabsf(far[2]) < 1e-36f);
+
+    memcpy(y0, y, N * sizeof *y);
+    pons_add(N, up, y);
+    for (int i = 0; i < N; i++)
+        assert_true(y[i] == y0[i] + up[i]);
+    memcpy(b0, b, T * LD * sizeof *b);
+    pons_add_bias(T, W, bias, b, LD);
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < LD; i++)
+            assert_true(b[t * LD + i] == (i < W ? b0[t * LD + i] + bias[i] : b0[t * LD + i]));
+    pons_mem_free(gate), pons_mem_free(up), pons_mem_free(y), pons_mem_free(bias), pons_mem_free(b);
+    pons_mem_free(y0), pons_mem_free(b0);
+}
+
+static void cross_entropy(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][2] = {{1, 1}, {3, 7}, {600, 33}, {20, 1600}};
+    for (int n = 0; n < 4; n++) {
+        int64_t T = shapes[n][0], V = shapes[n][1];
+        float *logits = random_matrix(T * V, 30);
+        int32_t *target = pons_mem_alloc(T, sizeof *target);
+        double want = 0;
+        for (int64_t t = 0; t < T; t++) {
+            double sum = 0;
+            target[t] = (int32_t)((t * 7919) % V);
+            for (int64_t i = 0; i < V; i++)
+                sum += exp(logits[t * V + i]);
+            want += log(sum) - logits[t * V + target[t]];
+        }
+        near(pons_cross_entropy(T, V, logits, target), want, 1e-7 * (double)T);
+        pons_mem_free(logits), pons_mem_free(target);
+    }
+    /* certain, and hopeless */
+    float far[] = {500, -500, -INFINITY};
+    int32_t right = 0, wrong = 1;
+    near(pons_cross_entropy(1, 3, far, &right), 0, 0);
+    near(pons_cross_entropy(1, 3, far, &wrong), 1000, 0);
+}
+
+static void same_bits(void **state)
+{
+    (void)state;
+    enum { S = 150, HEADS = 3, HD = 16, N = S * HEADS * HD };
+    float *q = random_matrix(N, 2), *k = random_matrix(N, 2), *v = random_matrix(N, 1);
+    float *first = pons_mem_alloc(N, sizeof *first), *next = pons_mem_alloc(N, sizeof *next);
+    float *silu1 = pons_mem_alloc(N, sizeof *silu1), *silu2 = pons_mem_alloc(N, sizeof *silu2);
+    int32_t target[S];
+    double loss = 0;
+    int before = omp_get_max_threads();
+    for (int s = 0; s < S; s++)
+        target[s] = s % (HEADS * HD);
+    for (int threads = 1; threads <= 3; threads++) {
+        float *to = threads == 1 ? first : next, *act = threads == 1 ? silu1 : silu2;
+        omp_set_num_threads(threads);
+        assert_int_equal(pons_attention_causal(S, HEADS, HEADS, HD, q, k, v, 0, to), PONS_OK);
+        assert_memory_equal(to, first, N * sizeof *to);
+        memcpy(act, q, N * sizeof *q);
+        pons_silu_mul(N, act, v);
+        assert_memory_equal(act, silu1, N * sizeof *act);
+        double got = pons_cross_entropy(S, HEADS * HD, q, target);
+        if (threads == 1) loss = got;
+        assert_true(got == loss);
+    }
+    omp_set_num_threads(before);
+    pons_mem_free(q), pons_mem_free(k), pons_mem_free(v), pons_mem_free(first), pons_mem_free(next);
+    pons_mem_free(silu1), pons_mem_free(silu2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(exponential),
+                                       cmocka_unit_test(norm),
+                                       cmocka_unit_test(rotary),
+                                       cmocka_unit_test(attention),
+                                       cmocka_unit_test(attention_extremes),
+                                       cmocka_unit_test(elementwise),
+                                       cmocka_unit_test(cross_entropy),
+                                       cmocka_unit_test(same_bits)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
