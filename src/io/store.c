@@ -1,0 +1,302 @@
+/* Owns an open model: its maps, its names, its table of tensors, and look-up. Does not know any
+ * file format beyond which reader to call. A file that another process truncates while it is
+ * mapped ends this process with SIGBUS; models must not be edited while they are read. */
+#include "io/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/store_build.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "model files are little-endian and used in place");
+
+/* Names are copied into chunks, so that they are terminated and cost no allocation each. */
+struct pons_store_names {
+    pons_store_names *next;
+    size_t used, size;
+    char text[];
+};
+
+enum { NAMES_CHUNK = 1 << 16 };
+
+pons_status pons_store_add_file(pons_store *store, const char *path)
+{
+    pons_status st = PONS_OK;
+    pons_store_file file = {0};
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return pons_fail_errno(PONS_ERR_IO, errno, "cannot open %s", path);
+    if (fstat(fd, &info)) {
+        st = pons_fail_errno(PONS_ERR_IO, errno, "cannot open %s", path);
+        goto done;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        st = pons_fail(PONS_ERR_IO, "cannot open %s: not a regular file", path);
+        goto done;
+    }
+    if (store->file_count == store->file_capacity) {
+        int64_t capacity = store->file_capacity ? 2 * store->file_capacity : 8;
+        pons_store_file *grown = pons_mem_resize(
+            store->files, (size_t)store->file_count * sizeof *grown, capacity, sizeof *grown);
+        if (!grown) {
+            st = PONS_ERR_NOMEM;
+            goto done;
+        }
+        store->files = grown;
+        store->file_capacity = capacity;
+    }
+    file.path = pons_mem_strdup(path);
+    if (!file.path) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    file.bytes = (size_t)info.st_size;
+    if (file.bytes) {
+        void *map = mmap(NULL, file.bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) {
+            st = pons_fail_errno(PONS_ERR_IO, errno, "cannot map %s", path);
+            pons_mem_free(file.path);
+            goto done;
+        }
+        madvise(map, file.bytes, MADV_SEQUENTIAL); /* a tensor is read whole, in order */
+        file.data = map;
+    }
+    store->files[store->file_count++] = file;
+done:
+    close(fd);
+    return st;
+}
+
+/* Terminated copy of a name, owned by the store. */
+static const char *keep_name(pons_store *store, const char *name, size_t length)
+{
+    pons_store_names *chunk = store->names;
+    if (!chunk || chunk->size - chunk->used < length + 1) {
+        size_t size = length + 1 > NAMES_CHUNK ? length + 1 : NAMES_CHUNK;
+        chunk = pons_mem_alloc((int64_t)(sizeof *chunk + size), 1);
+        if (!chunk) return NULL;
+        chunk->next = store->names;
+        chunk->used = 0;
+        chunk->size = size;
+        store->names = chunk;
+    }
+    char *copy = chunk->text + chunk->used;
+    memcpy(copy, name, length);
+    copy[length] = 0;
+    chunk->used += length + 1;
+    return copy;
+}
+
+pons_status pons_store_add_tensor(pons_store *store, const char *name, size_t length,
+                                  const pons_store_tensor *tensor)
+{
+    if (store->count == store->capacity) {
+        int64_t capacity = store->capacity ? 2 * store->capacity : 256;
+        pons_store_tensor *grown = pons_mem_resize(
+            store->tensors, (size_t)store->count * sizeof *grown, capacity, sizeof *grown);
+        if (!grown) return PONS_ERR_NOMEM;
+        store->tensors = grown;
+        store->capacity = capacity;
+    }
+    pons_store_tensor *t = &store->tensors[store->count];
+    *t = *tensor;
+    t->view.name = keep_name(store, name, length);
+    if (!t->view.name) return PONS_ERR_NOMEM;
+    store->count++;
+    return PONS_OK;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const pons_store_tensor *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    return (x->end > y->end) - (x->end < y->end); /* an empty tensor goes first */
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const pons_store_tensor *x = a, *y = b;
+    return strcmp(x->view.name, y->view.name);
+}
+
+pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, size_t section,
+                             size_t bytes, uint64_t alignment)
+{
+    const pons_store_file *f = &store->files[file];
+    pons_store_tensor *t = store->tensors + first;
+    int64_t n = store->count - first;
+    char a[PONS_LABEL_BYTES], b[PONS_LABEL_BYTES];
+    uint64_t end = 0, padded = 0; /* of the tensor before */
+
+    if (n) qsort(t, (size_t)n, sizeof *t, by_offset);
+    for (int64_t i = 0; i < n; i++) {
+        const char *name = t[i].view.name, *before = i ? t[i - 1].view.name : "the header";
+        pons_store_label(a, name, strlen(name));
+        pons_store_label(b, before, strlen(before));
+        if (t[i].end > bytes)
+            return pons_fail(PONS_ERR_INPUT,
+                             "%s: tensor '%s' takes data bytes %llu to %llu, but the file holds "
+                             "only %zu data bytes: truncated or damaged",
+                             f->path, a, (unsigned long long)t[i].begin,
+                             (unsigned long long)t[i].end, bytes);
+        if (t[i].begin < padded)
+            return pons_fail(PONS_ERR_INPUT,
+                             "%s: tensor '%s' begins at data byte %llu, inside '%s', which ends at "
+                             "%llu; tensors may not overlap",
+                             f->path, a, (unsigned long long)t[i].begin, b,
+                             (unsigned long long)padded);
+        if (t[i].begin > padded)
+            return pons_fail(PONS_ERR_INPUT,
+                             "%s: tensor '%s' begins at data byte %llu, but '%s' ends at %llu; no "
+                             "hole is allowed between tensors",
+                             f->path, a, (unsigned long long)t[i].begin, b,
+                             (unsigned long long)padded);
+        t[i].view.data = f->data + section + t[i].begin;
+        end = t[i].end;
+        padded = (end + alignment - 1) / alignment * alignment;
+    }
+    if (bytes > padded)
+        return pons_fail(PONS_ERR_INPUT,
+                         "%s: the file holds %zu data bytes, but its tensors end at %llu; nothing "
+                         "may follow them",
+                         f->path, bytes, (unsigned long long)end);
+    return PONS_OK;
+}
+
+pons_status pons_store_sort(pons_store *store)
+{
+    char label[PONS_LABEL_BYTES];
+    if (store->count) qsort(store->tensors, (size_t)store->count, sizeof *store->tensors, by_name);
+    for (int64_t i = 1; i < store->count; i++) {
+        const pons_store_tensor *a = &store->tensors[i - 1], *b = &store->tensors[i];
+        if (strcmp(a->view.name, b->view.name)) continue;
+        pons_store_label(label, a->view.name, strlen(a->view.name));
+        if (a->file == b->file)
+            return pons_fail(PONS_ERR_INPUT, "%s: two tensors are named '%s'; names must differ",
+                             store->files[a->file].path, label);
+        return pons_fail(PONS_ERR_INPUT, "tensor '%s' is in both %s and %s; allowed: in one", label,
+                         store->files[a->file].path, store->files[b->file].path);
+    }
+    return PONS_OK;
+}
+
+bool pons_shape_bytes(pons_dtype dtype, int ndim, const int64_t *shape, int64_t *bytes)
+{
+    int64_t n = 1, unit = pons_dtype_unit_elements(dtype);
+    for (int i = 0; i < ndim; i++)
+        if (shape[i] < 0 || __builtin_mul_overflow(n, shape[i], &n)) return false;
+    if ((ndim ? shape[ndim - 1] : 1) % unit) return false;
+    return !__builtin_mul_overflow(n / unit, (int64_t)pons_dtype_bytes(dtype, unit), bytes);
+}
+
+const char *pons_store_label(char label[PONS_LABEL_BYTES], const char *text, size_t length)
+{
+    size_t n = length < PONS_LABEL_BYTES ? length : PONS_LABEL_BYTES - 4;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        label[i] = c < 0x20 || c == 0x7f ? '?' : text[i];
+    }
+    strcpy(label + n, n < length ? "..." : "");
+    return label;
+}
+
+static pons_status open_directory(pons_store *store)
+{
+    pons_status st = PONS_OK;
+    char *single = pons_mem_printf("%s/model.safetensors", store->path);
+    char *index = pons_mem_printf("%s/model.safetensors.index.json", store->path);
+    if (!single || !index)
+        st = PONS_ERR_NOMEM;
+    else if (pons_file_exists(single)) {
+        st = pons_store_add_file(store, single);
+        if (st == PONS_OK) st = pons_safetensors_scan(store, 0);
+    } else if (pons_file_exists(index))
+        st = pons_shards_scan(store, store->path);
+    else
+        st = pons_fail(PONS_ERR_INPUT,
+                       "%s: no model in this directory; looked for model.safetensors and "
+                       "model.safetensors.index.json",
+                       store->path);
+    pons_mem_free(index);
+    pons_mem_free(single);
+    return st;
+}
+
+static pons_status open_file(pons_store *store)
+{
+    pons_status st = pons_store_add_file(store, store->path);
+    if (st != PONS_OK) return st;
+    const pons_store_file *file = &store->files[0];
+    const char *dot = strrchr(store->path, '.');
+    store->gguf =
+        (file->bytes >= 4 && !memcmp(file->data, "GGUF", 4)) || (dot && !strcmp(dot, ".gguf"));
+    return store->gguf ? pons_gguf_scan(store, 0) : pons_safetensors_scan(store, 0);
+}
+
+pons_status pons_store_open(const char *path, pons_store **out)
+{
+    pons_status st;
+    pons_store *store;
+    PONS_CALLOC(st, store, 1);
+    store->path = pons_mem_strdup(path);
+    if (!store->path) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    PONS_TRY(st, pons_dir_exists(path) ? open_directory(store) : open_file(store));
+    PONS_TRY(st, pons_store_sort(store));
+    *out = store;
+    store = NULL;
+done:
+    pons_store_close(&store);
+    return st;
+}
+
+void pons_store_close(pons_store **store)
+{
+    pons_store *s = *store;
+    if (!s) return;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        if (s->files[i].data) munmap((void *)(uintptr_t)s->files[i].data, s->files[i].bytes);
+        pons_mem_free(s->files[i].path);
+    }
+    for (pons_store_names *chunk = s->names, *next; chunk; chunk = next) {
+        next = chunk->next;
+        pons_mem_free(chunk);
+    }
+    pons_mem_free(s->files);
+    pons_mem_free(s->tensors);
+    pons_mem_free(s->pairs);
+    pons_mem_free(s->path);
+    pons_mem_free(s);
+    *store = NULL;
+}
+
+const char *pons_store_path(const pons_store *store) { return store->path; }
+
+bool pons_store_is_gguf(const pons_store *store) { return store->gguf; }
+
+int64_t pons_store_count(const pons_store *store) { return store->count; }
+
+const pons_tensor_view *pons_store_at(const pons_store *store, int64_t i)
+{
+    PONS_ASSERT(i >= 0 && i < store->count);
+    return &store->tensors[i].view;
+}
+
+const pons_tensor_view *pons_store_find(const pons_store *store, const char *name)
+{
+    pons_store_tensor key = {.view.name = name};
+    if (!store->count) return NULL;
+    const pons_store_tensor *found =
+        bsearch(&key, store->tensors, (size_t)store->count, sizeof key, by_name);
+    return found ? &found->view : NULL;
+}
