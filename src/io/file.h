@@ -23,32 +23,40 @@ pons_status pons_file_read(const char *path, char **data, size_t *bytes);
  * left). */
 pons_status pons_file_write(const char *path, const void *data, size_t bytes);
 
-/** Append one line (newline added) and sync. */
+/** Append one line (newline added, none inside) and sync. @return PONS_ERR_IO; what a full disk let
+ * through is taken back. */
 pons_status pons_file_append_line(const char *path, const char *line);
 
 /** Copy a file atomically. */
 pons_status pons_file_copy(const char *from, const char *to);
 
+/** Whether a regular file, or a link to one, is there. */
 bool pons_file_exists(const char *path);
+
+/** Whether a directory, or a link to one, is there. */
 bool pons_dir_exists(const char *path);
 
 /** mkdir -p. */
 pons_status pons_dir_make(const char *path);
 
-/** Remove a directory tree; fine when absent. Refuses "", "/" and ".". */
+/** Remove a directory tree, not following links; fine when absent. Refuses "", "/", and paths
+ * ending in "." or ".." (PONS_ERR_USAGE), and anything that is not a directory (PONS_ERR_IO). */
 pons_status pons_dir_remove(const char *path);
 
 /**
  * Begin an output directory: refuses an existing OUT unless `force` (PONS_ERR_EXISTS), removes a
- * stale OUT.part, makes OUT.part. OUT itself is untouched until commit. @param part receives the
- * staging path in counted memory.
+ * stale OUT.part, makes OUT.part (and the directories above). OUT itself is untouched until commit.
+ * With `force` and an existing OUT, refuses an existing OUT.old too: commit moves OUT there.
+ * @param part receives the staging path in counted memory.
  */
 pons_status pons_dir_stage(const char *out, bool force, char **part);
 
-/** Sync everything in `part`, move an old OUT aside, rename, remove the old one. */
+/** Sync everything in `part`, move an old OUT aside to OUT.old, rename, remove the old one. @return
+ * PONS_ERR_IO; OUT is then what it was, or the message says where it is. */
 pons_status pons_dir_commit(const char *part, const char *out);
 
-/** Parse a JSON file; the error names file, line and cause. Caller json_decref()s. */
+/** Parse a JSON file (object or array; a repeated key is an error); the error names file, line and
+ * cause. Caller json_decref()s. */
 pons_status pons_json_read(const char *path, json_t **out);
 
 /** Write JSON atomically, 2-space indent, in insertion order. */

@@ -85,6 +85,8 @@ static const struct {
     [34] = {"TQ1_0", -1},
     [35] = {"TQ2_0", -1},
     [39] = {"MXFP4", -1},
+    [40] = {"NVFP4", -1},
+    [41] = {"Q1_0", -1},
 };
 
 enum { TENSOR_TYPES = sizeof tensor_types / sizeof tensor_types[0] };

@@ -6,7 +6,10 @@
  * one .safetensors file, or one GGUF v3 file. Everything the format promises is checked at open
  * (header length, tiling without holes or overlap, shape times dtype against offsets, index against
  * shards, file length), so that a truncated or edited file is refused by name before any work
- * starts.
+ * starts. A directory with both model.safetensors and an index is read as the single file, as its
+ * loaders do. Dimensions are row-major, slowest first, whatever the file says. Data need not be
+ * aligned to its element size. Safetensors: every dtype of tensor/dtype.h that has a name there;
+ * GGUF: F32 F16 BF16 Q8_0 Q4_0 Q4_1. Source: specification formats.md, sections 1, 2 and 7.
  */
 #ifndef PONS_IO_STORE_H
 #define PONS_IO_STORE_H
@@ -16,7 +19,8 @@
 
 typedef struct pons_store pons_store;
 
-/** Metadata value of a GGUF file. */
+/** Metadata value of a GGUF file. A number is given as u, i and f, whatever its type; where it does
+ * not fit: u 0 for negatives, i INT64_MAX for large unsigned and INT64_MIN for large floats. */
 typedef enum pons_gguf_type {
     PONS_GGUF_UINT, /* all unsigned integers and bool */
     PONS_GGUF_INT,
@@ -64,7 +68,8 @@ const pons_gguf_value *pons_store_metadata(const pons_store *store, const char *
  */
 const char *pons_gguf_array_next_string(const void **cursor, size_t *length);
 
-/** Element i of a numeric array as double / int64. Local. */
+/** Element i of an array of numbers as double / int64 (converted as in pons_gguf_value). The caller
+ * has checked `element` and `count`. Local. */
 double pons_gguf_array_float(const pons_gguf_value *value, int64_t i);
 int64_t pons_gguf_array_int(const pons_gguf_value *value, int64_t i);
 
