@@ -272,7 +272,7 @@ static pons_status read_pairs(reader *r, pons_store *store, uint64_t count)
 {
     char label[PONS_LABEL_BYTES];
     uint32_t raw = 0;
-    pons_status st;
+    pons_status st = PONS_OK;
     if (count > (r->bytes - r->at) / MIN_PAIR_BYTES)
         return pons_fail(PONS_ERR_INPUT,
                          "%s: %llu metadata pairs announced, but only %zu bytes follow: truncated "

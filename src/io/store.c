@@ -138,7 +138,7 @@ pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, siz
 
     if (n) qsort(t, (size_t)n, sizeof *t, by_offset);
     for (int64_t i = 0; i < n; i++) {
-        const char *name = t[i].view.name, *before = i ? t[i - 1].view.name : "the header";
+        const char *name = t[i].view.name, *before = i ? t[i - 1].view.name : "(the header)";
         pons_store_label(a, name, strlen(name));
         pons_store_label(b, before, strlen(before));
         if (t[i].end > bytes)
@@ -243,7 +243,7 @@ static pons_status open_file(pons_store *store)
 
 pons_status pons_store_open(const char *path, pons_store **out)
 {
-    pons_status st;
+    pons_status st = PONS_OK;
     pons_store *store;
     PONS_CALLOC(st, store, 1);
     store->path = pons_mem_strdup(path);
