@@ -1,0 +1,201 @@
+/* Owns reading GGUF metadata into pons_model_config. Rotary scaling is in gguf_rope.c. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/fields.h"
+#include "model/gguf.h"
+
+/* "llama.block_count" and its like. */
+typedef struct reader {
+    const pons_store *store;
+    const char *path, *arch;
+} reader;
+
+static const pons_gguf_value *find(const reader *r, const char *key, char *full, size_t bytes)
+{
+    snprintf(full, bytes, "%s.%s", r->arch, key);
+    return pons_store_metadata(r->store, full);
+}
+
+pons_status pons_gguf_integer(const pons_store *store, const char *arch, const char *key,
+                              int64_t fallback, int64_t *out)
+{
+    char full[128];
+    const reader r = {store, pons_store_path(store), arch};
+    const pons_gguf_value *v = find(&r, key, full, sizeof full);
+    if (!v && fallback >= 0) {
+        *out = fallback;
+        return PONS_OK;
+    }
+    if (!v)
+        return pons_fail(PONS_ERR_INPUT, "%s: metadata %s: found nothing, allowed an integer",
+                         r.path, full);
+    int64_t x = v->type == PONS_GGUF_UINT  ? (v->u > INT32_MAX ? -1 : (int64_t)v->u)
+                : v->type == PONS_GGUF_INT ? v->i
+                                           : -1;
+    if (x < 0 || x > INT32_MAX)
+        return pons_fail(v->type == PONS_GGUF_ARRAY ? PONS_ERR_UNSUPPORTED : PONS_ERR_INPUT,
+                         "%s: metadata %s: found %s, allowed one integer from 0 to %d", r.path,
+                         full, v->type == PONS_GGUF_ARRAY ? "a list" : "another value", INT32_MAX);
+    *out = x;
+    return PONS_OK;
+}
+
+pons_status pons_gguf_positive(const pons_store *store, const char *arch, const char *key,
+                               double fallback, double *out)
+{
+    char full[128];
+    const reader r = {store, pons_store_path(store), arch};
+    const pons_gguf_value *v = find(&r, key, full, sizeof full);
+    if (!v && fallback > 0) {
+        *out = fallback;
+        return PONS_OK;
+    }
+    double x = !v                           ? 0
+               : v->type == PONS_GGUF_FLOAT ? pons_fields_shortest((float)v->f)
+               : v->type == PONS_GGUF_UINT  ? (double)v->u
+                                            : 0;
+    if (!(x > 0 && isfinite(x)))
+        return pons_fail(PONS_ERR_INPUT, "%s: metadata %s: found %s, allowed a number above 0",
+                         r.path, full, v ? "another value" : "nothing");
+    *out = x;
+    return PONS_OK;
+}
+
+/* Keys other architectures or options use to change the numbers. */
+static pons_status refuse_foreign(const reader *r)
+{
+    static const struct {
+        const char *key;
+        double neutral;
+    } foreign[] = {{"attention.sliding_window", 0},
+                   {"attention.scale", NAN},
+                   {"attention.clamp_kqv", 0},
+                   {"attention.max_alibi_bias", 0},
+                   {"attention.causal", 1},
+                   {"attention.layer_norm_epsilon", NAN},
+                   {"expert_count", 0},
+                   {"logit_scale", 1},
+                   {"embedding_scale", 1},
+                   {"residual_scale", 1},
+                   {"final_logit_softcapping", 0},
+                   {"attn_logit_softcapping", 0},
+                   {"use_parallel_residual", 0},
+                   {"rope.scaling.attn_factor", 1},
+                   {"rope.dimension_sections", NAN}};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        char full[128];
+        const pons_gguf_value *v = find(r, foreign[i].key, full, sizeof full);
+        if (!v) continue;
+        double x = v->type == PONS_GGUF_UINT    ? (double)v->u
+                   : v->type == PONS_GGUF_INT   ? (double)v->i
+                   : v->type == PONS_GGUF_FLOAT ? v->f
+                                                : NAN;
+        if (x != foreign[i].neutral)
+            return pons_fail(PONS_ERR_UNSUPPORTED,
+                             "%s: metadata %s: found %g, which Pons does not implement", r->path,
+                             full, x);
+    }
+    return PONS_OK;
+}
+
+static pons_status read_arch(reader *r, pons_arch *arch, char *name, size_t bytes)
+{
+    const pons_gguf_value *v = pons_store_metadata(r->store, "general.architecture");
+    if (!v || v->type != PONS_GGUF_STRING)
+        return pons_fail(PONS_ERR_INPUT,
+                         "%s: metadata general.architecture: found nothing, allowed llama, qwen2",
+                         r->path);
+    snprintf(name, bytes, "%.*s", v->length < 60 ? (int)v->length : 60, v->text);
+    if (!strcmp(name, "llama")) {
+        *arch = PONS_ARCH_LLAMA;
+    } else if (!strcmp(name, "qwen2")) {
+        *arch = PONS_ARCH_QWEN2;
+    } else {
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "%s: metadata general.architecture: found %s, allowed llama, qwen2",
+                         r->path, name);
+    }
+    r->arch = name;
+    return PONS_OK;
+}
+
+static pons_status read_head_dim(const reader *r, pons_model_config *c)
+{
+    pons_status st = PONS_OK;
+    int64_t values = 0, rotary = 0;
+    int64_t usual = c->hidden / c->heads;
+    PONS_TRY(st, pons_gguf_integer(r->store, r->arch, "attention.key_length", usual, &c->head_dim));
+    PONS_TRY(st, pons_gguf_integer(r->store, r->arch, "attention.value_length", usual, &values));
+    PONS_TRY(st,
+             pons_gguf_integer(r->store, r->arch, "rope.dimension_count", c->head_dim, &rotary));
+    if (!c->head_dim || c->head_dim % 2 || values != c->head_dim || rotary != c->head_dim)
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "%s: metadata %s: found attention.key_length %lld, attention.value_length "
+                         "%lld, rope.dimension_count %lld, allowed three equal even numbers",
+                         r->path, r->arch, (long long)c->head_dim, (long long)values,
+                         (long long)rotary);
+done:
+    return st;
+}
+
+static pons_status read_sizes(const reader *r, pons_model_config *c)
+{
+    pons_status st = PONS_OK;
+    const struct {
+        const char *key;
+        int64_t fallback, *value;
+    } sizes[] = {{"embedding_length", -1, &c->hidden},
+                 {"feed_forward_length", -1, &c->intermediate},
+                 {"block_count", -1, &c->layers},
+                 {"attention.head_count", -1, &c->heads},
+                 {"context_length", 2048, &c->max_positions}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        PONS_TRY(st, pons_gguf_integer(r->store, r->arch, sizes[i].key, sizes[i].fallback,
+                                       sizes[i].value));
+        if (!*sizes[i].value)
+            return pons_fail(PONS_ERR_INPUT,
+                             "%s: metadata %s.%s: found 0, allowed a positive integer", r->path,
+                             r->arch, sizes[i].key);
+    }
+    PONS_TRY(st, pons_gguf_integer(r->store, r->arch, "attention.head_count_kv", c->heads,
+                                   &c->kv_heads));
+    if (!c->kv_heads || c->heads % c->kv_heads)
+        return pons_fail(PONS_ERR_INPUT,
+                         "%s: metadata %s.attention.head_count_kv: found %lld, allowed a divisor "
+                         "of attention.head_count %lld",
+                         r->path, r->arch, (long long)c->kv_heads, (long long)c->heads);
+    PONS_TRY(st, read_head_dim(r, c));
+done:
+    return st;
+}
+
+pons_status pons_model_config_from_gguf(const pons_store *store, pons_model_config *out)
+{
+    pons_status st = PONS_OK;
+    char name[64];
+    reader r = {store, pons_store_path(store), ""};
+    pons_model_config c = {0};
+    PONS_TRY(st, read_arch(&r, &c.arch, name, sizeof name));
+    PONS_TRY(st, refuse_foreign(&r));
+    PONS_TRY(st, read_sizes(&r, &c));
+    PONS_TRY(st,
+             pons_gguf_positive(store, r.arch, "attention.layer_norm_rms_epsilon", 0, &c.rms_eps));
+    PONS_TRY(st, pons_gguf_rope(store, r.arch, &c));
+
+    const pons_tensor_view *embedding = pons_store_find(store, "token_embd.weight");
+    if (!embedding || embedding->ndim != 2)
+        return pons_fail(PONS_ERR_INPUT, "%s: tensor token_embd.weight is missing or not a matrix",
+                         r.path);
+    c.vocab = embedding->shape[0];
+    c.dtype = embedding->dtype == PONS_DTYPE_F16 || embedding->dtype == PONS_DTYPE_BF16
+                  ? embedding->dtype
+                  : PONS_DTYPE_F32;
+    c.tied = !pons_store_find(store, "output.weight");
+    c.attention_bias = c.arch == PONS_ARCH_LLAMA && pons_store_find(store, "blk.0.attn_q.bias");
+    c.mlp_bias = pons_store_find(store, "blk.0.ffn_down.bias") != NULL;
+    *out = c;
+done:
+    return st;
+}

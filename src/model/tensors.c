@@ -1,0 +1,254 @@
+/* Owns tensor names in both worlds (Hugging Face, GGUF) and the checks at open: present, shape, type,
+ * nothing unexpected. Does not read weights. */
+#include "model/tensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/codes.h"
+
+enum { NAME = 192 };
+
+typedef struct finder {
+    pons_model *model;
+    const pons_quant_config *quant;
+    bool gguf;
+    const char **claimed; /* names of the tensors used so far */
+    int64_t claims;
+} finder;
+
+static void format_shape(int ndim, const int64_t *shape, char *text, size_t bytes)
+{
+    size_t used = (size_t)snprintf(text, bytes, "[");
+    for (int i = 0; i < ndim && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%lld", i ? ", " : "",
+                                 (long long)shape[i]);
+    if (used < bytes) snprintf(text + used, bytes - used, "]");
+}
+
+/* Claim a tensor of shape [rows] (cols < 0) or [rows, cols] of the given element kind. */
+typedef enum element { REAL, I32, I64 } element;
+
+static pons_status claim(finder *f, const char *name, element kind, int64_t rows, int64_t cols,
+                         bool required, const pons_tensor_view **out)
+{
+    const pons_tensor_view *t = pons_store_find(f->model->store, name);
+    *out = t;
+    if (!t)
+        return required
+                   ? pons_fail(PONS_ERR_INPUT, "%s: tensor %s is missing", f->model->path, name)
+                   : PONS_OK;
+    const int64_t shape[2] = {rows, cols};
+    int ndim = cols < 0 ? 1 : 2;
+    if (t->ndim != ndim || memcmp(t->shape, shape, (size_t)ndim * sizeof *shape)) {
+        char found[96], expected[96];
+        format_shape(t->ndim, t->shape, found, sizeof found);
+        format_shape(ndim, shape, expected, sizeof expected);
+        return pons_fail(PONS_ERR_INPUT, "%s: tensor %s: found shape %s, expected %s",
+                         f->model->path, name, found, expected);
+    }
+    bool ok = kind == REAL  ? pons_dtype_is_real(t->dtype)
+              : kind == I32 ? t->dtype == PONS_DTYPE_I32
+                            : t->dtype == PONS_DTYPE_I64;
+    if (!ok || t->shape[ndim - 1] % pons_dtype_unit_elements(t->dtype))
+        return pons_fail(PONS_ERR_UNSUPPORTED, "%s: tensor %s: found type %s, expected %s",
+                         f->model->path, name, pons_dtype_name(t->dtype),
+                         kind == REAL  ? "a floating-point or GGUF block type that fits its rows"
+                         : kind == I32 ? "I32"
+                                       : "I64");
+    f->claimed[f->claims++] = t->name;
+    return PONS_OK;
+}
+
+/* ---- Names. */
+
+static const char *const gguf_linears[PONS_LINEARS] = {
+    [PONS_K] = "attn_k",      [PONS_V] = "attn_v",  [PONS_Q] = "attn_q",
+    [PONS_O] = "attn_output", [PONS_UP] = "ffn_up", [PONS_GATE] = "ffn_gate",
+    [PONS_DOWN] = "ffn_down"};
+
+/* "model.layers.3.mlp.down_proj" or "blk.3.ffn_down". */
+static void linear_prefix(const finder *f, int64_t layer, pons_linear linear, char *name)
+{
+    if (f->gguf)
+        snprintf(name, NAME, "blk.%lld.%s", (long long)layer, gguf_linears[linear]);
+    else
+        snprintf(name, NAME, "model.layers.%lld.%s", (long long)layer, pons_linear_name(linear));
+}
+
+static void norm_name(const finder *f, int64_t layer, bool mlp, char *name)
+{
+    if (f->gguf)
+        snprintf(name, NAME, "blk.%lld.%s.weight", (long long)layer,
+                 mlp ? "ffn_norm" : "attn_norm");
+    else
+        snprintf(name, NAME, "model.layers.%lld.%s.weight", (long long)layer,
+                 mlp ? "post_attention_layernorm" : "input_layernorm");
+}
+
+/* ---- Linears. */
+
+static pons_status check_stored_shape(const finder *f, const char *prefix,
+                                      const pons_tensor_view *stored, int64_t rows, int64_t cols)
+{
+    int64_t found[2];
+    memcpy(found, stored->data, sizeof found);
+    if (found[0] == rows && found[1] == cols) return PONS_OK;
+    return pons_fail(PONS_ERR_INPUT,
+                     "%s: tensor %s.weight_shape: found [%lld, %lld], expected [%lld, %lld]",
+                     f->model->path, prefix, (long long)found[0], (long long)found[1],
+                     (long long)rows, (long long)cols);
+}
+
+static pons_status find_packed(finder *f, const char *prefix, const pons_quant_scheme *scheme,
+                               pons_linear_tensors *t)
+{
+    pons_status st = PONS_OK;
+    char name[NAME + 32];
+    const pons_tensor_view *stored = NULL;
+    t->bits = scheme->bits;
+    t->group_size = scheme->group_size ? scheme->group_size : t->cols;
+    if (t->cols % t->group_size)
+        return pons_fail(PONS_ERR_INPUT,
+                         "%s: %s: found group_size %lld, expected a divisor of its %lld columns",
+                         f->model->path, prefix, (long long)t->group_size, (long long)t->cols);
+    t->groups = t->cols / t->group_size;
+    snprintf(name, sizeof name, "%s.weight_packed", prefix);
+    PONS_TRY(st, claim(f, name, I32, t->rows, pons_code_words(t->bits, t->cols), true, &t->packed));
+    snprintf(name, sizeof name, "%s.weight_scale", prefix);
+    PONS_TRY(st, claim(f, name, REAL, t->rows, t->groups, true, &t->scale));
+    snprintf(name, sizeof name, "%s.weight_shape", prefix);
+    PONS_TRY(st, claim(f, name, I64, 2, -1, true, &stored));
+    PONS_TRY(st, check_stored_shape(f, prefix, stored, t->rows, t->cols));
+    if (!scheme->symmetric) {
+        snprintf(name, sizeof name, "%s.weight_zero_point", prefix);
+        PONS_TRY(st,
+                 claim(f, name, I32, pons_code_words(t->bits, t->rows), t->groups, true, &t->zero));
+    }
+    f->model->packed = true;
+done:
+    return st;
+}
+
+static pons_status find_linear(finder *f, int64_t layer, pons_linear linear, pons_linear_tensors *t)
+{
+    pons_status st = PONS_OK;
+    const pons_model_config *c = &f->model->config;
+    char prefix[NAME], name[NAME + 32];
+    linear_prefix(f, layer, linear, prefix);
+    pons_linear_shape(c, linear, &t->rows, &t->cols);
+    t->bits = 16;
+    t->groups = 1;
+    t->group_size = t->cols;
+    if (f->gguf && c->arch == PONS_ARCH_LLAMA && (linear == PONS_Q || linear == PONS_K))
+        t->interleaved = c->head_dim;
+    const pons_quant_scheme *scheme = pons_quant_config_find(f->quant, prefix);
+    if (scheme) {
+        PONS_TRY(st, find_packed(f, prefix, scheme, t));
+    } else {
+        snprintf(name, sizeof name, "%s.weight", prefix);
+        PONS_TRY(st, claim(f, name, REAL, t->rows, t->cols, true, &t->weight));
+    }
+    snprintf(name, sizeof name, "%s.bias", prefix);
+    PONS_TRY(st, claim(f, name, REAL, t->rows, -1, false, &t->bias));
+done:
+    return st;
+}
+
+static pons_status find_block(finder *f, int64_t layer)
+{
+    pons_status st = PONS_OK;
+    pons_block_tensors *b = &f->model->blocks[layer];
+    char name[NAME];
+    norm_name(f, layer, false, name);
+    PONS_TRY(st, claim(f, name, REAL, f->model->config.hidden, -1, true, &b->attention_norm));
+    norm_name(f, layer, true, name);
+    PONS_TRY(st, claim(f, name, REAL, f->model->config.hidden, -1, true, &b->mlp_norm));
+    for (int l = 0; l < PONS_LINEARS; l++)
+        PONS_TRY(st, find_linear(f, layer, (pons_linear)l, &b->linear[l]));
+done:
+    return st;
+}
+
+/* ---- The rest. */
+
+static pons_status find_ends(finder *f)
+{
+    pons_status st = PONS_OK;
+    pons_model *m = f->model;
+    const pons_model_config *c = &m->config;
+    PONS_TRY(st, claim(f, f->gguf ? "token_embd.weight" : "model.embed_tokens.weight", REAL,
+                       c->vocab, c->hidden, true, &m->embedding));
+    PONS_TRY(st, claim(f, f->gguf ? "output_norm.weight" : "model.norm.weight", REAL, c->hidden, -1,
+                       true, &m->final_norm));
+    PONS_TRY(st, claim(f, f->gguf ? "output.weight" : "lm_head.weight", REAL, c->vocab, c->hidden,
+                       !c->tied, &m->head));
+    m->config.tied = !m->head;
+    if (!m->head) m->head = m->embedding;
+done:
+    return st;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Buffers that repeat what config.json says. */
+static bool is_known_extra(const finder *f, const char *name)
+{
+    static const char suffix[] = "rotary_emb.inv_freq";
+    size_t length = strlen(name), tail = sizeof suffix - 1;
+    if (f->gguf) return !strcmp(name, "rope_freqs.weight"); /* read with the metadata */
+    return length >= tail && !strcmp(name + length - tail, suffix);
+}
+
+/* A tensor nobody asked for (a q_norm, an expert, a layer too many) means another architecture. */
+static pons_status refuse_extras(finder *f)
+{
+    const pons_store *store = f->model->store;
+    qsort(f->claimed, (size_t)f->claims, sizeof *f->claimed, compare_names);
+    for (int64_t i = 0; i < pons_store_count(store); i++) {
+        const char *name = pons_store_at(store, i)->name;
+        if (is_known_extra(f, name)) continue;
+        if (!bsearch(&name, f->claimed, (size_t)f->claims, sizeof *f->claimed, compare_names))
+            return pons_fail(PONS_ERR_UNSUPPORTED,
+                             "%s: tensor %s is not part of the architecture its configuration "
+                             "describes",
+                             f->model->path, name);
+    }
+    return PONS_OK;
+}
+
+pons_status pons_model_find_tensors(pons_model *model, const pons_quant_config *quant)
+{
+    pons_status st = PONS_OK;
+    finder f = {.model = model, .quant = quant, .gguf = pons_store_is_gguf(model->store)};
+    const pons_model_config *c = &model->config;
+    char last[NAME];
+    PONS_ALLOC(st, f.claimed, pons_store_count(model->store) + 1);
+    norm_name(&f, c->layers - 1, false, last);
+    if (!pons_store_find(model->store, last)) { /* before memory is asked for that many layers */
+        st = pons_fail(PONS_ERR_INPUT,
+                       "%s: tensor %s is missing (the configuration says %lld layers)", model->path,
+                       last, (long long)c->layers);
+        goto done;
+    }
+    PONS_CALLOC(st, model->blocks, c->layers);
+    PONS_TRY(st, find_ends(&f));
+    for (int64_t layer = 0; layer < c->layers; layer++)
+        PONS_TRY(st, find_block(&f, layer));
+    PONS_TRY(st, refuse_extras(&f));
+done:
+    pons_mem_free(f.claimed);
+    return st;
+}
+
+const pons_linear_tensors *pons_model_linear(const pons_model *model, int64_t layer,
+                                             pons_linear linear)
+{
+    PONS_ASSERT(layer >= 0 && layer < model->config.layers && linear < PONS_LINEARS);
+    return &model->blocks[layer].linear[linear];
+}

@@ -1,0 +1,150 @@
+/* Owns config.json of the output. Source of quantization_config: formats.md section 3, the minimal
+ * keys that loaders of every version accept. */
+#include "pack/output_config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+
+/* The compressed-tensors release whose layout is written: dense packing of 3, 5, 6 and 7 bits began
+ * just before. */
+static const char *const layout_version = "0.18.0";
+
+static bool same_scheme(const pons_pack_scheme *a, const pons_pack_scheme *b)
+{
+    return a->bits == b->bits && a->symmetric == b->symmetric && a->group_size == b->group_size;
+}
+
+/* One entry of config_groups; the target of the first is the class Linear, which any name or
+ * pattern in a later one overrides. */
+static json_t *group_of(const pons_pack_scheme *s, json_t *targets)
+{
+    json_t *size = s->group_size ? json_integer(s->group_size) : json_null();
+    return json_pack("{s:o, s:{s:i, s:s, s:b, s:s, s:o, s:b}, s:n, s:n}", "targets", targets,
+                     "weights", "num_bits", s->bits, "type", "int", "symmetric", (int)s->symmetric,
+                     "strategy", s->group_size ? "group" : "channel", "group_size", size, "dynamic",
+                     0, "input_activations", "output_activations");
+}
+
+/* "re:.*down_proj$" */
+static json_t *pattern(pons_linear linear)
+{
+    return json_sprintf("re:.*%s$", pons_linear_short_name(linear));
+}
+
+/* NULL when memory is out; json null when nothing is packed. */
+static json_t *quantization_config(const pons_pack_scheme scheme[PONS_LINEARS])
+{
+    json_t *ignore = json_pack("[s]", "lm_head"), *groups = json_object();
+    const pons_pack_scheme *first = NULL;
+    bool done[PONS_LINEARS] = {false};
+    int bad = !ignore || !groups, count = 0;
+    for (int l = 0; l < PONS_LINEARS; l++) {
+        if (scheme[l].bits == 16) {
+            bad |= json_array_append_new(ignore, pattern((pons_linear)l));
+            continue;
+        }
+        if (done[l]) continue;
+        if (!first) first = &scheme[l];
+        json_t *targets = json_array();
+        char name[32];
+        for (int k = l; k < PONS_LINEARS; k++)
+            if (same_scheme(&scheme[k], &scheme[l])) {
+                done[k] = true;
+                if (first != &scheme[l])
+                    bad |= json_array_append_new(targets, pattern((pons_linear)k));
+            }
+        if (first == &scheme[l]) bad |= json_array_append_new(targets, json_string("Linear"));
+        snprintf(name, sizeof name, "group_%d", count++);
+        bad |= json_object_set_new(groups, name, group_of(&scheme[l], targets));
+    }
+    json_t *section = NULL;
+    if (!bad && !first)
+        section = json_null();
+    else if (!bad)
+        section = json_pack("{s:s, s:s, s:s, s:s, s:n, s:O, s:n, s:{}, s:{}, s:O}", "quant_method",
+                            "compressed-tensors", "version", layout_version, "format",
+                            "pack-quantized", "quantization_status", "compressed",
+                            "global_compression_ratio", "ignore", ignore, "kv_cache_scheme",
+                            "sparsity_config", "transform_config", "config_groups", groups);
+    json_decref(groups);
+    json_decref(ignore);
+    return section;
+}
+
+/* Token ids of a GGUF file, under the names config.json and generation_config.json share. */
+static int set_token_ids(const pons_store *store, json_t *object)
+{
+    static const char *const keys[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
+                                          {"eos_token_id", "tokenizer.ggml.eos_token_id"},
+                                          {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
+    int bad = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const pons_gguf_value *v = pons_store_metadata(store, keys[i][1]);
+        if (v && v->type == PONS_GGUF_UINT)
+            bad |= json_object_set_new(object, keys[i][0], json_integer((json_int_t)v->u));
+    }
+    return bad;
+}
+
+static pons_status base_config(const pons_model *source, const pons_model_config *config,
+                               pons_dtype dtype, json_t **out)
+{
+    pons_status st = PONS_OK;
+    char *path = NULL;
+    if (pons_store_is_gguf(pons_model_store(source))) {
+        PONS_TRY(st, pons_model_config_to_json(config, dtype, out));
+        if (set_token_ids(pons_model_store(source), *out)) st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    path = pons_mem_printf("%s/config.json", pons_model_path(source));
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, pons_json_read(path, out));
+done:
+    pons_mem_free(path);
+    return st;
+}
+
+static int edit(json_t *root, const pons_model_config *config, pons_dtype dtype)
+{
+    const char *name = dtype == PONS_DTYPE_F32   ? "float32"
+                       : dtype == PONS_DTYPE_F16 ? "float16"
+                                                 : "bfloat16";
+    bool v5 = json_object_get(root, "dtype") != NULL;
+    int bad = 0;
+    if (v5) bad |= json_object_set_new(root, "dtype", json_string(name));
+    if (!v5 || json_object_get(root, "torch_dtype"))
+        bad |= json_object_set_new(root, "torch_dtype", json_string(name));
+    bad |= json_object_set_new(root, "tie_word_embeddings", json_boolean(config->tied));
+    if (config->arch == PONS_ARCH_LLAMA) { /* the only class that has the flags */
+        bad |= json_object_set_new(root, "attention_bias", json_boolean(config->attention_bias));
+        bad |= json_object_set_new(root, "mlp_bias", json_boolean(config->mlp_bias));
+    }
+    json_object_del(root, "quantization_config");
+    return bad;
+}
+
+pons_status pons_output_config_write(const char *dir, const pons_model *source,
+                                     const pons_model_config *config, pons_dtype dtype,
+                                     const pons_pack_scheme scheme[PONS_LINEARS])
+{
+    pons_status st = PONS_OK;
+    json_t *root = NULL, *section = NULL;
+    char *path = pons_mem_printf("%s/config.json", dir);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, base_config(source, config, dtype, &root));
+    section = quantization_config(scheme);
+    if (!section || edit(root, config, dtype) ||
+        (!json_is_null(section) && json_object_set(root, "quantization_config", section))) {
+        st = pons_fail(PONS_ERR_NOMEM, "out of memory for %s", path);
+        goto done;
+    }
+    PONS_TRY(st, pons_json_write(path, root));
+done:
+    json_decref(section);
+    json_decref(root);
+    pons_mem_free(path);
+    return st;
+}

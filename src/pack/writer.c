@@ -1,0 +1,348 @@
+/*
+ * Owns the life of an output directory: staged, filled shard by shard, checked by reading back, then
+ * committed, or abandoned without a trace.
+ *
+ * Invariants: everything is under OUT.part until commit; a block is written once; a commit happens
+ * only when every block and the ends are written and read back equal to what was given.
+ */
+#include "pack/writer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/sha256.h"
+#include "io/file.h"
+#include "pack/companions.h"
+#include "pack/output_config.h"
+#include "pack/shard.h"
+#include "pack/verify.h"
+
+struct pons_pack_writer {
+    char *out, *part;
+    const pons_model *source; /* not owned */
+    pons_dtype dtype;
+    bool dense, untie;
+    pons_model_config config;              /* of the output */
+    pons_pack_scheme scheme[PONS_LINEARS]; /* of every block; bits 0 until the first is written */
+    char (*digest)[65]; /* [layers + 1]: as given; last: the ends; "" until written */
+    pons_shard_index index;
+};
+
+static void destroy(pons_pack_writer **writer)
+{
+    pons_pack_writer *w = *writer;
+    if (!w) return;
+    json_decref(w->index.weight_map);
+    pons_mem_free(w->digest);
+    pons_mem_free(w->part);
+    pons_mem_free(w->out);
+    pons_mem_free(w);
+    *writer = NULL;
+}
+
+/* --force may replace an older output, never the model that is being read. */
+static pons_status refuse_source(const char *out, const pons_model *source)
+{
+    char *a = realpath(out, NULL), *b = realpath(pons_model_path(source), NULL);
+    bool same = a && b && !strcmp(a, b);
+    free(b);
+    free(a);
+    return same ? pons_fail(PONS_ERR_EXISTS, "%s: the output directory is the model that is read",
+                            out)
+                : PONS_OK;
+}
+
+pons_status pons_pack_writer_create(const char *out, bool force, const pons_model *source,
+                                    const pons_recipe *recipe, bool untie,
+                                    pons_pack_writer **writer)
+{
+    pons_status st = PONS_OK;
+    pons_pack_writer *w = NULL;
+    PONS_TRY(st, refuse_source(out, source));
+    PONS_CALLOC(st, w, 1);
+    w->source = source;
+    w->config = *pons_model_get_config(source);
+    w->config.dtype = recipe->output.dtype;
+    w->dtype = recipe->output.dtype;
+    w->dense = recipe->output.format == PONS_OUTPUT_DENSE;
+    w->untie = untie;
+    w->out = pons_mem_strdup(out);
+    w->index.weight_map = json_object();
+    if (!w->out || !w->index.weight_map) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    PONS_CALLOC(st, w->digest, w->config.layers + 1);
+    PONS_TRY(st, pons_dir_stage(out, force, &w->part));
+    *writer = w;
+    w = NULL;
+done:
+    destroy(&w);
+    return st;
+}
+
+/* Shard 1 holds embedding, final norm and head; block n is in shard n + 2. */
+static void shard_name(const pons_pack_writer *w, int64_t shard, char name[64])
+{
+    snprintf(name, 64, "model-%05lld-of-%05lld.safetensors", (long long)shard,
+             (long long)(w->config.layers + 1));
+}
+
+/* ---- Blocks. */
+
+/* All blocks must store a linear in the same way: config.json describes it once. */
+static pons_status keep_scheme(pons_pack_writer *w, const pons_pack_linear *p)
+{
+    pons_pack_scheme given = {p->bits, p->bits == 16 || p->symmetric,
+                              p->bits == 16 ? 0 : p->group_size};
+    pons_pack_scheme *kept = &w->scheme[p->linear];
+    int64_t rows, cols;
+    pons_linear_shape(&w->config, p->linear, &rows, &cols);
+    if (given.group_size == cols) given.group_size = 0;
+    if (!kept->bits) *kept = given;
+    if (kept->bits != given.bits || kept->symmetric != given.symmetric ||
+        kept->group_size != given.group_size)
+        return pons_fail(PONS_ERR_BUG, "%s: blocks store %s in different ways", w->out,
+                         pons_linear_short_name(p->linear));
+    if (given.group_size && cols % given.group_size)
+        return pons_fail(
+            PONS_ERR_SHAPE, "%s: group_size %lld does not divide the %lld columns of %s", w->out,
+            (long long)given.group_size, (long long)cols, pons_linear_short_name(p->linear));
+    return PONS_OK;
+}
+
+static pons_shard_tensor named(pons_shard_kind kind, int64_t layer, const char *module,
+                               const char *suffix, int64_t rows, int64_t cols)
+{
+    pons_shard_tensor t = {.kind = kind, .rows = rows, .cols = cols};
+    snprintf(t.name, sizeof t.name, "model.layers.%lld.%s.%s", (long long)layer, module, suffix);
+    return t;
+}
+
+/* Tensors of one linear; returns how many. */
+static int list_linear(const pons_pack_writer *w, int64_t layer, const pons_pack_linear *p,
+                       pons_shard_tensor *t)
+{
+    int n = 0;
+    int64_t rows, cols;
+    const char *module = pons_linear_name(p->linear);
+    pons_linear_shape(&w->config, p->linear, &rows, &cols);
+    if (p->bits == 16) {
+        t[n] = named(PONS_SHARD_REALS, layer, module, "weight", rows, cols);
+        t[n++].values = p->value;
+    } else {
+        int64_t groups = p->group_size ? cols / p->group_size : 1;
+        t[n++] = named(PONS_SHARD_SHAPE, layer, module, "weight_shape", rows, cols);
+        t[n] = named(PONS_SHARD_CODES, layer, module, "weight_packed", rows, cols);
+        t[n].bits = p->bits;
+        t[n++].codes = p->codes;
+        t[n] = named(PONS_SHARD_SCALES, layer, module, "weight_scale", rows, groups);
+        t[n++].values = p->scale;
+        if (!p->symmetric) {
+            t[n] = named(PONS_SHARD_ZEROS, layer, module, "weight_zero_point", rows, groups);
+            t[n].bits = p->bits;
+            t[n++].codes = p->zero;
+        }
+    }
+    if (p->bias) {
+        t[n] = named(PONS_SHARD_REALS, layer, module, "bias", 0, rows);
+        t[n++].values = p->bias;
+    }
+    return n;
+}
+
+static void note_bias(pons_model_config *config, const pons_pack_linear *p)
+{
+    if (!p->bias || config->arch != PONS_ARCH_LLAMA) return;
+    pons_group group = pons_linear_group(p->linear);
+    if (group == PONS_GROUP_QKV || group == PONS_GROUP_O)
+        config->attention_bias = true;
+    else
+        config->mlp_bias = true;
+}
+
+pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
+                                   const pons_pack_linear linears[PONS_LINEARS],
+                                   const float *attention_norm, const float *mlp_norm)
+{
+    pons_status st = PONS_OK;
+    pons_pack_linear stored[PONS_LINEARS];
+    pons_shard_tensor *tensors = NULL;
+    int count = 0;
+    char file[64];
+    PONS_ASSERT(layer >= 0 && layer < w->config.layers && !w->digest[layer][0]);
+    PONS_ALLOC(st, tensors, 5 * PONS_LINEARS + 2);
+    for (int l = 0; l < PONS_LINEARS; l++) {
+        PONS_ASSERT(linears[l].linear == (pons_linear)l);
+        stored[l] = linears[l];
+        if (w->dense) stored[l].bits = 16;
+        PONS_TRY(st, keep_scheme(w, &stored[l]));
+        note_bias(&w->config, &stored[l]);
+        count += list_linear(w, layer, &stored[l], tensors + count);
+    }
+    tensors[count] =
+        named(PONS_SHARD_REALS, layer, "input_layernorm", "weight", 0, w->config.hidden);
+    tensors[count++].values = attention_norm;
+    tensors[count] =
+        named(PONS_SHARD_REALS, layer, "post_attention_layernorm", "weight", 0, w->config.hidden);
+    tensors[count++].values = mlp_norm;
+    shard_name(w, layer + 2, file);
+    PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
+    PONS_TRY(st, pons_verify_given(&w->config, w->dtype, stored, attention_norm, mlp_norm,
+                                   w->digest[layer]));
+done:
+    pons_mem_free(tensors);
+    return st;
+}
+
+/* ---- Embedding, final norm, head. */
+
+/* Passes rows through and digests them as they will be stored. */
+typedef struct digesting_reader {
+    pons_pack_rows rows;
+    void *user;
+    pons_dtype dtype;
+    int64_t cols;
+    pons_sha256 *digest;
+} digesting_reader;
+
+static pons_status read_and_digest(void *user, int64_t row, int64_t n, float *out)
+{
+    const digesting_reader *r = user;
+    pons_status st = r->rows(r->user, row, n, out);
+    if (st != PONS_OK) return st;
+    pons_dtype_round(r->dtype, out, n * r->cols);
+    pons_sha256_update(r->digest, out, (size_t)(n * r->cols) * sizeof *out);
+    return PONS_OK;
+}
+
+pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
+                                  pons_pack_rows head, void *user, const float *final_norm)
+{
+    pons_status st = PONS_OK;
+    int64_t hidden = w->config.hidden;
+    pons_sha256 s;
+    digesting_reader readers[2] = {{embedding, user, w->dtype, hidden, &s},
+                                   {head, user, w->dtype, hidden, &s}};
+    pons_shard_tensor tensors[3];
+    float *gain = NULL;
+    char file[64];
+    int count = 0;
+    PONS_ASSERT(head ? true : w->config.tied && !w->untie);
+    w->config.tied = !head;
+    tensors[count++] = (pons_shard_tensor){.name = "model.embed_tokens.weight",
+                                           .kind = PONS_SHARD_READER,
+                                           .rows = w->config.vocab,
+                                           .cols = hidden,
+                                           .reader = read_and_digest,
+                                           .user = &readers[0]};
+    if (head) {
+        tensors[count] = tensors[0];
+        snprintf(tensors[count].name, sizeof tensors[count].name, "lm_head.weight");
+        tensors[count++].user = &readers[1];
+    }
+    tensors[count++] = (pons_shard_tensor){.name = "model.norm.weight",
+                                           .kind = PONS_SHARD_REALS,
+                                           .cols = hidden,
+                                           .values = final_norm};
+    PONS_ALLOC(st, gain, hidden);
+    memcpy(gain, final_norm, (size_t)hidden * sizeof *gain);
+    pons_dtype_round(w->dtype, gain, hidden);
+    pons_sha256_begin(&s);
+    shard_name(w, 1, file);
+    PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
+    pons_sha256_update(&s, gain, (size_t)hidden * sizeof *gain);
+    pons_sha256_end(&s, w->digest[w->config.layers]);
+done:
+    pons_mem_free(gain);
+    return st;
+}
+
+/* The same digest from disk. */
+static pons_status verify_ends(const pons_model *model, char hex[65])
+{
+    enum { ROWS = 256 };
+    pons_status st = PONS_OK;
+    pons_sha256 s;
+    float *panel = NULL;
+    const pons_model_config *c = pons_model_get_config(model);
+    PONS_ALLOC(st, panel, ROWS * c->hidden);
+    pons_sha256_begin(&s);
+    for (int pass = 0; pass < (c->tied ? 1 : 2); pass++)
+        for (int64_t row = 0; row < c->vocab; row += ROWS) {
+            int64_t n = c->vocab - row < ROWS ? c->vocab - row : ROWS;
+            PONS_TRY(st, pass ? pons_model_read_head_rows(model, row, n, panel)
+                              : pons_model_read_embedding_rows(model, row, n, panel));
+            pons_sha256_update(&s, panel, (size_t)(n * c->hidden) * sizeof *panel);
+        }
+    PONS_TRY(st, pons_model_read_final_norm(model, panel));
+    pons_sha256_update(&s, panel, (size_t)c->hidden * sizeof *panel);
+    pons_sha256_end(&s, hex);
+done:
+    pons_mem_free(panel);
+    return st;
+}
+
+/* ---- Commit. */
+
+static pons_status verify(const pons_pack_writer *w)
+{
+    pons_status st = PONS_OK;
+    pons_model *model = NULL;
+    char hex[65];
+    PONS_TRY(st, pons_model_open(w->part, &model));
+    for (int64_t layer = 0; layer <= w->config.layers; layer++) {
+        bool ends = layer == w->config.layers;
+        PONS_TRY(st, ends ? verify_ends(model, hex) : pons_verify_read(model, layer, hex));
+        if (strcmp(hex, w->digest[layer])) {
+            char file[64];
+            shard_name(w, ends ? 1 : layer + 2, file);
+            st = pons_fail(PONS_ERR_IO, "%s/%s: what was read back is not what was written",
+                           w->part, file);
+            goto done;
+        }
+    }
+done:
+    pons_model_close(&model);
+    return st;
+}
+
+static pons_status write_manifest(const pons_pack_writer *w, const json_t *manifest)
+{
+    char *path = pons_mem_printf("%s/pons.json", w->part);
+    if (!path) return PONS_ERR_NOMEM;
+    pons_status st = pons_json_write(path, manifest);
+    pons_mem_free(path);
+    return st;
+}
+
+pons_status pons_pack_writer_commit(pons_pack_writer **writer, const json_t *manifest)
+{
+    pons_status st = PONS_OK;
+    pons_pack_writer *w = *writer;
+    for (int64_t layer = 0; layer <= w->config.layers; layer++)
+        PONS_ASSERT(w->digest[layer][0]);
+    PONS_TRY(st, pons_output_config_write(w->part, w->source, &w->config, w->dtype, w->scheme));
+    PONS_TRY(st, pons_shard_index_write(w->part, &w->index));
+    PONS_TRY(st, pons_companions_write(w->part, w->source));
+    PONS_TRY(st, write_manifest(w, manifest));
+    PONS_TRY(st, verify(w));
+    PONS_TRY(st, pons_dir_commit(w->part, w->out));
+    destroy(writer);
+done:
+    pons_pack_writer_abandon(writer);
+    return st;
+}
+
+void pons_pack_writer_abandon(pons_pack_writer **writer)
+{
+    pons_pack_writer *w = *writer;
+    if (!w) return;
+    /* Best effort, and silent: the sentence of the failure that led here must survive. */
+    char sentence[PONS_ERROR_MESSAGE_BYTES];
+    snprintf(sentence, sizeof sentence, "%s", pons_error_message());
+    if (pons_dir_remove(w->part) != PONS_OK) (void)pons_fail(PONS_ERR_IO, "%s", sentence);
+    destroy(writer);
+}
