@@ -57,10 +57,12 @@ pons_status pons_sparsegpt_sweep(const pons_sweep *sweep, const float *W, double
     PONS_CALLOC(st, current, panels * PONS_ROW_PANEL * d);
     PONS_CALLOC(st, E, panels * PONS_ROW_PANEL * block);
     PONS_ALLOC(st, metric, rows * block);
+    memset(mask, 1, (size_t)(rows * d)); /* sparsity 0 prunes nothing */
     memcpy(current + lead * d, W, (size_t)(rows * d) * sizeof *W);
     for (int64_t begin = 0; begin < d; begin += block) {
         int64_t end = begin + block < d ? begin + block : d;
-        if (n == 0) mask_block(sweep, begin, end, current, sparsity, metric, mask);
+        if (n == 0 && sparsity > 0.0)
+            mask_block(sweep, begin, end, current, sparsity, metric, mask);
 #pragma omp parallel for schedule(dynamic)
         for (int64_t item = 0; item < panels; item++) {
             pons_panel p = pons_panel_at(sweep->row, rows, item);
