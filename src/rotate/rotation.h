@@ -2,11 +2,12 @@
  * Offline rotation of a model: norm folding, R1 on the residual stream, R2 inside the heads, R4
  * into down_proj.
  *
- * Kinds: none; quarot (Q = D Had_h or random orthogonal, head-wise Hadamard on v, full Had on o);
- * spinquant without a file (random Hadamards R1, R2[0], R2[1], ... drawn in that order). Source:
- * specification 5.1-5.3. Functions are Local and deterministic from the seed, so every rank may
- * build the same object. Each tensor is transformed in fp64 and rounded once to the output dtype by
- * the caller.
+ * Kinds: none; quarot (Q = D Had_h^T or random orthogonal, head-wise Hadamard on v, and on o the
+ * Hadamard of its whole width online, head-wise otherwise); spinquant without a file (random
+ * Hadamards R1, R2[0], R2[1], ... drawn in that order). Source: specification 5.1-5.3. Functions are
+ * Local and deterministic from the seed, so every rank may build the same object. Each step of a
+ * tensor's transform (folding, R1, R2, R4) is fp64 inside and leaves fp32; rounding to the output
+ * dtype is the caller's.
  */
 #ifndef PONS_ROTATE_ROTATION_H
 #define PONS_ROTATE_ROTATION_H
@@ -34,15 +35,17 @@ pons_runtime pons_rotation_runtime(const pons_rotation *rotation);
  * embeddings untied. Local. */
 bool pons_rotation_is_active(const pons_rotation *rotation);
 
-/** Embedding rows E [n, hidden] in place: (mean removal when asked,) E R1. */
-void pons_rotation_embedding(const pons_rotation *rotation, float *E, int64_t n);
+/** Embedding rows E [n, hidden] in place: (mean removal when asked,) E R1; nothing when inactive.
+ * Local. @return PONS_OK or PONS_ERR_NOMEM. Cost as pons_rotation_linear. */
+pons_status pons_rotation_embedding(const pons_rotation *rotation, float *E, int64_t n);
 
-/** lm_head rows W [n, hidden] in place: fold the final norm gain, W R1. */
-void pons_rotation_head(const pons_rotation *rotation, const float *final_gain, float *W,
-                        int64_t n);
+/** lm_head rows W [n, hidden] in place: fold the final norm gain, W R1; nothing when inactive.
+ * Local. @return PONS_OK or PONS_ERR_NOMEM. */
+pons_status pons_rotation_head(const pons_rotation *rotation, const float *final_gain, float *W,
+                               int64_t n);
 
 /**
- * One whole linear in place, weight and bias. Local.
+ * One whole linear in place, weight and bias; nothing when inactive. Local.
  * @param gain  gain [hidden] of the norm in front (k, v, q: attention norm; up, gate: MLP norm; o,
  * down: ignored)
  * @param W     [rows, cols]; @param bias [rows] or NULL
@@ -52,8 +55,8 @@ void pons_rotation_head(const pons_rotation *rotation, const float *final_gain, 
 pons_status pons_rotation_linear(const pons_rotation *rotation, int64_t layer, pons_linear linear,
                                  const float *gain, float *W, float *bias);
 
-/** R1 as an explicit matrix [hidden, hidden] and R2 of a layer [head_dim, head_dim], fp32, for
- * tests and export. */
+/** R1 as an explicit matrix [hidden, hidden] and R2 of a layer [head_dim, head_dim] (quarot: the
+ * Hadamard of head_dim transposed), fp32, for tests and export; the identity when inactive. */
 pons_status pons_rotation_r1(const pons_rotation *rotation, float *R);
 pons_status pons_rotation_r2(const pons_rotation *rotation, int64_t layer, float *R);
 
