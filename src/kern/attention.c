@@ -19,46 +19,50 @@ typedef struct problem {
     float *out;
 } problem;
 
-/* Scores [rows, BLOCK] -> probabilities relative to the running maximum; rescales what the rows
- * have gathered so far. Row r is query first + r, column c is key k0 + c. */
-static void softmax_block(const problem *p, int64_t first, int64_t rows, int64_t k0, float *scores,
-                          float *top, float *sum, float *gathered)
+/* Running state of a block of queries. The sum of the probabilities stays in lanes until the end. */
+typedef struct running {
+    float top[BLOCK], scale[BLOCK], sum[BLOCK][PONS_LANES];
+} running;
+
+/* Hide the keys of the block from k0 on that query `q` must not see: it sees (q - window, q]. */
+static void hide(const problem *p, int64_t q, int64_t k0, float *scores)
 {
+    int64_t end = q - k0 + 1, begin = p->window ? end - p->window : 0;
+    for (int64_t c = 0; c < begin && c < BLOCK; c++)
+        scores[c] = -INFINITY;
+    for (int64_t c = end; c < BLOCK; c++)
+        scores[c] = -INFINITY;
+}
+
+/* Scores [rows, BLOCK] -> exponentials relative to the running maximum; rescales what the rows
+ * have gathered so far to a maximum that grew. */
+static void softmax_block(int64_t rows, int64_t hd, float *scores, running *now, float *gathered)
+{
+    for (int64_t r = 0; r < BLOCK; r++) {
+        pons_v16 m = pons_splat(now->top[r]);
+        for (int64_t c = 0; c < BLOCK && r < rows; c += PONS_LANES)
+            m = pons_max16(pons_load(scores + r * BLOCK + c), m);
+        float top = pons_top16(m);
+        now->scale[r] = now->top[r] - (top == -INFINITY ? 0 : top);
+        now->top[r] = top;
+    }
+    for (int64_t r = 0; r < BLOCK; r += PONS_LANES)
+        pons_store(now->scale + r, pons_exp16(pons_load(now->scale + r)));
+
     for (int64_t r = 0; r < rows; r++) {
-        float *s = scores + r * BLOCK;
-        int64_t end = first + r - k0 + 1; /* keys [begin, end) of this block are visible */
-        int64_t begin = p->window ? end - p->window : 0;
-        for (int64_t c = 0; c < begin && c < BLOCK; c++)
-            s[c] = -INFINITY;
-        for (int64_t c = end < 0 ? 0 : end; c < BLOCK; c++)
-            s[c] = -INFINITY;
-
-        float lane[PONS_LANES], m = top[r];
-        for (int l = 0; l < PONS_LANES; l++)
-            lane[l] = m;
-        for (int64_t c = 0; c < BLOCK; c += PONS_LANES)
-            for (int l = 0; l < PONS_LANES; l++)
-                lane[l] = s[c + l] > lane[l] ? s[c + l] : lane[l];
-        for (int l = 0; l < PONS_LANES; l++)
-            m = lane[l] > m ? lane[l] : m;
-
-        float origin = m == -INFINITY ? 0.0f : m; /* no visible key so far: exp(-inf) stays 0 */
-        float total[PONS_LANES] = {0};
+        /* no visible key so far: a maximum of 0 makes the exponentials of -inf vanish */
+        float top = now->top[r] == -INFINITY ? 0 : now->top[r], scale = now->scale[r];
+        pons_v16 sum = pons_load(now->sum[r]) * scale;
         for (int64_t c = 0; c < BLOCK; c += PONS_LANES) {
-#pragma omp simd
-            for (int l = 0; l < PONS_LANES; l++) {
-                s[c + l] = pons_exp(s[c + l] - origin);
-                total[l] += s[c + l];
-            }
+            float *s = scores + r * BLOCK + c;
+            pons_v16 e = pons_exp16(pons_load(s) - top);
+            pons_store(s, e);
+            sum += e;
         }
-        float scale = pons_exp(top[r] - origin), all = 0;
-        for (int l = 0; l < PONS_LANES; l++)
-            all += total[l];
-        sum[r] = sum[r] * scale + all;
-        top[r] = m;
-        if (scale != 1.0f)
-            for (int64_t i = 0; i < p->hd; i++)
-                gathered[r * p->hd + i] *= scale;
+        pons_store(now->sum[r], sum);
+        if (scale != 1)
+            for (int64_t i = 0; i < hd; i++)
+                gathered[r * hd + i] *= scale;
     }
 }
 
@@ -68,15 +72,14 @@ static void attend(const problem *p, int64_t head, int64_t block, float *scratch
     int64_t hd = p->hd, first = block * BLOCK, kv = head / (p->heads / p->kv_heads);
     int64_t rows = p->S - first < BLOCK ? p->S - first : BLOCK;
     float *query = scratch, *gathered = query + BLOCK * hd, *scores = gathered + BLOCK * hd;
-    float top[BLOCK], sum[BLOCK], scale = (float)(1.0 / sqrt((double)hd));
+    float factor = (float)(1.0 / sqrt((double)hd));
+    running now = {.sum = {{0}}};
 
-    for (int64_t r = 0; r < rows; r++) {
-        const float *q = p->q + ((first + r) * p->heads + head) * hd;
+    for (int64_t r = 0; r < BLOCK; r++)
+        now.top[r] = -INFINITY;
+    for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < hd; i++)
-            query[r * hd + i] = q[i] * scale;
-        top[r] = -INFINITY;
-        sum[r] = 0;
-    }
+            query[r * hd + i] = p->q[((first + r) * p->heads + head) * hd + i] * factor;
     memset(gathered, 0, (size_t)(rows * hd) * sizeof *gathered);
 
     int64_t oldest = p->window && first >= p->window ? first - p->window + 1 : 0;
@@ -85,13 +88,18 @@ static void attend(const problem *p, int64_t head, int64_t block, float *scratch
         const float *K = p->keys + (kv * p->blocks + b) * hd * BLOCK;
         const float *V = p->v + (k0 * p->kv_heads + kv) * hd;
         pons_block_nn(rows, BLOCK, hd, query, hd, K, BLOCK, scores, BLOCK, false);
-        softmax_block(p, first, rows, k0, scores, top, sum, gathered);
+        if (b == block || p->window)
+            for (int64_t r = 0; r < rows; r++)
+                hide(p, first + r, k0, scores + r * BLOCK);
+        softmax_block(rows, hd, scores, &now, gathered);
         pons_block_nn(rows, hd, keys, scores, BLOCK, V, p->kv_heads * hd, gathered, hd, true);
     }
     for (int64_t r = 0; r < rows; r++) {
-        float *o = p->out + ((first + r) * p->heads + head) * hd;
+        float *o = p->out + ((first + r) * p->heads + head) * hd, sum = 0;
+        for (int l = 0; l < PONS_LANES; l++)
+            sum += now.sum[r][l];
         for (int64_t i = 0; i < hd; i++)
-            o[i] = gathered[r * hd + i] / sum[r];
+            o[i] = gathered[r * hd + i] / sum;
     }
 }
 

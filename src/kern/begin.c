@@ -13,7 +13,7 @@ static once_flag bf16_tried = ONCE_FLAG_INIT;
 static void try_bf16(void)
 {
     pons_bf16_kernel *kernel = NULL;
-    bf16_works = pons_bf16_kernel_create(16, 16, 16, &kernel) == PONS_OK;
+    bf16_works = pons_bf16_kernel_create(PONS_BF16_PACKED, 16, 16, 16, &kernel) == PONS_OK;
     pons_bf16_kernel_destroy(&kernel);
 }
 

@@ -23,14 +23,15 @@ void pons_bf16_convert(int64_t n, const float *x, uint16_t *y)
 
 struct pons_bf16_kernel {
     int64_t M, N, K;
-    dnnl_memory_desc_t a, b, packed, c, scratch;
+    pons_bf16_layout layout;
+    dnnl_memory_desc_t a, plain, b, c, scratch; /* plain: B before it is packed */
     dnnl_primitive_t product, pack;
 };
 
 struct pons_bf16_worker {
     const pons_bf16_kernel *kernel; /* not owned */
     dnnl_stream_t stream;
-    dnnl_memory_t a, b, packed, c, scratch;
+    dnnl_memory_t a, plain, b, c, scratch;
     void *work;
 };
 
@@ -53,32 +54,38 @@ static pons_status check(dnnl_status_t got, const char *what)
 static pons_status make_product(pons_bf16_kernel *k)
 {
     pons_status st = PONS_OK;
+    bool gram = k->layout == PONS_BF16_GRAM;
     dnnl_matmul_desc_t op;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_attr_t attributes = NULL;
-    dnnl_memory_desc_t any;
-    const dnnl_dims_t a = {k->M, k->K}, b = {k->K, k->N}, c = {k->M, k->N}, transposed = {1, k->K};
+    dnnl_memory_desc_t b;
+    const dnnl_dims_t of_a = {k->M, k->K}, of_b = {k->K, k->N}, of_c = {k->M, k->N};
 
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->a, 2, a, dnnl_bf16, dnnl_ab), "tile"));
-    PONS_TRY(st,
-             check(dnnl_memory_desc_init_by_strides(&k->b, 2, b, dnnl_bf16, transposed), "tile"));
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&any, 2, b, dnnl_bf16, dnnl_format_tag_any),
+    PONS_TRY(
+        st, check(dnnl_memory_desc_init_by_tag(&k->a, 2, of_a, dnnl_bf16, gram ? dnnl_ba : dnnl_ab),
+                  "tile"));
+    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&b, 2, of_b, dnnl_bf16,
+                                                    gram ? dnnl_ab : dnnl_format_tag_any),
                        "tile"));
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, c, dnnl_f32, dnnl_ab), "tile"));
-    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, &any, NULL, &k->c), "matmul"));
+    PONS_TRY(st,
+             check(dnnl_memory_desc_init_by_tag(&k->plain, 2, of_b, dnnl_bf16, dnnl_ba), "tile"));
+    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, of_c, dnnl_f32, dnnl_ab), "tile"));
+    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, &b, NULL, &k->c), "matmul"));
     PONS_TRY(st, check(dnnl_primitive_attr_create(&attributes), "attributes"));
     PONS_TRY(st,
              check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
                    "scratchpad"));
     PONS_TRY(st,
              check(dnnl_primitive_desc_create(&pd, &op, attributes, engine, NULL), "bf16 matmul"));
-    k->packed = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    k->b = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     k->scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     PONS_TRY(st, check(dnnl_primitive_create(&k->product, pd), "bf16 matmul"));
+    if (gram) goto done;
+
     dnnl_primitive_desc_destroy(pd);
     pd = NULL;
     PONS_TRY(st,
-             check(dnnl_reorder_primitive_desc_create(&pd, &k->b, engine, &k->packed, engine, NULL),
+             check(dnnl_reorder_primitive_desc_create(&pd, &k->plain, engine, &k->b, engine, NULL),
                    "reorder"));
     PONS_TRY(st, check(dnnl_primitive_create(&k->pack, pd), "reorder"));
 done:
@@ -87,7 +94,8 @@ done:
     return st;
 }
 
-pons_status pons_bf16_kernel_create(int64_t M, int64_t N, int64_t K, pons_bf16_kernel **out)
+pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
+                                    pons_bf16_kernel **out)
 {
     pons_status st = PONS_OK;
     pons_bf16_kernel *k = NULL;
@@ -96,6 +104,7 @@ pons_status pons_bf16_kernel_create(int64_t M, int64_t N, int64_t K, pons_bf16_k
     omp_set_num_threads(1); /* the library chooses kernel and blocking by this count */
     PONS_TRY(st, check(engine_status, "engine"));
     PONS_CALLOC(st, k, 1);
+    k->layout = layout;
     k->M = M;
     k->N = N;
     k->K = K;
@@ -120,7 +129,7 @@ void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel)
 
 size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel)
 {
-    return dnnl_memory_desc_get_size(&kernel->packed);
+    return dnnl_memory_desc_get_size(&kernel->b);
 }
 
 void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
@@ -128,7 +137,7 @@ void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
     for (int i = 0; i < count; i++) {
         pons_bf16_worker *w = workers[i];
         if (!w) continue;
-        dnnl_memory_t all[] = {w->a, w->b, w->packed, w->c, w->scratch};
+        dnnl_memory_t all[] = {w->a, w->plain, w->b, w->c, w->scratch};
         for (size_t n = 0; n < sizeof all / sizeof *all; n++)
             if (all[n]) dnnl_memory_destroy(all[n]);
         if (w->stream) dnnl_stream_destroy(w->stream);
@@ -147,9 +156,9 @@ static pons_status make_worker(const pons_bf16_kernel *k, pons_bf16_worker *w)
     PONS_TRY(st,
              check(dnnl_stream_create(&w->stream, engine, dnnl_stream_default_flags), "stream"));
     PONS_TRY(st, check(dnnl_memory_create(&w->a, &k->a, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->b, &k->b, engine, DNNL_MEMORY_NONE), "memory"));
     PONS_TRY(st,
-             check(dnnl_memory_create(&w->packed, &k->packed, engine, DNNL_MEMORY_NONE), "memory"));
+             check(dnnl_memory_create(&w->plain, &k->plain, engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->b, &k->b, engine, DNNL_MEMORY_NONE), "memory"));
     PONS_TRY(st, check(dnnl_memory_create(&w->c, &k->c, engine, DNNL_MEMORY_NONE), "memory"));
     PONS_TRY(st, check(dnnl_memory_create(&w->scratch, &k->scratch, engine, w->work), "memory"));
 done:
@@ -171,20 +180,20 @@ done:
 
 bool pons_bf16_pack(pons_bf16_worker *w, const uint16_t *B, void *packed)
 {
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, w->b}, {DNNL_ARG_TO, w->packed}};
-    return dnnl_memory_set_data_handle(w->b, (void *)(uintptr_t)B) == dnnl_success &&
-           dnnl_memory_set_data_handle(w->packed, packed) == dnnl_success &&
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, w->plain}, {DNNL_ARG_TO, w->b}};
+    return dnnl_memory_set_data_handle(w->plain, (void *)(uintptr_t)B) == dnnl_success &&
+           dnnl_memory_set_data_handle(w->b, packed) == dnnl_success &&
            dnnl_primitive_execute(w->kernel->pack, w->stream, 2, args) == dnnl_success;
 }
 
-bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *packed, float *C)
+bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
 {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->a},
-                              {DNNL_ARG_WEIGHTS, w->packed},
+                              {DNNL_ARG_WEIGHTS, w->b},
                               {DNNL_ARG_DST, w->c},
                               {DNNL_ARG_SCRATCHPAD, w->scratch}};
     return dnnl_memory_set_data_handle(w->a, (void *)(uintptr_t)A) == dnnl_success &&
-           dnnl_memory_set_data_handle(w->packed, (void *)(uintptr_t)packed) == dnnl_success &&
+           dnnl_memory_set_data_handle(w->b, (void *)(uintptr_t)B) == dnnl_success &&
            dnnl_memory_set_data_handle(w->c, C) == dnnl_success &&
            dnnl_primitive_execute(w->kernel->product, w->stream, 4, args) == dnnl_success;
 }
@@ -209,9 +218,10 @@ const char *pons_bf16_describe(void)
 
 #else
 
-pons_status pons_bf16_kernel_create(int64_t M, int64_t N, int64_t K, pons_bf16_kernel **out)
+pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
+                                    pons_bf16_kernel **out)
 {
-    (void)M, (void)N, (void)K, (void)out;
+    (void)layout, (void)M, (void)N, (void)K, (void)out;
     return pons_fail(PONS_ERR_UNSUPPORTED,
                      "bf16 products: this build has no oneDNN; configure with PONS_ONEDNN=ON");
 }
@@ -242,9 +252,9 @@ bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed)
     return false;
 }
 
-bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *packed, float *C)
+bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C)
 {
-    (void)worker, (void)A, (void)packed, (void)C;
+    (void)worker, (void)A, (void)B, (void)C;
     return false;
 }
 

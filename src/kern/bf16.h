@@ -1,6 +1,5 @@
 /**
- * One bf16 tile product of a fixed shape, C[M, N] = A[M, K] B[N, K]^T, through oneDNN. Internal to
- * the room.
+ * One bf16 tile product of a fixed shape through oneDNN. Internal to the room.
  *
  * The library is asked for its kernel as on a machine with one thread, so the kernel, its blocking
  * and its bits depend on the shape and the processor alone. In a build without oneDNN creation
@@ -21,13 +20,20 @@ typedef struct pons_bf16_kernel pons_bf16_kernel;
 /** What one thread needs to run a kernel. Opaque. */
 typedef struct pons_bf16_worker pons_bf16_worker;
 
+/** How the operands of C[M, N] lie in memory; C is fp32, row-major. */
+typedef enum pons_bf16_layout {
+    PONS_BF16_PACKED, /* A [M, K]; B [N, K], brought into the kernel's own layout beforehand */
+    PONS_BF16_GRAM    /* A [K, M] and B [K, N], both as they are */
+} pons_bf16_layout;
+
 /** Make the kernel for a shape. Local. @return PONS_OK, PONS_ERR_NOMEM or PONS_ERR_UNSUPPORTED. */
-pons_status pons_bf16_kernel_create(int64_t M, int64_t N, int64_t K, pons_bf16_kernel **out);
+pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
+                                    pons_bf16_kernel **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel);
 
-/** Bytes of one packed B. Local. */
+/** Bytes of one B as the kernel takes it. Local. */
 size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel);
 
 /** Make the workers of `count` threads into out[count]. Local. @return PONS_OK or PONS_ERR_NOMEM;
@@ -38,13 +44,13 @@ pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
 /** Free out[count] of pons_bf16_workers_create; accepts NULL entries. Local. */
 void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers);
 
-/** Bring B [N, K] (bf16 bits) into the kernel's layout. Local, one thread. @return false when the
+/** Bring B [N, K] (bf16 bits) into the layout of a PONS_BF16_PACKED kernel. Local, one thread. @return false when the
  * library refused. */
 bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
 
-/** C[M, N] = A[M, K] B^T, all contiguous. Local, one thread. @return false when the library
+/** The product of contiguous operands. Local, one thread. @return false when the library
  * refused. */
-bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *packed, float *C);
+bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
 
 /** The failure of a pack or run, as a status with its sentence. Local. */
 pons_status pons_bf16_refused(void);

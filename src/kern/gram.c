@@ -69,22 +69,13 @@ done:
     return st;
 }
 
-/* Columns [j width, (j + 1) width) of X as bf16 rows [width, S]; columns past d are zero. */
-static void transpose_tile(const gram *g, int64_t j, uint16_t *to)
+/* Columns [j width, (j + 1) width) of X in bf16 [S, width]; columns past d are zero. */
+static void convert_tile(const gram *g, int64_t j, uint16_t *to)
 {
-    enum { SIDE = 32 };
-    for (int64_t s0 = 0; s0 < g->S; s0 += SIDE)
-        for (int64_t c0 = 0; c0 < g->width; c0 += SIDE) {
-            uint16_t block[SIDE][SIDE];
-            int64_t count = g->S - s0 < SIDE ? g->S - s0 : SIDE, first = j * g->width + c0;
-            int64_t cols = g->d - first < SIDE ? g->d - first : SIDE;
-            memset(block, 0, sizeof block);
-            for (int64_t s = 0; s < count; s++)
-                if (cols > 0) pons_bf16_convert(cols, g->X + (s0 + s) * g->d + first, block[s]);
-            for (int64_t c = 0; c < SIDE; c++)
-                for (int64_t s = 0; s < count; s++)
-                    to[(c0 + c) * g->S + s0 + s] = block[s][c];
-        }
+    int64_t first = j * g->width, cols = g->d - first < g->width ? g->d - first : g->width;
+    if (cols < g->width) memset(to, 0, (size_t)(g->S * g->width) * sizeof *to);
+    for (int64_t s = 0; s < g->S; s++)
+        pons_bf16_convert(cols, g->X + s * g->d + first, to + s * g->width);
 }
 
 static pons_status add_bf16(const gram *g)
@@ -94,14 +85,11 @@ static pons_status add_bf16(const gram *g)
     int64_t count = g->tiles * (g->tiles + 1) / 2, entries = g->width * g->S;
     pons_bf16_kernel *kernel = NULL;
     pons_bf16_worker **workers = NULL;
-    uint16_t *rows = NULL;  /* [tiles, width, S] */
-    uint8_t *packed = NULL; /* [tiles] of packed_bytes */
+    uint16_t *x = NULL; /* [tiles, S, width] */
     float *products = NULL;
-    PONS_TRY(st, pons_bf16_kernel_create(g->width, g->width, g->S, &kernel));
-    size_t packed_bytes = (pons_bf16_packed_bytes(kernel) + 63) / 64 * 64;
+    PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, g->width, g->width, g->S, &kernel));
     PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, rows, g->tiles * entries);
-    PONS_ALLOC(st, packed, g->tiles * (int64_t)packed_bytes);
+    PONS_ALLOC(st, x, g->tiles * entries);
     PONS_ALLOC(st, products, threads * g->width * g->width);
     PONS_TRY(st, pons_bf16_workers_create(kernel, threads, workers));
 #pragma omp parallel num_threads(threads) reduction(| : failed)
@@ -109,21 +97,16 @@ static pons_status add_bf16(const gram *g)
         int self = omp_get_thread_num();
         float *tile = products + self * g->width * g->width;
 #pragma omp for schedule(dynamic)
-        for (int64_t j = 0; j < g->tiles; j++) {
-            transpose_tile(g, j, rows + j * entries);
-            if (!pons_bf16_pack(workers[self], rows + j * entries,
-                                packed + (size_t)j * packed_bytes))
-                failed = 1;
-        }
+        for (int64_t j = 0; j < g->tiles; j++)
+            convert_tile(g, j, x + j * entries);
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < count; n++) {
             int64_t i, j;
             find_tile(g, n, &i, &j);
-            if (!pons_bf16_run(workers[self], rows + i * entries, packed + (size_t)j * packed_bytes,
-                               tile))
-                failed = 1;
-            else
+            if (pons_bf16_run(workers[self], x + i * entries, x + j * entries, tile))
                 add_tile(g, i, j, tile);
+            else
+                failed = 1;
         }
     }
     if (failed) st = pons_bf16_refused();
@@ -131,8 +114,7 @@ done:
     if (workers) pons_bf16_workers_destroy(threads, workers);
     pons_bf16_kernel_destroy(&kernel);
     pons_mem_free(products);
-    pons_mem_free(packed);
-    pons_mem_free(rows);
+    pons_mem_free(x);
     pons_mem_free(workers);
     return st;
 }

@@ -14,7 +14,10 @@
 #include "kern/threads.h"
 
 /* Tokens of a panel; largest width of a tile of W, and the multiple it is rounded to. */
-enum { PANEL = 256, WIDEST = 256, WIDTH_STEP = 16 };
+enum { PANEL = 128, WIDEST = 256, WIDTH_STEP = 16 };
+
+/* Bytes of packed W that one work item runs over; work items wanted for each thread. */
+enum { PACKED_IN_CACHE = 2 << 20, ITEMS_PER_THREAD = 4 };
 
 struct pons_matmul {
     int64_t rows, d;
@@ -68,7 +71,7 @@ pons_status pons_matmul_create(int64_t rows, int64_t d, const float *W, bool bf1
     m->width = (rows + m->tiles - 1) / m->tiles;
     m->width = (m->width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP;
     if (bf16) {
-        PONS_TRY(st, pons_bf16_kernel_create(PANEL, m->width, d, &m->kernel));
+        PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_PACKED, PANEL, m->width, d, &m->kernel));
         m->packed_bytes = (pons_bf16_packed_bytes(m->kernel) + 63) / 64 * 64;
         PONS_ALLOC(st, m->packed, m->tiles * (int64_t)m->packed_bytes);
         PONS_TRY(st, pack_all(m, W));
@@ -133,35 +136,42 @@ done:
     return st;
 }
 
+/* Tiles of W that one work item takes: as many as stay in L2 beside the panel, fewer when the
+ * threads would be left without work. Changes no bits. */
+static int64_t tiles_of_item(const pons_matmul *m, int64_t panels, int threads)
+{
+    int64_t fit = PACKED_IN_CACHE / (int64_t)m->packed_bytes;
+    int64_t share = m->tiles * panels / (ITEMS_PER_THREAD * threads);
+    int64_t count = fit < share ? fit : share;
+    return count < 1 ? 1 : count < m->tiles ? count : m->tiles;
+}
+
 static pons_status apply_bf16(const pons_matmul *m, int64_t T, const float *X, int64_t ldx,
                               float *Y, int64_t ldy)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
-    int64_t panels = (T + PANEL - 1) / PANEL;
+    int64_t panels = (T + PANEL - 1) / PANEL, step = tiles_of_item(m, panels, threads);
+    int64_t items = panels * ((m->tiles + step - 1) / step);
     pons_bf16_worker **workers = NULL;
-    uint16_t *x = NULL; /* [panels PANEL, d] */
+    uint16_t *x = NULL; /* a panel per thread */
     float *tiles = NULL;
     PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, x, panels * PANEL * m->d);
+    PONS_ALLOC(st, x, threads * PANEL * m->d);
     PONS_ALLOC(st, tiles, threads * PANEL * m->width);
     PONS_TRY(st, pons_bf16_workers_create(m->kernel, threads, workers));
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
+#pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
+    for (int64_t n = 0; n < items; n++) {
         int self = omp_get_thread_num();
         float *tile = tiles + self * PANEL * m->width;
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < panels * PANEL; i++) {
-            if (i < T)
-                pons_bf16_convert(m->d, X + i * ldx, x + i * m->d);
-            else
-                memset(x + i * m->d, 0, (size_t)m->d * sizeof *x);
-        }
-#pragma omp for schedule(dynamic)
-        for (int64_t n = 0; n < panels * m->tiles; n++) {
-            int64_t p = n % panels, t = n / panels;
-            if (!pons_bf16_run(workers[self], x + p * PANEL * m->d,
-                               m->packed + (size_t)t * m->packed_bytes, tile))
+        uint16_t *panel = x + self * PANEL * m->d;
+        int64_t p = n % panels, first = n / panels * step;
+        int64_t tokens = T - p * PANEL < PANEL ? T - p * PANEL : PANEL;
+        for (int64_t i = 0; i < tokens; i++)
+            pons_bf16_convert(m->d, X + (p * PANEL + i) * ldx, panel + i * m->d);
+        memset(panel + tokens * m->d, 0, (size_t)((PANEL - tokens) * m->d) * sizeof *panel);
+        for (int64_t t = first; t < first + step && t < m->tiles; t++) {
+            if (!pons_bf16_run(workers[self], panel, m->packed + (size_t)t * m->packed_bytes, tile))
                 failed = 1;
             put_tile(m, T, p, t, tile, Y, ldy);
         }

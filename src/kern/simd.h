@@ -79,12 +79,54 @@ static inline float pons_exp(float x)
     return p * s * u;
 }
 
-/** pons_exp on sixteen consecutive floats. */
-static inline void pons_exp16(const float *x, float *y)
+/** pons_exp lane by lane, the same bits. */
+static inline pons_v16 pons_exp16(pons_v16 x)
 {
-#pragma omp simd
+#ifdef __AVX512F__
+    const __m512 shift = _mm512_set1_ps(0x1.8p23f);
+    __m512 c = _mm512_max_ps(_mm512_set1_ps(-104.0f), (__m512)x); /* of a NaN: the second */
+    c = _mm512_min_ps(_mm512_set1_ps(89.0f), c);
+    __m512 n = _mm512_fmadd_ps(c, _mm512_set1_ps(0x1.715476p+0f), shift) - shift;
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e4p-1f), c);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.7f7d1cp-20f), r);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0x1.6a2416p-10f), r, _mm512_set1_ps(0x1.1239f4p-7f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5558f2p-5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.555492p-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.fffffcp-2f));
+    p = _mm512_fmadd_ps(p * r, r, r) + _mm512_set1_ps(1.0f);
+    return (pons_v16)_mm512_scalef_ps(p, n);
+#else
+    pons_v16 y;
     for (int l = 0; l < PONS_LANES; l++)
         y[l] = pons_exp(x[l]);
+    return y;
+#endif
+}
+
+/** The larger of each lane; b where one is NaN. */
+static inline pons_v16 pons_max16(pons_v16 a, pons_v16 b)
+{
+#ifdef __AVX512F__
+    return (pons_v16)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    pons_v16 y;
+    for (int l = 0; l < PONS_LANES; l++)
+        y[l] = a[l] > b[l] ? a[l] : b[l];
+    return y;
+#endif
+}
+
+/** Largest lane. */
+static inline float pons_top16(pons_v16 v)
+{
+    typedef int32_t index __attribute__((vector_size(64)));
+    v = pons_max16(
+        v, __builtin_shuffle(v, (index){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7}));
+    v = pons_max16(
+        v, __builtin_shuffle(v, (index){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11}));
+    v = pons_max16(
+        v, __builtin_shuffle(v, (index){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13}));
+    return v[0] > v[1] ? v[0] : v[1];
 }
 
 #endif

@@ -54,6 +54,25 @@ static void exponential(void **state)
     assert_true(pons_exp(INFINITY) == INFINITY);
     assert_true(pons_exp(89) == INFINITY);
     assert_true(isnan(pons_exp(NAN)));
+
+    for (float x = -110; x < 95; x += 0.01f) { /* vector and scalar: the same bits */
+        pons_v16 v = {x, -x, 2 * x, x / 7, -INFINITY, INFINITY, -0.0f, x * x, -x * x, 1 / x};
+        pons_v16 y = pons_exp16(v);
+        for (int l = 0; l < PONS_LANES; l++)
+            assert_int_equal(pons_float_bits(y[l]), pons_float_bits(pons_exp(v[l])));
+    }
+    assert_true(isnan(pons_exp16(pons_splat(NAN))[3]));
+}
+
+static void maxima(void **state)
+{
+    (void)state;
+    for (int at = 0; at < PONS_LANES; at++) {
+        pons_v16 v = pons_splat(-5) - pons_load((const float[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                                                12, 13, 14, 15, 16});
+        v[at] = 2;
+        assert_true(pons_top16(v) == 2);
+    }
 }
 
 static void norm(void **state)
@@ -267,13 +286,11 @@ static void same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(exponential),
-                                       cmocka_unit_test(norm),
-                                       cmocka_unit_test(rotary),
-                                       cmocka_unit_test(attention),
-                                       cmocka_unit_test(attention_extremes),
-                                       cmocka_unit_test(elementwise),
-                                       cmocka_unit_test(cross_entropy),
-                                       cmocka_unit_test(same_bits)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exponential), cmocka_unit_test(maxima),
+        cmocka_unit_test(norm),        cmocka_unit_test(rotary),
+        cmocka_unit_test(attention),   cmocka_unit_test(attention_extremes),
+        cmocka_unit_test(elementwise), cmocka_unit_test(cross_entropy),
+        cmocka_unit_test(same_bits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
