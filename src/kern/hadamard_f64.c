@@ -3,6 +3,7 @@
  * Rows and columns share one routine: PANEL vectors are gathered as [n, PANEL] doubles, so that
  * every butterfly works on contiguous memory, and scattered back. */
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "kern/hadamard.h"
@@ -10,6 +11,8 @@
 #include "kern/threads.h"
 
 enum { PANEL = 8 };
+
+typedef double panel_row __attribute__((vector_size(PANEL * sizeof(double))));
 
 /* Unnormalised Walsh-Hadamard transform along the first index of x [m, PANEL]. */
 static void walsh(double *x, int64_t m)
@@ -26,29 +29,27 @@ static void walsh(double *x, int64_t m)
 }
 
 /* x [K, m, PANEL] <- scale H_K x; four rows of H_K at a time, every K > 1 is a multiple of 4. */
-static void mix(double *x, int K, int64_t m, double scale)
+static void mix(double *x, const double *H, int K, int64_t m, double scale)
 {
     enum { ROWS = 4 };
-    double part[PONS_HADAMARD_LARGEST][PANEL];
-    const int8_t *H = pons_hadamard_matrix(K);
+    panel_row part[PONS_HADAMARD_LARGEST];
     if (K == 1) {
         for (int64_t i = 0; i < m * PANEL; i++)
             x[i] *= scale;
         return;
     }
     for (int64_t c = 0; c < m; c++) {
-        for (int k = 0; k < K; k++)
-            for (int l = 0; l < PANEL; l++)
-                part[k][l] = x[(k * m + c) * PANEL + l] * scale;
+        for (int k = 0; k < K; k++) {
+            memcpy(part + k, x + (k * m + c) * PANEL, sizeof *part);
+            part[k] *= scale;
+        }
         for (int k = 0; k < K; k += ROWS) {
-            double sum[ROWS][PANEL] = {{0}};
+            panel_row sum[ROWS] = {{0}};
             for (int j = 0; j < K; j++)
                 for (int r = 0; r < ROWS; r++)
-                    for (int l = 0; l < PANEL; l++)
-                        sum[r][l] += H[(k + r) * K + j] * part[j][l];
+                    sum[r] += H[(k + r) * K + j] * part[j];
             for (int r = 0; r < ROWS; r++)
-                for (int l = 0; l < PANEL; l++)
-                    x[((k + r) * m + c) * PANEL + l] = sum[r][l];
+                memcpy(x + ((k + r) * m + c) * PANEL, sum + r, sizeof *sum);
         }
     }
 }
@@ -58,9 +59,12 @@ static pons_status transform_all(float *x, int64_t count, int64_t n, int64_t vec
 {
     pons_status st = PONS_OK;
     int K = pons_hadamard_factor(n), threads = pons_kern_threads();
-    double *scratch = NULL;
+    double *scratch = NULL, *H = NULL; /* H_K in doubles: converting it inside the loops is slow */
     PONS_ASSERT(K > 0);
+    PONS_ALLOC(st, H, K * K);
     PONS_ALLOC(st, scratch, threads * n * PANEL);
+    for (int i = 0; i < K * K; i++)
+        H[i] = pons_hadamard_matrix(K)[i];
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r0 = 0; r0 < count; r0 += PANEL) {
         double *panel = scratch + omp_get_thread_num() * n * PANEL;
@@ -71,13 +75,14 @@ static pons_status transform_all(float *x, int64_t count, int64_t n, int64_t vec
                 panel[i * PANEL + l] = l < width ? from[l * vector + i * entry] : 0;
         for (int k = 0; k < K; k++)
             walsh(panel + k * (n / K) * PANEL, n / K);
-        mix(panel, K, n / K, 1.0 / sqrt((double)n));
+        mix(panel, H, K, n / K, 1.0 / sqrt((double)n));
         for (int64_t i = 0; i < n; i++)
             for (int64_t l = 0; l < width; l++)
                 from[l * vector + i * entry] = (float)panel[i * PANEL + l];
     }
 done:
     pons_mem_free(scratch);
+    pons_mem_free(H);
     return st;
 }
 

@@ -64,9 +64,8 @@ static void factors(void **state)
 }
 
 /* Entry (i, j) of sqrt(n) Had_n: H_K in the slow index, (-1)^popcount(a & b) in the fast one. */
-static double entry(int64_t n, int64_t i, int64_t j)
+static double entry(int64_t n, int K, int64_t i, int64_t j)
 {
-    int K = pons_hadamard_factor(n);
     int64_t m = n / K;
     int sign = __builtin_popcountll((uint64_t)(i % m) & (uint64_t)(j % m)) & 1 ? -1 : 1;
     return sign * pons_hadamard_matrix(K)[i / m * K + j / m];
@@ -79,12 +78,13 @@ enum { LENGTHS = sizeof lengths / sizeof *lengths };
 static void check(const float *before, const float *after, int64_t n, int64_t count, int64_t vector,
                   int64_t step, double tolerance)
 {
+    int K = pons_hadamard_factor(n);
     for (int64_t v = 0; v < count; v++)
         for (int64_t i = 0; i < n; i++) {
             double sum = 0, size = 0;
             for (int64_t j = 0; j < n; j++) {
                 double x = before[v * vector + j * step];
-                sum += entry(n, i, j) * x;
+                sum += entry(n, K, i, j) * x;
                 size += x * x;
             }
             double got = after[v * vector + i * step], want = sum / sqrt((double)n);
