@@ -16,8 +16,8 @@
 
 /** What the command line gives. Borrowed strings; the same on every rank. */
 typedef struct pons_compress_options {
-    const char *recipe;      /* path of the YAML file, or NULL for the defaults */
-    const char *const *set;  /* [set_count] "key=value" overrides */
+    const char *recipe;     /* path of the YAML file, or NULL for the defaults */
+    const char *const *set; /* [set_count] "key=value" overrides */
     int set_count;
     const char *model;       /* directory or .gguf file */
     const char *calibration; /* text or id file; NULL when the method needs no Hessian */

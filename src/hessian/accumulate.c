@@ -1,0 +1,200 @@
+/* Owns the running sums of one group's Hessian. Does not damp, factor or store it. */
+#include "hessian/accumulate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+#include "kern/gemm.h"
+
+struct pons_hessian {
+    int64_t d, windows;
+    bool bf16;
+    double quantum;      /* every added entry is a multiple of it, in scaled units */
+    int64_t *window;     /* [observed] global index of each window seen on this rank */
+    double *window_norm; /* [observed, d] squared column norms n_t */
+    int64_t observed, capacity;
+    float *inverse_scale; /* [d] 1 / s_j, powers of two */
+    float *scaled;        /* [scaled_tokens, d] work: X with columns scaled */
+    int64_t scaled_tokens;
+    double *H;               /* [d, d] scaled sums; after reduce the Hessian */
+    double *mean, *harmonic; /* [d] */
+};
+
+pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hessian **out)
+{
+    pons_status st = PONS_OK;
+    pons_hessian *h = NULL;
+    *out = NULL;
+    PONS_CALLOC(st, h, 1);
+    h->d = d;
+    h->windows = windows;
+    h->bf16 = bf16;
+    PONS_CALLOC(st, h->H, d * d);
+    PONS_CALLOC(st, h->mean, d);
+    PONS_CALLOC(st, h->harmonic, d);
+    PONS_ALLOC(st, h->inverse_scale, d);
+    /* Scaled entries are at most 1 (and a rounding error more), so |sum| < 2 * windows rounded up to a
+     * power of two: with this quantum the sum needs at most 52 bits, whatever the order. */
+    int bits = 1;
+    while ((1LL << (bits - 1)) < windows)
+        bits++;
+    h->quantum = ldexp(1.0, bits - 52);
+    *out = h;
+    h = NULL;
+done:
+    pons_hessian_destroy(&h);
+    return st;
+}
+
+void pons_hessian_destroy(pons_hessian **hessian)
+{
+    pons_hessian *h = *hessian;
+    if (!h) return;
+    pons_mem_free(h->window);
+    pons_mem_free(h->window_norm);
+    pons_mem_free(h->inverse_scale);
+    pons_mem_free(h->scaled);
+    pons_mem_free(h->H);
+    pons_mem_free(h->mean);
+    pons_mem_free(h->harmonic);
+    pons_mem_free(h);
+    *hessian = NULL;
+}
+
+static pons_status grow(pons_hessian *h)
+{
+    if (h->observed < h->capacity) return PONS_OK;
+    int64_t capacity = h->capacity ? 2 * h->capacity : 8;
+    size_t used = (size_t)h->observed;
+    int64_t *window = pons_mem_resize(h->window, used * sizeof *window, capacity, sizeof *window);
+    if (!window) return PONS_ERR_NOMEM;
+    h->window = window;
+    double *norm = pons_mem_resize(h->window_norm, used * (size_t)h->d * sizeof *norm,
+                                   capacity * h->d, sizeof *norm);
+    if (!norm) return PONS_ERR_NOMEM;
+    h->window_norm = norm;
+    h->capacity = capacity;
+    return PONS_OK;
+}
+
+pons_status pons_hessian_observe(pons_hessian *h, int64_t window, int64_t S, const float *X)
+{
+    enum { STRIP = 64 }; /* columns per task: one or two cache lines of every token */
+    pons_status st = grow(h);
+    if (st != PONS_OK) return st;
+    int64_t d = h->d;
+    double *norm = h->window_norm + h->observed * d;
+    h->window[h->observed++] = window;
+#pragma omp parallel for schedule(static)
+    for (int64_t j0 = 0; j0 < d; j0 += STRIP) {
+        int64_t j1 = j0 + STRIP < d ? j0 + STRIP : d;
+        for (int64_t j = j0; j < j1; j++)
+            norm[j] = 0;
+        for (int64_t s = 0; s < S; s++)
+            for (int64_t j = j0; j < j1; j++) {
+                double x = h->bf16 ? pons_bf16_round(X[s * d + j]) : X[s * d + j];
+                norm[j] += x * x;
+            }
+    }
+    return PONS_OK;
+}
+
+static pons_status check_finite(const pons_hessian *h)
+{
+    for (int64_t t = 0; t < h->observed; t++)
+        for (int64_t j = 0; j < h->d; j++)
+            if (!isfinite(h->window_norm[t * h->d + j]))
+                return pons_fail(PONS_ERR_NUMERIC,
+                                 "calibration window %lld: input column %lld holds NaN or Inf",
+                                 (long long)h->window[t], (long long)j);
+    return PONS_OK;
+}
+
+/* The nearest multiple of the quantum, exactly: |v| is far below 2^51 quanta. */
+static double on_grid(double v, double quantum)
+{
+    double magic = 0x1.8p52 * quantum;
+    volatile double shifted = v + magic;
+    return shifted - magic;
+}
+
+pons_status pons_hessian_agree(pons_hessian *h, pons_comm *comm)
+{
+    pons_status st = PONS_OK;
+    double *largest = NULL;
+    int64_t d = h->d;
+    PONS_TRY_ALL(st, comm, check_finite(h));
+    largest = pons_mem_calloc(d, sizeof *largest);
+    PONS_TRY_ALL(st, comm, largest ? PONS_OK : PONS_ERR_NOMEM);
+    for (int64_t t = 0; t < h->observed; t++)
+        for (int64_t j = 0; j < d; j++)
+            largest[j] = fmax(largest[j], h->window_norm[t * d + j]);
+    pons_comm_max_f64(comm, largest, d);
+    for (int64_t j = 0; j < d; j++) {
+        int exponent =
+            0; /* s_j^2 >= the largest window norm, s_j a power of two a float can hold */
+        if (largest[j] > 0) {
+            frexp(sqrt(largest[j]), &exponent);
+            if (exponent < -120) exponent = -120;
+        }
+        h->inverse_scale[j] = (float)ldexp(1.0, -exponent);
+        double unit = ldexp(1.0, 2 * exponent);
+        for (int64_t t = 0; t < h->observed; t++) {
+            double scaled = h->window_norm[t * d + j] / unit;
+            h->mean[j] += on_grid(scaled, h->quantum);
+            h->harmonic[j] += on_grid(scaled / (double)(h->window[t] + 1), h->quantum);
+        }
+    }
+done:
+    pons_mem_free(largest);
+    return st;
+}
+
+pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
+{
+    int64_t d = h->d;
+    if (h->scaled_tokens < S) {
+        pons_mem_free(h->scaled);
+        h->scaled_tokens = 0;
+        h->scaled = pons_mem_alloc(S * d, sizeof *h->scaled);
+        if (!h->scaled) return PONS_ERR_NOMEM;
+        h->scaled_tokens = S;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t s = 0; s < S; s++)
+        for (int64_t j = 0; j < d; j++)
+            h->scaled[s * d + j] = X[s * d + j] * h->inverse_scale[j];
+    return pons_gram_add(S, d, h->scaled, h->bf16, h->quantum, h->H);
+}
+
+pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
+{
+    int64_t d = h->d;
+    pons_comm_sum_f64(comm, h->H, d * d);
+    pons_comm_sum_f64(comm, h->mean, d);
+    pons_comm_sum_f64(comm, h->harmonic, d);
+    double factor = 2.0 / (double)h->windows;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = i; j < d; j++)
+            h->H[i * d + j] *= factor / ((double)h->inverse_scale[i] * (double)h->inverse_scale[j]);
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < i; j++)
+            h->H[i * d + j] = h->H[j * d + i];
+    for (int64_t j = 0; j < d; j++) {
+        double unit = 1.0 / ((double)h->inverse_scale[j] * (double)h->inverse_scale[j]);
+        h->mean[j] *= unit / (double)h->windows;
+        h->harmonic[j] *= unit;
+    }
+    return PONS_OK;
+}
+
+const double *pons_hessian_matrix(const pons_hessian *h) { return h->H; }
+
+const double *pons_hessian_norm(const pons_hessian *h, bool harmonic)
+{
+    return harmonic ? h->harmonic : h->mean;
+}

@@ -1,0 +1,246 @@
+/*
+ * One block of the wave: for each group in the reference's order, run the stage that makes its input once
+ * per window, accumulate and factor the Hessian, compress the group's linears, go on with the compressed
+ * weights. Then the evaluation streams, the shard and the journal line.
+ */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/linear.h"
+
+static float *window_h(const pons_job *job, int64_t local)
+{
+    return job->h + local * job->recipe.calibration.length * job->config->hidden;
+}
+
+static float *window_x(const pons_job *job, int64_t local)
+{
+    return job->x + local * job->recipe.calibration.length * pons_block_width(job->config);
+}
+
+static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
+{
+    pons_status st = PONS_OK;
+    double start = pons_clock();
+    for (int64_t w = 0; st == PONS_OK && w < job->window_end - job->window_begin; w++)
+        st = pons_block_stage(block, &job->calibration, stage, job->recipe.calibration.length,
+                              window_h(job, w), window_x(job, w));
+    job->seconds.forward += pons_clock() - start;
+    return st;
+}
+
+/* Collective: the Hessian of a group's input from the windows of all ranks. */
+static pons_status sum_hessian(pons_job *job, int64_t d, pons_hessian **out)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_hessian *h = NULL;
+    double start = pons_clock();
+    int64_t S = job->recipe.calibration.length, mine = job->window_end - job->window_begin;
+    local = pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h);
+    for (int64_t w = 0; local == PONS_OK && w < mine; w++)
+        local = pons_hessian_observe(h, job->window_begin + w, S, window_x(job, w));
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY(st, pons_hessian_agree(h, job->comm));
+    for (int64_t w = 0; local == PONS_OK && w < mine; w++)
+        local = pons_hessian_add(h, S, window_x(job, w));
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY(st, pons_hessian_reduce(h, job->comm));
+    *out = h;
+    h = NULL;
+done:
+    pons_hessian_destroy(&h);
+    job->seconds.hessian += pons_clock() - start;
+    return st;
+}
+
+static pons_status factor_hessian(pons_job *job, int64_t layer, pons_group group, int64_t d,
+                                  const pons_hessian *h, pons_hessian_factor **factor)
+{
+    int64_t info = 0;
+    double start = pons_clock();
+    bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
+                    job->recipe.rotation.kind == PONS_ROTATION_QUAROT;
+    pons_status st =
+        pons_hessian_factor_create(d, pons_hessian_matrix(h), pons_hessian_norm(h, harmonic),
+                                   job->recipe.obr.damping, &info, factor);
+    if (st == PONS_OK && info < 0)
+        st = pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
+                       (long long)layer, pons_group_name(group));
+    if (st == PONS_OK && info > 0)
+        st = pons_fail(PONS_ERR_NUMERIC,
+                       "block %lld %s: damped Hessian is not positive definite (minor %lld of "
+                       "%lld); raise obr.damping "
+                       "(now %g)",
+                       (long long)layer, pons_group_name(group), (long long)info, (long long)d,
+                       job->recipe.obr.damping);
+    if (st == PONS_OK && (*factor)->dead_count > 0 && job->rank == 0)
+        pons_log(PONS_LOG_DEBUG, "block %lld %s: dead input columns = %lld", (long long)layer,
+                 pons_group_name(group), (long long)(*factor)->dead_count);
+    job->seconds.factor += pons_clock() - start;
+    return st;
+}
+
+/* Collective: one group of the block. */
+static pons_status compress_group(pons_job *job, int64_t layer, pons_group group, pons_block *block,
+                                  pons_linear_work works[PONS_LINEARS], pons_hessian_file *file)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_hessian *hessian = NULL;
+    pons_hessian_factor *factor = NULL;
+    PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
+    if (pons_method_needs_hessian(job->recipe.method)) {
+        int64_t d = pons_group_dim(job->config, group);
+        PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
+        PONS_TRY(st, sum_hessian(job, d, &hessian));
+        if (file)
+            PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
+                                                 pons_hessian_matrix(hessian),
+                                                 pons_hessian_norm(hessian, false)));
+        PONS_TRY_ALL(st, job->comm, factor_hessian(job, layer, group, d, hessian, &factor));
+        pons_hessian_destroy(&hessian);
+    }
+    PONS_TRY(st, pons_linear_works_compress(job, group, factor, works));
+    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
+        if (pons_linear_group(works[i].linear) == group)
+            local = pons_block_set_linear(block, works[i].linear, works[i].all.value,
+                                          works[i].has_bias ? works[i].bias : NULL);
+    PONS_TRY_ALL(st, job->comm, local);
+done:
+    pons_hessian_destroy(&hessian);
+    pons_hessian_factor_destroy(&factor);
+    return st;
+}
+
+/* Norm gains of the block as the output holds them: ones when they were folded. [hidden] each. */
+static pons_status read_norms(const pons_job *job, int64_t layer, float *norms)
+{
+    int64_t hidden = job->config->hidden;
+    pons_status st = pons_model_read_norms(job->model, layer, norms, norms + hidden);
+    if (pons_rotation_is_active(job->rotation))
+        for (int64_t j = 0; j < 2 * hidden; j++)
+            norms[j] = 1.0f;
+    pons_dtype_round(job->recipe.output.dtype, norms, 2 * hidden);
+    return st;
+}
+
+/* Rank 0: shard, manifest entries, sums, journal line. */
+static pons_status record_block(pons_job *job, int64_t layer,
+                                const pons_linear_work works[PONS_LINEARS], const float *norms,
+                                double seconds)
+{
+    pons_status st = PONS_OK;
+    double error = 0, energy = 0, start = pons_clock();
+    pons_pack_linear linears[PONS_LINEARS];
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        const pons_linear_work *w = &works[i];
+        linears[i] = (pons_pack_linear){
+            .linear = w->linear,
+            .bits = job->recipe.output.format == PONS_OUTPUT_DENSE ? 16 : w->bits,
+            .symmetric = job->recipe.weights.symmetric,
+            .group_size = job->recipe.weights.group_size,
+            .codes = w->all.codes,
+            .scale = w->all.scale,
+            .zero = w->all.zero,
+            .value = w->all.value,
+            .bias = w->has_bias ? w->bias : NULL};
+        double linear_error = 0, linear_energy = 0;
+        int64_t zeros = 0;
+        for (int64_t r = 0; r < w->rows; r++) {
+            linear_error += w->all.error[r];
+            linear_energy += w->all.energy[r];
+            zeros += w->all.zeros[r];
+        }
+        char name[128];
+        snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
+                 pons_linear_name(w->linear));
+        json_t *entry = json_pack(
+            "{s:s, s:I, s:I, s:i, s:I, s:o}", "name", name, "rows", (json_int_t)w->rows, "cols",
+            (json_int_t)w->cols, "bits", w->bits, "zeros", (json_int_t)zeros, "relative_error",
+            linear_energy > 0 ? json_real(linear_error / linear_energy) : json_null());
+        if (json_array_append_new(job->linears, entry) != 0)
+            return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+        error += linear_error;
+        energy += linear_energy;
+        job->rows += w->rows;
+        job->weights += w->rows * w->cols;
+        job->zeros += zeros;
+        job->linear_count++;
+    }
+    job->error += error;
+    job->energy += energy;
+    PONS_TRY(st, pons_pack_writer_block(job->writer, layer, linears, norms,
+                                        norms + job->config->hidden));
+    PONS_TRY(st,
+             pons_job_journal(job, json_pack("{s:s, s:I, s:o, s:f}", "event", "block", "block",
+                                             (json_int_t)layer, "relative_error",
+                                             energy > 0 ? json_real(error / energy) : json_null(),
+                                             "seconds", seconds)));
+done:
+    job->seconds.pack += pons_clock() - start;
+    return st;
+}
+
+/* Local part of the end of a block: calibration windows and evaluation streams go on. */
+static pons_status push_streams(pons_job *job, const pons_block *block)
+{
+    pons_status st = PONS_OK;
+    if (pons_method_needs_hessian(job->recipe.method)) st = run_stage(job, block, PONS_STAGES - 1);
+    double start = pons_clock();
+    if (st == PONS_OK && job->weights_only) st = pons_eval_stream_block(job->weights_only, block);
+    if (st == PONS_OK && job->full) st = pons_eval_stream_block(job->full, block);
+    job->seconds.evaluate += pons_clock() - start;
+    return st;
+}
+
+/* Collective. RUN's name is known on rank 0 only; the path is made there and broadcast. */
+static pons_status create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file)
+{
+    pons_status st = PONS_OK;
+    char path[4096] = "";
+    if (job->rank == 0)
+        snprintf(path, sizeof path, "%s/hessians/block-%03lld.h5", job->run, (long long)layer);
+    pons_comm_bcast(job->comm, path, sizeof path, 0);
+    pons_hessian_attributes attributes = {.windows = job->recipe.calibration.windows,
+                                          .tokens = job->recipe.calibration.windows *
+                                                    job->recipe.calibration.length,
+                                          .wave = 1,
+                                          .damping = job->recipe.obr.damping,
+                                          .fingerprint = job->fingerprint};
+    PONS_TRY(st, pons_hessian_file_create(job->comm, path, &attributes, file));
+done:
+    return st;
+}
+
+pons_status pons_job_compress_block(pons_job *job, int64_t layer)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_linear_work works[PONS_LINEARS];
+    pons_block *block = NULL;
+    pons_hessian_file *file = NULL;
+    float *norms = NULL;
+    double start = pons_clock();
+
+    local = pons_linear_works_create(job, layer, works);
+    if (local == PONS_OK && !(norms = pons_mem_alloc(2 * job->config->hidden, sizeof *norms)))
+        local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = read_norms(job, layer, norms);
+    if (local == PONS_OK) local = pons_block_create(job->config, layer, job->bf16, &block);
+    if (local == PONS_OK) local = pons_block_set_norms(block, norms, norms + job->config->hidden);
+    PONS_TRY_ALL(st, job->comm, local);
+    if (job->recipe.keep_hessians && pons_method_needs_hessian(job->recipe.method))
+        PONS_TRY(st, create_hessian_file(job, layer, &file));
+
+    for (int g = 0; g < PONS_GROUPS; g++)
+        PONS_TRY(st, compress_group(job, layer, (pons_group)g, block, works, file));
+    if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
+    PONS_TRY_ALL(st, job->comm, push_streams(job, block));
+    if (job->rank == 0) local = record_block(job, layer, works, norms, pons_clock() - start);
+    PONS_TRY_ALL(st, job->comm, local);
+done:
+    if (file) pons_hessian_file_abandon(&file);
+    pons_block_destroy(&block);
+    pons_linear_works_destroy(works);
+    pons_mem_free(norms);
+    return st;
+}

@@ -1,0 +1,216 @@
+/* The end of a job: evaluation results, embedding and head, manifest, commit, report. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/file.h"
+#include "pipeline/job.h"
+
+pons_status pons_job_embedding_rows(void *user, int64_t row, int64_t n, float *out)
+{
+    pons_job *job = user;
+    pons_status st = pons_model_read_embedding_rows(job->model, row, n, out);
+    if (st != PONS_OK) return st;
+    pons_rotation_embedding(job->rotation, out, n);
+    pons_dtype_round(job->recipe.output.dtype, out, n * job->config->hidden);
+    return PONS_OK;
+}
+
+pons_status pons_job_head_rows(void *user, int64_t row, int64_t n, float *out)
+{
+    pons_status st = PONS_OK;
+    pons_job *job = user;
+    float *gain = NULL;
+    PONS_ALLOC(st, gain, job->config->hidden);
+    PONS_TRY(st, pons_model_read_final_norm(job->model, gain));
+    PONS_TRY(st, pons_model_read_head_rows(job->model, row, n, out));
+    pons_rotation_head(job->rotation, gain, out, n);
+    pons_dtype_round(job->recipe.output.dtype, out, n * job->config->hidden);
+done:
+    pons_mem_free(gain);
+    return st;
+}
+
+pons_status pons_job_final_norm(pons_job *job, float *gain)
+{
+    pons_status st = pons_model_read_final_norm(job->model, gain);
+    if (pons_rotation_is_active(job->rotation))
+        for (int64_t j = 0; j < job->config->hidden; j++)
+            gain[j] = 1.0f;
+    pons_dtype_round(job->recipe.output.dtype, gain, job->config->hidden);
+    return st;
+}
+
+pons_status pons_job_journal(pons_job *job, json_t *line)
+{
+    char *path = pons_mem_printf("%s/journal.jsonl", job->run);
+    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    pons_status st = path && text ? pons_file_append_line(path, text)
+                                  : pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
+    free(text);
+    pons_mem_free(path);
+    json_decref(line);
+    return st;
+}
+
+/* Collective: perplexity of the streams, when there are any. */
+static pons_status evaluate(pons_job *job, const float *final_norm, json_t **out)
+{
+    pons_status st = PONS_OK;
+    pons_perplexity weights_only, full;
+    double start = pons_clock();
+    *out = NULL;
+    if (!job->weights_only) return PONS_OK;
+    PONS_TRY(st, pons_eval_stream_finish(job->weights_only, job->comm, final_norm,
+                                         pons_job_head_rows, job, &weights_only));
+    if (job->full)
+        PONS_TRY(st, pons_eval_stream_finish(job->full, job->comm, final_norm, pons_job_head_rows,
+                                             job, &full));
+    if (job->rank == 0)
+        *out =
+            json_pack("{s:I, s:I, s:f, s:o}", "windows", (json_int_t)weights_only.windows, "tokens",
+                      (json_int_t)weights_only.tokens, "weights_only", weights_only.perplexity,
+                      "full", job->full ? json_real(full.perplexity) : json_null());
+done:
+    job->seconds.evaluate += pons_clock() - start;
+    return st;
+}
+
+static json_t *ratio(double part, double whole)
+{
+    return whole > 0 ? json_real(part / whole) : json_null();
+}
+
+/* pons.json */
+static pons_status make_manifest(pons_job *job, json_t *perplexity, json_t **out)
+{
+    pons_status st = PONS_OK;
+    json_t *runtime = NULL;
+    char *recipe = pons_job_recipe_text(job);
+    PONS_TRY(st, pons_runtime_to_json(&job->runtime, &runtime));
+    bool calibrated = pons_method_needs_hessian(job->recipe.method);
+    *out =
+        json_pack("{s:i, s:s, s:s, s:s, s:o, s:s, s:o, s:O, s:o, s:O*}", "format", 1, "pons",
+                  PONS_VERSION, "method", pons_method_name(job->recipe.method), "compat",
+                  job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "runtime",
+                  json_incref(runtime), "recipe", recipe ? recipe : "", "calibration",
+                  calibrated ? json_pack("{s:I, s:I, s:s}", "windows",
+                                         (json_int_t)job->recipe.calibration.windows, "length",
+                                         (json_int_t)job->recipe.calibration.length, "ids_sha256",
+                                         job->calibration_digest)
+                             : json_null(),
+                  "linears", job->linears, "totals",
+                  json_pack("{s:I, s:I, s:I, s:o, s:o}", "linears", (json_int_t)job->linear_count,
+                            "weights", (json_int_t)job->weights, "zeros", (json_int_t)job->zeros,
+                            "sparsity", ratio((double)job->zeros, (double)job->weights),
+                            "relative_error", ratio(job->error, job->energy)),
+                  "perplexity", perplexity);
+    if (!*out || !recipe) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+done:
+    json_decref(runtime);
+    free(recipe);
+    return st;
+}
+
+/* Bytes of all tensors of a directory, and of those that make up linears. */
+static pons_status count_bytes(const char *path, int64_t *all, int64_t *linears)
+{
+    pons_store *store = NULL;
+    pons_status st = pons_store_open(path, &store);
+    if (st != PONS_OK) return st;
+    *all = *linears = 0;
+    for (int64_t i = 0; i < pons_store_count(store); i++) {
+        const pons_tensor_view *t = pons_store_at(store, i);
+        int64_t bytes = (int64_t)pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
+        *all += bytes;
+        if (strstr(t->name, "_proj.weight")) *linears += bytes;
+    }
+    pons_store_close(&store);
+    return PONS_OK;
+}
+
+static int64_t peak_rss_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+static pons_status make_report(pons_job *job, int64_t peak, json_t *perplexity, json_t **report)
+{
+    pons_status st = PONS_OK;
+    const char *out = job->options->out;
+    int64_t bytes = 0, linear_bytes = 0;
+    char digest[65] = "";
+    PONS_TRY(st, count_bytes(out, &bytes, &linear_bytes));
+    if (job->recipe.output.format == PONS_OUTPUT_PACK_QUANTIZED)
+        PONS_TRY(st, pons_pack_digest(out, digest));
+    const pons_phase_seconds *s = &job->seconds;
+    *report = json_pack(
+        "{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:s, s:s, s:s, s:I, s:o, s:O*}",
+        "method", pons_method_name(job->recipe.method), "compat",
+        job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "ranks", job->size,
+        "linears", (json_int_t)job->linear_count, "rows", (json_int_t)job->rows, "weights",
+        (json_int_t)job->weights, "zeros", (json_int_t)job->zeros, "sparsity",
+        ratio((double)job->zeros, (double)job->weights), "bits",
+        ratio(8.0 * (double)linear_bytes, (double)job->weights), "bytes", (json_int_t)bytes,
+        "relative_error", ratio(job->error, job->energy), "digest", digest, "out", out, "run",
+        job->run, "peak_rss_bytes", (json_int_t)peak, "seconds",
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
+                  pons_clock() - job->start, "read", s->read, "forward", s->forward, "hessian",
+                  s->hessian, "factor", s->factor, "solve", job->metrics.solve_seconds, "clip",
+                  job->metrics.clip_seconds, "gptq", job->metrics.gptq_seconds, "pack", s->pack,
+                  "evaluate", s->evaluate),
+        "perplexity", perplexity);
+    if (!*report) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
+done:
+    return st;
+}
+
+/* Rank 0 */
+static pons_status write_output(pons_job *job, const float *final_norm, json_t *perplexity)
+{
+    pons_status st = PONS_OK;
+    json_t *manifest = NULL;
+    double start = pons_clock();
+    bool head = pons_rotation_is_active(job->rotation) || !job->config->tied;
+    PONS_TRY(st, pons_pack_writer_ends(job->writer, pons_job_embedding_rows,
+                                       head ? pons_job_head_rows : NULL, job, final_norm));
+    PONS_TRY(st, make_manifest(job, perplexity, &manifest));
+    PONS_TRY(st, pons_pack_writer_commit(&job->writer, manifest));
+done:
+    json_decref(manifest);
+    job->seconds.pack += pons_clock() - start;
+    return st;
+}
+
+pons_status pons_job_finish(pons_job *job, json_t **report)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    json_t *perplexity = NULL;
+    float *final_norm = pons_mem_alloc(job->config->hidden, sizeof *final_norm);
+    if (!final_norm) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = pons_job_final_norm(job, final_norm);
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY(st, evaluate(job, final_norm, &perplexity));
+    if (job->rank == 0) local = write_output(job, final_norm, perplexity);
+    PONS_TRY_ALL(st, job->comm, local);
+
+    double peak = (double)peak_rss_bytes();
+    pons_comm_max_f64(job->comm, &peak, 1);
+    if (job->rank == 0) {
+        local = make_report(job, (int64_t)peak, perplexity, report);
+        if (local == PONS_OK)
+            local = pons_job_journal(job, json_pack("{s:s, s:s, s:f}", "event", "finished", "out",
+                                                    job->options->out, "seconds",
+                                                    pons_clock() - job->start));
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+done:
+    json_decref(perplexity);
+    pons_mem_free(final_norm);
+    return st;
+}

@@ -1,0 +1,39 @@
+/**
+ * One linear on its way through a job: read and rotated by its owner, rows dealt, compressed, gathered.
+ * Internal to pipeline.
+ */
+#ifndef PONS_PIPELINE_LINEAR_H
+#define PONS_PIPELINE_LINEAR_H
+
+#include "pipeline/job.h"
+
+typedef struct pons_linear_work {
+    pons_linear linear;
+    char name[64]; /* "block 3 q_proj" */
+    int64_t rows, cols, groups;
+    int bits;  /* 16: stays dense */
+    int owner; /* rank that reads and rotates it */
+    int64_t
+        *row_begin; /* [size + 1] rows [row_begin[r], row_begin[r + 1]) are compressed by rank r */
+    float *dense;   /* owner: [rows, cols] rotated */
+    float *panel;   /* [own rows, cols] rotated */
+    bool has_bias;
+    float *bias;         /* [rows] rotated */
+    pons_row_result all; /* [rows, ...] the gathered result, on every rank */
+} pons_linear_work;
+
+/** Names, shapes, owner and the deal of rows of all seven linears of a block. Local, the same on every rank. */
+pons_status pons_linear_works_create(pons_job *job, int64_t layer,
+                                     pons_linear_work works[PONS_LINEARS]);
+void pons_linear_works_destroy(pons_linear_work works[PONS_LINEARS]);
+
+/** Owners read and rotate the linears of a group, then send each rank its rows. Collective. */
+pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group group,
+                                   pons_linear_work works[PONS_LINEARS]);
+
+/** Compress the own rows of every linear of a group and gather the results on every rank. Collective. */
+pons_status pons_linear_works_compress(pons_job *job, pons_group group,
+                                       const pons_hessian_factor *factor,
+                                       pons_linear_work works[PONS_LINEARS]);
+
+#endif

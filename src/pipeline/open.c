@@ -1,0 +1,137 @@
+/* Opening and closing a job: recipe, model, rotation, directories. Does not touch calibration text. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/file.h"
+#include "kern/gemm.h"
+#include "pipeline/job.h"
+
+static pons_status check_options(const pons_job *job)
+{
+    const pons_compress_options *o = job->options;
+    if (!o->model) return pons_fail(PONS_ERR_USAGE, "compress: --model is required");
+    if (!o->out) return pons_fail(PONS_ERR_USAGE, "compress: --out is required");
+    if (pons_method_needs_hessian(job->recipe.method) && !o->calibration)
+        return pons_fail(PONS_ERR_USAGE, "compress: method %s needs calibration text: --calib FILE",
+                         pons_method_name(job->recipe.method));
+    return PONS_OK;
+}
+
+static pons_status choose_precision(pons_job *job)
+{
+    bool have = pons_kern_has_bf16();
+    if (job->recipe.compute == PONS_COMPUTE_BF16 && !have)
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "compute: bf16 needs a build with oneDNN (PONS_ONEDNN=ON); "
+                         "use compute: fp32 or auto");
+    job->bf16 = have && job->recipe.compute != PONS_COMPUTE_FP32;
+    return PONS_OK;
+}
+
+char *pons_job_recipe_text(const pons_job *job)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *stream = open_memstream(&text, &bytes);
+    if (!stream) return NULL;
+    pons_status st = pons_recipe_print(&job->recipe, stream);
+    if (fclose(stream) != 0 || st != PONS_OK) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static pons_status write_effective_recipe(const pons_job *job)
+{
+    pons_status st = PONS_ERR_NOMEM;
+    char *path = pons_mem_printf("%s/recipe.yaml", job->run), *text = pons_job_recipe_text(job);
+    if (path && text) st = pons_file_write(path, text, strlen(text));
+    free(text);
+    pons_mem_free(path);
+    return st;
+}
+
+/* Rank 0. OUT is staged and RUN made before any work starts, so that a refusal costs nothing. */
+static pons_status make_directories(pons_job *job)
+{
+    pons_status st = PONS_OK;
+    const pons_compress_options *o = job->options;
+    char *hessians = NULL;
+    bool untie = pons_rotation_is_active(job->rotation) && job->config->tied;
+    if (!o->force && pons_dir_exists(job->run)) {
+        char *run = job->run;
+        st = pons_fail(PONS_ERR_EXISTS,
+                       "%s: state directory exists; give --force to replace it or --run DIR", run);
+        job->run = NULL; /* not ours to remove */
+        pons_mem_free(run);
+        return st;
+    }
+    PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
+                                         &job->writer));
+    PONS_TRY(st, pons_dir_remove(job->run));
+    PONS_TRY(st, pons_dir_make(job->run));
+    PONS_TRY(st, write_effective_recipe(job));
+    if (job->recipe.keep_hessians) {
+        hessians = pons_mem_printf("%s/hessians", job->run);
+        if (!hessians) return PONS_ERR_NOMEM;
+        PONS_TRY(st, pons_dir_make(hessians));
+    }
+    job->linears = json_array();
+    if (!job->linears) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+done:
+    pons_mem_free(hessians);
+    return st;
+}
+
+pons_status pons_job_open(pons_job *job)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    const pons_compress_options *o = job->options;
+    if (job->rank == 0) local = pons_recipe_load(o->recipe, o->set, o->set_count, &job->recipe);
+    PONS_TRY_ALL(st, job->comm, local);
+    pons_comm_bcast(job->comm, &job->recipe, sizeof job->recipe, 0);
+    PONS_TRY_ALL(st, job->comm, check_options(job));
+    PONS_TRY_ALL(st, job->comm, choose_precision(job));
+
+    PONS_TRY_ALL(st, job->comm, pons_model_open(o->model, &job->model));
+    job->config = pons_model_get_config(job->model);
+    local = pons_model_is_packed(job->model)
+                ? pons_fail(PONS_ERR_UNSUPPORTED, "%s: model is already quantized", o->model)
+                : PONS_OK;
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, job->comm, pons_rotation_create(&job->recipe, job->config, &job->rotation));
+    job->runtime = pons_rotation_runtime(job->rotation);
+    job->calibration = job->runtime;
+    job->calibration.activations.bits = 16;
+    job->calibration.activations.down_proj_bits = 0;
+    job->calibration.kv.bits = 16;
+
+    if (job->rank == 0) {
+        job->run = o->run ? pons_mem_strdup(o->run) : pons_mem_printf("%s.run", o->out);
+        local = job->run ? make_directories(job) : PONS_ERR_NOMEM;
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+    if (job->rank == 0)
+        pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",
+                 pons_method_name(job->recipe.method), o->model, job->size,
+                 job->bf16 ? "bf16" : "fp32", pons_kern_describe());
+done:
+    return st;
+}
+
+void pons_job_close(pons_job *job, bool finished)
+{
+    pons_eval_stream_destroy(&job->weights_only);
+    pons_eval_stream_destroy(&job->full);
+    pons_pack_writer_abandon(&job->writer);
+    if (!finished && job->run) pons_dir_remove(job->run);
+    json_decref(job->linears);
+    pons_rotation_destroy(&job->rotation);
+    pons_model_close(&job->model);
+    pons_mem_free(job->h);
+    pons_mem_free(job->x);
+    pons_mem_free(job->run);
+}
