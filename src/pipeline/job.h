@@ -21,7 +21,8 @@ typedef struct pons_job {
     pons_comm *comm;
     int rank, size;
     const pons_compress_options *options;
-    char *run; /* state directory */
+    char *run;     /* state directory; rank 0 */
+    bool run_made; /* and it is ours to remove on failure */
 
     pons_recipe recipe;
     pons_model *model;

@@ -61,23 +61,19 @@ static pons_status make_directories(pons_job *job)
     const pons_compress_options *o = job->options;
     char *hessians = NULL;
     bool untie = pons_rotation_is_active(job->rotation) && job->config->tied;
-    if (!o->force && pons_dir_exists(job->run)) {
-        char *run = job->run;
-        st = pons_fail(PONS_ERR_EXISTS,
-                       "%s: state directory exists; give --force to replace it or --run DIR", run);
-        job->run = NULL; /* not ours to remove */
-        pons_mem_free(run);
-        return st;
-    }
+    if (!o->force && pons_dir_exists(job->run))
+        return pons_fail(PONS_ERR_EXISTS,
+                         "%s: state directory exists; give --force to replace it or --run DIR",
+                         job->run);
     PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
                                          &job->writer));
     PONS_TRY(st, pons_dir_remove(job->run));
     PONS_TRY(st, pons_dir_make(job->run));
+    job->run_made = true;
     PONS_TRY(st, write_effective_recipe(job));
     if (job->recipe.keep_hessians) {
         hessians = pons_mem_printf("%s/hessians", job->run);
-        if (!hessians) return PONS_ERR_NOMEM;
-        PONS_TRY(st, pons_dir_make(hessians));
+        PONS_TRY(st, hessians ? pons_dir_make(hessians) : PONS_ERR_NOMEM);
     }
     job->linears = json_array();
     if (!job->linears) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
@@ -127,7 +123,7 @@ void pons_job_close(pons_job *job, bool finished)
     pons_eval_stream_destroy(&job->weights_only);
     pons_eval_stream_destroy(&job->full);
     pons_pack_writer_abandon(&job->writer);
-    if (!finished && job->run) pons_dir_remove(job->run);
+    if (!finished && job->run_made) pons_dir_remove(job->run);
     json_decref(job->linears);
     pons_rotation_destroy(&job->rotation);
     pons_model_close(&job->model);
