@@ -238,7 +238,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     if (job->rank == 0) local = record_block(job, layer, works, norms, pons_clock() - start);
     PONS_TRY_ALL(st, job->comm, local);
 done:
-    if (file) pons_hessian_file_abandon(&file);
+    pons_hessian_file_abandon(&file);
     pons_block_destroy(&block);
     pons_linear_works_destroy(works);
     pons_mem_free(norms);
