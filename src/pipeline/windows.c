@@ -19,16 +19,6 @@ pons_status pons_job_embed(void *user, const int32_t *ids, int64_t n, float *out
     return PONS_OK;
 }
 
-/* Rank 0: ids of a text or id file through the model's tokenizer. */
-static pons_status load_ids(const pons_job *job, const char *path, int32_t **ids, int64_t *count)
-{
-    pons_tokenizer *tokenizer = NULL;
-    pons_status st = pons_tokenizer_open(job->options->model, &tokenizer);
-    if (st == PONS_OK) st = pons_text_load_ids(path, tokenizer, true, ids, count);
-    pons_tokenizer_close(&tokenizer);
-    return st;
-}
-
 /* Rank 0: the ids of all calibration windows, [windows, length]. */
 static pons_status draw_windows(pons_job *job, int32_t **out)
 {
@@ -36,7 +26,7 @@ static pons_status draw_windows(pons_job *job, int32_t **out)
     int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length, L = 0;
     int32_t *ids = NULL, *drawn = NULL;
     int64_t *start = NULL;
-    PONS_TRY(st, load_ids(job, job->options->calibration, &ids, &L));
+    PONS_TRY(st, pons_text_load(job->options->calibration, job->options->model, true, &ids, &L));
     PONS_ALLOC(st, start, N);
     PONS_ALLOC(st, drawn, N * S);
     PONS_TRY(st, pons_windows_draw(job->options->calibration, L, S, N, job->recipe.seed, start));
@@ -98,7 +88,7 @@ static pons_status open_streams(pons_job *job)
     int32_t *ids = NULL;
     int64_t count = 0;
     if (job->rank == 0) {
-        local = load_ids(job, job->recipe.evaluate.text, &ids, &count);
+        local = pons_text_load(job->recipe.evaluate.text, job->options->model, true, &ids, &count);
         if (local == PONS_OK && count < windows * length)
             local = pons_fail(
                 PONS_ERR_INPUT, "%s: %lld tokens are too few for evaluate: %lld windows of %lld",

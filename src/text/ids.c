@@ -167,3 +167,16 @@ done:
     pons_mem_free(data);
     return st;
 }
+
+pons_status pons_text_load(const char *path, const char *model, bool special, int32_t **ids,
+                           int64_t *count)
+{
+    pons_status st = PONS_OK;
+    pons_tokenizer *tokenizer = NULL;
+    if (!ends_with(path, ".ids") && !ends_with(path, ".npy") && !ends_with(path, ".i32"))
+        PONS_TRY(st, pons_tokenizer_open(model, &tokenizer));
+    PONS_TRY(st, pons_text_load_ids(path, tokenizer, special, ids, count));
+done:
+    pons_tokenizer_close(&tokenizer);
+    return st;
+}

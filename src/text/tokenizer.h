@@ -46,4 +46,11 @@ pons_status pons_tokenizer_write_json(const pons_tokenizer *tokenizer, const cha
 pons_status pons_text_load_ids(const char *path, const pons_tokenizer *tokenizer, bool special,
                                int32_t **ids, int64_t *count);
 
+/**
+ * The same, opening the tokenizer of `model` (a path as for pons_tokenizer_open) only when the file
+ * is text: prepared ids need none. Local.
+ */
+pons_status pons_text_load(const char *path, const char *model, bool special, int32_t **ids,
+                           int64_t *count);
+
 #endif
