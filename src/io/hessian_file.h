@@ -19,7 +19,8 @@ typedef struct pons_hessian_attributes {
     const char *fingerprint; /* text */
 } pons_hessian_attributes;
 
-/** Create RUN/hessians/block-NNN.h5.part. Collective on comm. */
+/** Create RUN/hessians/block-NNN.h5.part; the directory must exist. Collective on comm, same
+ * arguments on every rank. @return PONS_ERR_IO naming the file, the same on every rank. */
 pons_status pons_hessian_file_create(pons_comm *comm, const char *path,
                                      const pons_hessian_attributes *attributes,
                                      pons_hessian_file **out);
@@ -28,15 +29,31 @@ pons_status pons_hessian_file_create(pons_comm *comm, const char *path,
  * Write one group. Collective; every rank holds the whole H and norm and writes its share of rows
  * with a collective call.
  * @param H [d, d] f64, @param norm [d] f64
+ * @return PONS_ERR_IO, the same on every rank, when any rank's write failed; the file can then only
+ * be abandoned (commit does so). Memory: HDF5 copies up to 64 MiB per rank.
  */
 pons_status pons_hessian_file_write(pons_hessian_file *file, const char *group, int64_t d,
                                     const double *H, const double *norm);
 
-/** Close, sync, rename (rank 0). Collective; destroys the handle either way. */
+/** Close, sync, rename (rank 0). Collective; destroys the handle either way. @return PONS_ERR_IO,
+ * the same on every rank, also when an earlier write failed; the .part is then removed. */
 pons_status pons_hessian_file_commit(pons_hessian_file **file);
 
-/** Read one group's H and norm (serial, any rank). Local. Buffers in counted memory. */
+/** Close and remove the .part. Collective; accepts NULL, then Local. */
+void pons_hessian_file_abandon(pons_hessian_file **file);
+
+/**
+ * Read one group's H and norm (serial, any rank). Local. Buffers in counted memory.
+ *
+ * @return PONS_ERR_IO (cannot open), PONS_ERR_INPUT (not such a file, group or shape missing or
+ * wrong, checksum absent or not matching).
+ */
 pons_status pons_hessian_file_read(const char *path, const char *group, int64_t *d, double **H,
                                    double **norm);
+
+/** Read the attributes, so that a file of another run is told apart. Local. @param fingerprint
+ * counted memory; attributes->fingerprint points to it. @return as pons_hessian_file_read. */
+pons_status pons_hessian_file_read_attributes(const char *path, pons_hessian_attributes *attributes,
+                                              char **fingerprint);
 
 #endif
