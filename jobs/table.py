@@ -5,6 +5,8 @@ The first two are `pons eval ppl --json` and `pons inspect --json` of the dense 
 import json
 import sys
 
+NAMES = {"rtn": "RTN", "gptq": "GPTQ", "wanda_rtn": "Wanda+RTN", "sparsegpt_gptq": "SparseGPT+GPTQ", "obr_rtn": "OBR_RTN",
+         "obr_gptq": "OBR_GPTQ"}
 HEADER = ("method", "sparsity", "bits", "MB", "ppl W4A16", "ppl W4A4KV4", "seconds")
 
 
@@ -18,15 +20,17 @@ def perplexity(value):
 
 def dense_row(evaluation, inspection):
     totals = inspection["totals"]
-    return ("dense", number(totals["sparsity"], ".4f"), "-", number(totals["bytes"] / 1e6, ".1f"),
-            perplexity(evaluation["perplexity"]), "-", number(evaluation.get("seconds"), ".0f"))
+    return ("dense", number(totals["sparsity"], ".4f"), number(totals["bits"], ".2f"),
+            number(totals["bytes"] / 1e6, ".1f"), perplexity(evaluation["perplexity"]), "-",
+            number(evaluation["seconds"], ".0f"))
 
 
 def report_row(report):
     measured = report.get("perplexity") or {}
-    return (report["method"], number(report["sparsity"], ".4f"), number(report["bits"], ".2f"),
-            number(report["bytes"] / 1e6, ".1f"), perplexity(measured.get("weights_only")),
-            perplexity(measured.get("full")), number(report["seconds"]["total"], ".0f"))
+    return (NAMES.get(report["method"], report["method"]), number(report["sparsity"], ".4f"),
+            number(report["bits"], ".2f"), number(report["bytes"] / 1e6, ".1f"),
+            perplexity(measured.get("weights_only")), perplexity(measured.get("full")),
+            number(report["seconds"]["total"], ".0f"))
 
 
 def main(evaluation, inspection, *reports):

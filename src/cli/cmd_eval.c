@@ -1,0 +1,134 @@
+/* Owns `pons eval ppl`: its arguments and its result. The measurement is eval's. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "eval/perplexity.h"
+#include "kern/gemm.h"
+#include "text/tokenizer.h"
+
+enum { KEY_MODEL = 0x100, KEY_TEXT, KEY_WINDOWS, KEY_LENGTH, KEY_WEIGHTS_ONLY, KEY_COMPUTE };
+
+static const struct argp_option options[] = {
+    {"model", KEY_MODEL, "PATH", 0, "Model: Hugging Face directory or .gguf file (required)", 0},
+    {"text", KEY_TEXT, "FILE", 0, "Text, or ids (.ids, .npy, .i32) (required)", 0},
+    {"windows", KEY_WINDOWS, "N", 0, "Windows read, from the start (default: all that fit)", 0},
+    {"length", KEY_LENGTH, "S", 0, "Tokens per window (default: 2048)", 0},
+    {"weights-only", KEY_WEIGHTS_ONLY, NULL, 0,
+     "Leave activations and the KV cache at 16 bits (default: as the model records)", 0},
+    {"compute", KEY_COMPUTE, "TYPE", 0,
+     "Matrix products in fp32, bf16, or auto: bf16 where the processor has it (default: auto)", 0},
+    {0}};
+
+typedef struct arguments {
+    const char *model, *text;
+    int64_t windows, length;
+    bool weights_only;
+    pons_compute compute;
+} arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+    case KEY_MODEL: a->model = arg; return 0;
+    case KEY_TEXT: a->text = arg; return 0;
+    case KEY_WINDOWS: return pons_cli_parse_int(state, "--windows", arg, 1, INT32_MAX, &a->windows);
+    case KEY_LENGTH: return pons_cli_parse_int(state, "--length", arg, 2, INT32_MAX, &a->length);
+    case KEY_WEIGHTS_ONLY: a->weights_only = true; return 0;
+    case KEY_COMPUTE:
+        if (!strcmp(arg, "auto"))
+            a->compute = PONS_COMPUTE_AUTO;
+        else if (!strcmp(arg, "fp32"))
+            a->compute = PONS_COMPUTE_FP32;
+        else if (!strcmp(arg, "bf16"))
+            a->compute = PONS_COMPUTE_BF16;
+        else
+            return pons_cli_reject(state, "--compute: found '%s'; allowed are auto, fp32, bf16",
+                                   arg);
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .doc = "Perplexity of a model on a text: exp of the mean cross-entropy over consecutive "
+           "windows of S tokens, each predicting its last S - 1; no BOS is added, the tail is "
+           "dropped.\n\n"
+           "Activations and the KV cache are quantized as recorded in the model's pons.json; a "
+           "plain model has no such record. Prints perplexity, windows and tokens."};
+
+static pons_status check(const arguments *a, const char *command)
+{
+    const char *missing = !a->model ? "--model" : !a->text ? "--text" : NULL;
+    if (missing)
+        return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
+    if (a->compute == PONS_COMPUTE_BF16 && !pons_kern_has_bf16())
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "--compute bf16: this build or processor has no bf16 products; use fp32");
+    return PONS_OK;
+}
+
+static bool is_id_file(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (!strcmp(dot, ".ids") || !strcmp(dot, ".npy") || !strcmp(dot, ".i32"));
+}
+
+/* Rank 0 reads the text; a file of ids needs no tokenizer. */
+static pons_status load_ids(const arguments *a, int32_t **ids, int64_t *count)
+{
+    pons_status st = PONS_OK;
+    pons_tokenizer *tokenizer = NULL;
+    if (!is_id_file(a->text)) PONS_TRY(st, pons_tokenizer_open(a->model, &tokenizer));
+    PONS_TRY(st, pons_text_load_ids(a->text, tokenizer, false, ids, count));
+done:
+    pons_tokenizer_close(&tokenizer);
+    return st;
+}
+
+static pons_status print(const pons_perplexity *result, bool json)
+{
+    bool ok = true;
+    json_t *object = json_object();
+    pons_cli_set(object, "perplexity", pons_cli_real(result->perplexity), &ok);
+    pons_cli_set(object, "windows", json_integer(result->windows), &ok);
+    pons_cli_set(object, "tokens", json_integer(result->tokens), &ok);
+    pons_cli_set(object, "seconds", pons_cli_real(result->seconds), &ok);
+    pons_status st = ok ? pons_cli_print(object, json)
+                        : pons_fail(PONS_ERR_NOMEM, "out of memory for the result");
+    json_decref(object);
+    return st;
+}
+
+pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
+{
+    pons_status st = PONS_OK;
+    pons_model *model = NULL;
+    int32_t *ids = NULL;
+    int64_t count = 0;
+    bool speaks = pons_comm_rank(comm) == 0;
+    arguments a = {.length = 2048};
+    PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
+    if (common->help) goto done;
+    PONS_TRY_ALL(st, comm, check(&a, argv[0]));
+    PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
+    PONS_TRY_ALL(st, comm, speaks ? load_ids(&a, &ids, &count) : PONS_OK);
+    pons_comm_bcast(comm, &count, sizeof count, 0);
+    int64_t positions = pons_model_get_config(model)->max_positions;
+    if (positions > 0 && a.length > positions)
+        pons_log(PONS_LOG_WARN, "--length %lld is beyond the %lld positions the model was made for",
+                 (long long)a.length, (long long)positions);
+    bool bf16 =
+        a.compute == PONS_COMPUTE_AUTO ? pons_kern_has_bf16() : a.compute == PONS_COMPUTE_BF16;
+    pons_perplexity result;
+    PONS_TRY(st, pons_eval_perplexity(comm, model, ids, count, a.windows, a.length, a.weights_only,
+                                      bf16, &result));
+    PONS_TRY_ALL(st, comm, speaks ? print(&result, common->json) : PONS_OK);
+done:
+    pons_mem_free(ids);
+    pons_model_close(&model);
+    return st;
+}

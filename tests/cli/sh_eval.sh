@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# pons eval ppl on the golden models against the perplexity of the expected logits, at several rank and thread counts.
+. "$PONS_SOURCE/tests/support/program.sh"
+
+for model in "$PONS_GOLDEN"/models/*/; do
+  name=$(basename "$model")
+  # Each sequence of the fixture is one window.
+  read -r windows length expected < <(PYTHONPATH=$PONS_SOURCE/tests/support python3 - "$model" "$scratch/$name.ids" <<'PYTHON'
+import math, sys
+import safetensors
+fixture = safetensors.load(sys.argv[1] + "/expected.safetensors")
+windows, length = fixture["input_ids"][1]
+vocab = fixture["logits"][1][2]
+ids, logits = safetensors.numbers(fixture["input_ids"]), safetensors.numbers(fixture["logits"])
+open(sys.argv[2], "w").write(" ".join(map(str, ids)))
+total = 0.0
+for w in range(windows):
+    for t in range(length - 1):
+        at = (w * length + t) * vocab
+        row = logits[at:at + vocab]
+        top = max(row)
+        total += top + math.log(sum(math.exp(x - top) for x in row)) - row[ids[w * length + t + 1]]
+print(windows, length, math.exp(total / (windows * (length - 1))))
+PYTHON
+)
+  for ranks in 1 2 3; do
+    OMP_NUM_THREADS=$((4 - ranks)) on $ranks eval ppl --model "$model" --text "$scratch/$name.ids" --windows "$windows" \
+      --length "$length" --compute fp32 --json || fail "$name at $ranks ranks: $(cat "$scratch/err")"
+    grep -v '"seconds"' "$scratch/out" >"$scratch/$name.$ranks"
+    cmp -s "$scratch/$name.1" "$scratch/$name.$ranks" || fail "$name: $ranks ranks differ from one"
+  done
+  python3 - "$scratch/$name.1" "$windows" "$length" "$expected" <<'PYTHON' || fail "$name: perplexity"
+import re, sys
+text, (windows, length, expected) = open(sys.argv[1]).read(), map(float, sys.argv[2:])
+got = {key: float(value) for key, value in re.findall(r'"(\w+)": ([-+.0-9e]+)', text)}
+print("perplexity", got["perplexity"], "expected", expected)
+sys.exit(not (abs(got["perplexity"] / expected - 1) < 2e-4 and got["windows"] == windows
+              and got["tokens"] == windows * length))
+PYTHON
+done
+
+model=$PONS_GOLDEN/models/llama-gqa
+ids=$scratch/llama-gqa.ids
+accepts eval ppl --model "$model" --text "$ids" --length 48
+grep -q '^windows *2$' "$scratch/out" || fail "all windows that fit: $(cat "$scratch/out")"
+refuses 4 "$(basename "$ids")|windows" eval ppl --model "$model" --text "$ids" --windows 3 --length 48
+refuses 4 'windows|tokens' eval ppl --model "$model" --text "$ids"
+echo "1 2 3 999999" >"$scratch/range.ids"
+refuses 4 '999999' eval ppl --model "$model" --text "$scratch/range.ids" --length 4
+refuses 6 'missing.ids' eval ppl --model "$model" --text "$scratch/missing.ids"
+refuses 6 'missing-model' eval ppl --model "$scratch/missing-model" --text "$ids"
+finish
