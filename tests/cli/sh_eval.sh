@@ -44,7 +44,7 @@ ids=$scratch/llama-gqa.ids
 accepts eval ppl --model "$model" --text "$ids" --length 48
 grep -q '^windows *2$' "$scratch/out" || fail "all windows that fit: $(cat "$scratch/out")"
 refuses 4 "$(basename "$ids")|windows" eval ppl --model "$model" --text "$ids" --windows 3 --length 48
-refuses 4 'windows|tokens' eval ppl --model "$model" --text "$ids"
+refuses 4 'windows|tokens' --quiet eval ppl --model "$model" --text "$ids"
 echo "1 2 3 999999" >"$scratch/range.ids"
 refuses 4 '999999' eval ppl --model "$model" --text "$scratch/range.ids" --length 4
 refuses 6 'missing.ids' eval ppl --model "$model" --text "$scratch/missing.ids"

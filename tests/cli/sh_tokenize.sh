@@ -24,10 +24,10 @@ PYTHON
 # A whole file: count and digest, as JSON and through an id file.
 expected() { python3 -c "import json,sys; print(json.load(open('$tokenizers/expected_files.json'))['test']['llama3']['$1'])"; }
 text=$PONS_SOURCE/tests/data/wikitext2-test.txt
-accepts tokenize --tokenizer "$tokenizers/llama3.json" --special --text "$text" --out "$scratch/test.ids" --json
+accepts tokenize --tokenizer "$tokenizers/llama3.json" --text "$text" --out "$scratch/test.ids" --json
 grep -q "\"count\": $(expected count)" "$scratch/out" || fail "count: $(cat "$scratch/out")"
 grep -q "$(expected sha256)" "$scratch/out" || fail "digest: $(cat "$scratch/out")"
-accepts tokenize --tokenizer "$tokenizers/llama3.json" --special --text "$text" --out "$scratch/test.i32"
+accepts tokenize --tokenizer "$tokenizers/llama3.json" --text "$text" --out "$scratch/test.i32"
 [ "$(sha256sum <"$scratch/test.i32")" = "$(expected sha256)  -" ] || fail "raw ids differ"
 python3 - "$scratch/test.ids" "$scratch/test.i32" <<'PYTHON' || fail "text and raw ids differ"
 import array, sys

@@ -30,4 +30,6 @@ def numbers(tensor):
     if dtype == "BF16":
         wide = array.array("I", (h << 16 for h in array.array("H", content)))
         return array.array("f", wide.tobytes())
+    if dtype == "F16":
+        return array.array("f", struct.unpack(f"<{len(content) // 2}e", content))
     return array.array({"F32": "f", "I64": "q", "I32": "i"}[dtype], content)
