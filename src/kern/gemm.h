@@ -50,8 +50,14 @@ typedef struct pons_matmul pons_matmul;
 pons_status pons_matmul_create(int64_t rows, int64_t d, const float *W, bool bf16,
                                pons_matmul **out);
 
-/** Y[T, rows] = X[T, d] W^T. Local, parallel over fixed tiles. @param ldx, ldy row strides in
- * elements. Cost 2 T rows d flop. */
+/**
+ * Y[T, rows] = X[T, d] W^T. Local, parallel over fixed tiles.
+ *
+ * The bits of a token's row depend on the tokens before it in no way but their number, and neither
+ * on T nor on the threads.
+ * @param ldx, ldy row strides in elements
+ * @return PONS_OK, PONS_ERR_NOMEM. Memory: a tile per thread. Cost 2 T rows d flop.
+ */
 pons_status pons_matmul_apply(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
                               float *Y, int64_t ldy);
 
@@ -61,7 +67,12 @@ void pons_matmul_destroy(pons_matmul **W);
 /** Whether bf16 products are available in this build on this processor. Local. */
 bool pons_kern_has_bf16(void);
 
-/** Fix library thread counts (BLAS single-threaded: the tiles are ours) once at start. Local. */
+/**
+ * Fix library thread counts (BLAS single-threaded: the tiles are ours) once at start. Local.
+ *
+ * OpenBLAS's OpenMP flavour ignores this outside a parallel region and then threads by OpenMP's
+ * count, so BLAS is called from inside parallel regions only, everywhere in Pons.
+ */
 void pons_kern_begin(void);
 
 /** One line for logs: BLAS core type, oneDNN version and ISA, OpenMP threads. Borrowed static text.

@@ -111,6 +111,18 @@ static void prepared_products(void **state)
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 
+/* Without the library or the processor for it, bf16 is refused, never replaced. */
+static void bf16_refused(void **state)
+{
+    (void)state;
+    pons_matmul *m = NULL;
+    const float one = 1;
+    pons_status st = pons_matmul_create(1, 1, &one, true, &m);
+    assert_int_equal(st, pons_kern_has_bf16() ? PONS_OK : PONS_ERR_UNSUPPORTED);
+    pons_matmul_destroy(&m);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 /* A token's bits depend neither on how many follow it nor on the threads, also of creation. */
 static void token_bits(void **state)
 {
@@ -240,9 +252,9 @@ static void begin_keeps_openmp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_products),    cmocka_unit_test(prepared_products),
-        cmocka_unit_test(token_bits),        cmocka_unit_test(plain_bits),
-        cmocka_unit_test(gram_values),       cmocka_unit_test(gram_order),
-        cmocka_unit_test(begin_keeps_openmp)};
+        cmocka_unit_test(plain_products), cmocka_unit_test(prepared_products),
+        cmocka_unit_test(bf16_refused),   cmocka_unit_test(token_bits),
+        cmocka_unit_test(plain_bits),     cmocka_unit_test(gram_values),
+        cmocka_unit_test(gram_order),     cmocka_unit_test(begin_keeps_openmp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
