@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/file.h"
 
@@ -39,6 +40,7 @@ static inline const char *scratch(const char *name)
 
 static inline void spill(const char *path, const void *data, size_t bytes)
 {
+    unlink(path); /* a new file each time: rewriting one makes some file systems flush it */
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(data, 1, bytes, f) != bytes || fclose(f)) abort();
 }
