@@ -45,6 +45,9 @@ typedef struct pons_recipe_key {
 #define PONS_RECIPE_KEYS 37
 extern const pons_recipe_key pons_recipe_keys[PONS_RECIPE_KEYS];
 
+/** The text of a value in a list of names; NULL when it is not there. Local. */
+const char *pons_recipe_name_of(const pons_recipe_name *names, int value);
+
 /** Index of a key; -1 when unknown. Local. */
 int pons_recipe_key_find(const char *name);
 

@@ -79,25 +79,28 @@ void pons_orthogonal_clear(pons_orthogonal *Q)
     *Q = (pons_orthogonal){0};
 }
 
-enum { PANEL = 16 };
+/* Vectors reflected at once: entry i of all of them stands in two vector registers, whose sums do
+ * not wait for each other. */
+enum { LANES = 8, PANEL = 2 * LANES };
+typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
 
-/* p [n, PANEL] <- Q^T p. */
-static void reflect_panel(const pons_orthogonal *Q, double *p)
+/* p [n, 2] <- Q^T p. */
+static void reflect_panel(const pons_orthogonal *Q, lanes *p)
 {
     const double *v = Q->reflector;
     for (int64_t k = 0; k < Q->n; v += Q->n - k, k++) {
-        double dot[PANEL] = {0};
-        double *from = p + k * PANEL;
-        for (int64_t i = 0; i < Q->n - k; i++)
-            for (int l = 0; l < PANEL; l++)
-                dot[l] += v[i] * from[i * PANEL + l];
-        for (int64_t i = 0; i < Q->n - k; i++)
-            for (int l = 0; l < PANEL; l++)
-                from[i * PANEL + l] -= v[i] * dot[l];
+        lanes dot0 = {0}, dot1 = {0}, *from = p + 2 * k;
+        for (int64_t i = 0; i < Q->n - k; i++) {
+            dot0 += v[i] * from[2 * i];
+            dot1 += v[i] * from[2 * i + 1];
+        }
+        for (int64_t i = 0; i < Q->n - k; i++) {
+            from[2 * i] -= v[i] * dot0;
+            from[2 * i + 1] -= v[i] * dot1;
+        }
     }
-    for (int64_t i = 0; i < Q->n; i++)
-        for (int l = 0; l < PANEL; l++)
-            p[i * PANEL + l] *= Q->sign[i];
+    for (int64_t i = 0; i < 2 * Q->n; i++)
+        p[i] *= (double)Q->sign[i / 2];
 }
 
 /* `count` vectors c <- Q^T c; entry i of vector r is X[r * vector + i * entry]. */
@@ -106,20 +109,20 @@ static pons_status reflect_all(const pons_orthogonal *Q, float *X, int64_t count
 {
     pons_status st = PONS_OK;
     int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-    double *scratch = NULL;
-    PONS_ALLOC(st, scratch, threads * Q->n * PANEL);
+    lanes *scratch = NULL;
+    PONS_ALLOC(st, scratch, threads * Q->n * 2);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t first = 0; first < count; first += PANEL) {
-        double *panel = scratch + omp_get_thread_num() * Q->n * PANEL;
+        lanes *panel = scratch + omp_get_thread_num() * Q->n * 2;
         int64_t width = count - first < PANEL ? count - first : PANEL;
         float *x = X + first * vector;
         for (int64_t i = 0; i < Q->n; i++)
             for (int64_t l = 0; l < PANEL; l++)
-                panel[i * PANEL + l] = l < width ? x[l * vector + i * entry] : 0;
+                panel[2 * i + l / LANES][l % LANES] = l < width ? x[l * vector + i * entry] : 0;
         reflect_panel(Q, panel);
         for (int64_t i = 0; i < Q->n; i++)
             for (int64_t l = 0; l < width; l++)
-                x[l * vector + i * entry] = (float)panel[i * PANEL + l];
+                x[l * vector + i * entry] = (float)panel[2 * i + l / LANES][l % LANES];
     }
 done:
     pons_mem_free(scratch);

@@ -147,6 +147,7 @@ static const pons_orthogonal *r2_of(const pons_rotation *r, int64_t layer)
 /* W [rows, hidden] <- W diag(gain) R1. */
 static pons_status rotate_input(const pons_rotation *r, const float *gain, float *W, int64_t rows)
 {
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < r->hidden; j++)
             W[i * r->hidden + j] = (float)((double)W[i * r->hidden + j] * gain[j]);
@@ -177,19 +178,35 @@ done:
     return st;
 }
 
+/* Each row of W [hidden, heads * head_dim], seen as [heads, head_dim], <- Had_heads row. */
+static pons_status rotate_across_heads(const pons_rotation *r, float *W)
+{
+    pons_status st = PONS_OK;
+    int64_t heads = r->heads, width = r->head_dim, rows = r->hidden;
+    size_t bytes = (size_t)width * sizeof *W;
+    float *by_head = NULL; /* [heads, rows * head_dim]: what is to be mixed stands in columns */
+    PONS_ALLOC(st, by_head, rows * heads * width);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < heads; k++)
+            memcpy(by_head + (k * rows + i) * width, W + (i * heads + k) * width, bytes);
+    PONS_TRY(st, pons_hadamard_columns_f64(by_head, heads, rows * width, rows * width));
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < heads; k++)
+            memcpy(W + (i * heads + k) * width, by_head + (k * rows + i) * width, bytes);
+done:
+    pons_mem_free(by_head);
+    return st;
+}
+
 /* The input side of o_proj: per query head W[:, head] <- W[:, head] R2, and under quarot's online
  * transform Had_heads across heads. The two together are the full Hadamard of the width; written
  * as the product they undo the online side whatever factors that width has. */
 static pons_status rotate_heads(const pons_rotation *r, int64_t layer, float *W)
 {
     pons_status st;
-    int64_t cols = r->heads * r->head_dim;
-    /* W [hidden, cols] seen as [hidden * heads, head_dim] */
+    /* W [hidden, heads * head_dim] seen as [hidden * heads, head_dim] */
     PONS_TRY(st, pons_orthogonal_rows(r2_of(r, layer), W, r->hidden * r->heads, r->head_dim));
-    if (r->online && r->kind == PONS_ROTATION_QUAROT)
-        for (int64_t i = 0; i < r->hidden; i++) /* one row seen as [heads, head_dim] */
-            PONS_TRY(st,
-                     pons_hadamard_columns_f64(W + i * cols, r->heads, r->head_dim, r->head_dim));
+    if (r->online && r->kind == PONS_ROTATION_QUAROT) PONS_TRY(st, rotate_across_heads(r, W));
 done:
     return st;
 }

@@ -50,7 +50,7 @@ pons_status pons_rotation_head(const pons_rotation *rotation, const float *final
  * down: ignored)
  * @param W     [rows, cols]; @param bias [rows] or NULL
  * @return PONS_OK or PONS_ERR_NOMEM. Cost: rows cols log2 for Hadamards, 2 rows cols hidden for
- * random orthogonal.
+ * random orthogonal. Memory: a copy of o_proj under quarot online, else O(width) per thread.
  */
 pons_status pons_rotation_linear(const pons_rotation *rotation, int64_t layer, pons_linear linear,
                                  const float *gain, float *W, float *bias);
