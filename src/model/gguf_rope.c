@@ -20,36 +20,46 @@ static bool reproduces(const pons_model_config *c, const float *divisor)
     return true;
 }
 
+/* Blend s of a divisor: 1/divisor = (1 - s)/factor + s. */
+static double blend(double divisor, double factor)
+{
+    return (1 / divisor - 1 / factor) / (1 - 1 / factor);
+}
+
 /*
- * Between the two wavelength limits, 1/divisor = (1 - s)/factor + s with s = a f - b linear in the
- * unscaled frequency f, where a = original / (2 pi (high - low)) and b = low / (high - low). Only a
- * and b matter to the function, so low = 1 is chosen: high = 1 + 1/b, original = 2 pi a / b.
+ * Between the two wavelength limits s = (original/wavelength - low) / (high - low), a line in
+ * x = 1/wavelength, x = f / (2 pi). Scaling original, low and high together changes nothing, so
+ * low = 1 is chosen; then s = a x - b gives high = 1 + 1/b, original = a/b. With one point on the
+ * line high = 4 is taken, as in every Llama 3 published; with none its original 8192 too.
  */
 static bool fit_llama3(pons_model_config *c, const float *divisor)
 {
     int64_t half = c->head_dim / 2, first = -1, last = -1;
-    c->rope.type = PONS_ROPE_LLAMA3;
-    c->rope.factor = round(divisor[half - 1] * 1e4) / 1e4;
-    c->rope.low_freq_factor = 1;
-    if (!(c->rope.factor > 1)) return false;
+    double factor = round(divisor[half - 1] * 1e4) / 1e4, high = 4, original = 8192;
+    if (!(factor > 1)) return false;
     for (int64_t i = 0; i < half; i++)
-        if (divisor[i] > 1 + tolerance && divisor[i] < c->rope.factor * (1 - tolerance)) {
+        if (divisor[i] > 1 + tolerance && divisor[i] < factor * (1 - tolerance)) {
             if (first < 0) first = i;
             last = i;
         }
-    if (last > first) {
-        double share = 1 / c->rope.factor;
-        double s1 = (1 / (double)divisor[first] - share) / (1 - share),
-               s2 = (1 / (double)divisor[last] - share) / (1 - share);
-        double f1 = pons_rope_base_frequency(c, first), f2 = pons_rope_base_frequency(c, last);
-        double a = (s1 - s2) / (f1 - f2), b = a * f1 - s1;
-        if (!(a > 0 && b > 0)) return false;
-        c->rope.high_freq_factor = round((1 + 1 / b) * 1e3) / 1e3;
-        c->rope.original_max_positions = round(2 * M_PI * a / b);
-        if (reproduces(c, divisor)) return true;
+    if (first >= 0) {
+        double x1 = pons_rope_base_frequency(c, first) / (2 * M_PI),
+               s1 = blend(divisor[first], factor);
+        original = (s1 * (high - 1) + 1) / x1;
+        if (last > first) {
+            double x2 = pons_rope_base_frequency(c, last) / (2 * M_PI),
+                   s2 = blend(divisor[last], factor);
+            double a = (s1 - s2) / (x1 - x2), b = a * x1 - s1;
+            if (!(a > 0 && b > 0)) return false;
+            high = round((1 + 1 / b) * 1e3) / 1e3;
+            original = a / b;
+        }
     }
-    c->rope.high_freq_factor = 4; /* every Llama 3.x published; no slope to measure */
-    c->rope.original_max_positions = 8192;
+    c->rope.type = PONS_ROPE_LLAMA3;
+    c->rope.factor = factor;
+    c->rope.low_freq_factor = 1;
+    c->rope.high_freq_factor = high;
+    c->rope.original_max_positions = round(original);
     return reproduces(c, divisor);
 }
 

@@ -1,7 +1,6 @@
 /* config.json: both styles of every golden model, what each default means, and every refusal with the
  * key named. */
 #include <float.h>
-#include <glob.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,15 +78,14 @@ static json_int_t integer(const json_t *root, const char *key)
 static void golden_styles(void **state)
 {
     (void)state;
-    glob_t found;
-    char pattern[512];
-    snprintf(pattern, sizeof pattern, "%s/models/*/config.json", getenv("PONS_GOLDEN"));
-    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
-    assert_true(found.gl_pathc >= 4);
-    for (size_t i = 0; i < found.gl_pathc; i++) {
+    static const char *const names[] = {"llama-gqa", "llama31-rope", "mistral-headdim",
+                                        "qwen2-bias-tied"};
+    for (int i = 0; i < 4; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/models/%s/config.json", getenv("PONS_GOLDEN"), names[i]);
         pons_model_config new, old, again;
-        assert_int_equal(pons_model_config_read(found.gl_pathv[i], &new), PONS_OK);
-        json_t *root = json_load_file(found.gl_pathv[i], 0, NULL);
+        assert_int_equal(pons_model_config_read(path, &new), PONS_OK);
+        json_t *root = json_load_file(path, 0, NULL);
         assert_int_equal(new.vocab, integer(root, "vocab_size"));
         assert_int_equal(new.hidden, integer(root, "hidden_size"));
         assert_int_equal(new.kv_heads, integer(root, "num_key_value_heads"));
@@ -128,7 +126,6 @@ static void golden_styles(void **state)
         assert_same(&new, &again);
         assert_int_equal(again.dtype, PONS_DTYPE_F16);
     }
-    globfree(&found);
 }
 
 static void defaults(void **state)
