@@ -212,6 +212,29 @@ static void gram_values(void **state)
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 
+/* With one token every product of bf16 values is exact, so the rounding alone is seen. */
+static void gram_rounding(void **state)
+{
+    (void)state;
+    enum { D = 70 };
+    const double quantum = 0x1p-14;
+    float *X = window(1, D);
+    double *H = pons_mem_calloc(D * D, sizeof *H);
+    int moved = 0;
+    for (int bf16 = 0; bf16 < 1 + pons_kern_has_bf16(); bf16++) {
+        memset(H, 0, D * D * sizeof *H);
+        assert_int_equal(pons_gram_add(1, D, X, bf16, quantum, H), PONS_OK);
+        for (int i = 0; i < D; i++)
+            for (int j = i; j < D; j++) {
+                double v = (double)X[i] * X[j];
+                assert_true(H[i * D + j] == rint(v / quantum) * quantum);
+                moved += H[i * D + j] != v;
+            }
+    }
+    assert_true(moved > D);
+    pons_mem_free(X), pons_mem_free(H);
+}
+
 /* Sums of windows in any order, with any number of threads, are the same bits. */
 static void gram_order(void **state)
 {
@@ -221,8 +244,11 @@ static void gram_order(void **state)
     float *X[WINDOWS];
     double *H = pons_mem_alloc(D * D, sizeof *H), *G = pons_mem_alloc(D * D, sizeof *G);
     int before = omp_get_max_threads();
-    for (int w = 0; w < WINDOWS; w++)
+    for (int w = 0; w < WINDOWS; w++) { /* so different in size that fp64 alone would round */
         X[w] = window(S, D);
+        for (int64_t i = 0; i < S * D; i++)
+            X[w][i] *= ldexpf(1, -4 * w);
+    }
     for (int bf16 = 0; bf16 < 1 + pons_kern_has_bf16(); bf16++)
         for (int o = 0; o < 3; o++) {
             double *to = o == 0 ? H : G;
@@ -252,9 +278,10 @@ static void begin_keeps_openmp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_products), cmocka_unit_test(prepared_products),
-        cmocka_unit_test(bf16_refused),   cmocka_unit_test(token_bits),
-        cmocka_unit_test(plain_bits),     cmocka_unit_test(gram_values),
-        cmocka_unit_test(gram_order),     cmocka_unit_test(begin_keeps_openmp)};
+        cmocka_unit_test(plain_products),    cmocka_unit_test(prepared_products),
+        cmocka_unit_test(bf16_refused),      cmocka_unit_test(token_bits),
+        cmocka_unit_test(plain_bits),        cmocka_unit_test(gram_values),
+        cmocka_unit_test(gram_rounding),     cmocka_unit_test(gram_order),
+        cmocka_unit_test(begin_keeps_openmp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
