@@ -14,9 +14,9 @@ pons_status pons_job_embedding_rows(void *user, int64_t row, int64_t n, float *o
     pons_job *job = user;
     pons_status st = pons_model_read_embedding_rows(job->model, row, n, out);
     if (st != PONS_OK) return st;
-    pons_rotation_embedding(job->rotation, out, n);
+    st = pons_rotation_embedding(job->rotation, out, n);
     pons_dtype_round(job->recipe.output.dtype, out, n * job->config->hidden);
-    return PONS_OK;
+    return st;
 }
 
 pons_status pons_job_head_rows(void *user, int64_t row, int64_t n, float *out)
@@ -27,7 +27,7 @@ pons_status pons_job_head_rows(void *user, int64_t row, int64_t n, float *out)
     PONS_ALLOC(st, gain, job->config->hidden);
     PONS_TRY(st, pons_model_read_final_norm(job->model, gain));
     PONS_TRY(st, pons_model_read_head_rows(job->model, row, n, out));
-    pons_rotation_head(job->rotation, gain, out, n);
+    PONS_TRY(st, pons_rotation_head(job->rotation, gain, out, n));
     pons_dtype_round(job->recipe.output.dtype, out, n * job->config->hidden);
 done:
     pons_mem_free(gain);

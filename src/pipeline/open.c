@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "kern/gemm.h"
 #include "pipeline/job.h"
+#include "quant/activation.h"
 
 static pons_status check_options(const pons_job *job)
 {
@@ -28,6 +29,48 @@ static pons_status choose_precision(pons_job *job)
                          "use compute: fp32 or auto");
     job->bf16 = have && job->recipe.compute != PONS_COMPUTE_FP32;
     return PONS_OK;
+}
+
+/* --force replaces OUT and RUN: neither may be the model, hold it or lie in it. */
+static pons_status check_apart(const char *option, const char *path, const char *model)
+{
+    pons_status st = PONS_OK;
+    char *a = realpath(path, NULL), *b = realpath(model, NULL);
+    if (a && b) {
+        size_t n = strlen(a), m = strlen(b), shorter = n < m ? n : m;
+        const char *longer = n < m ? b : a;
+        if (!strncmp(a, b, shorter) && (!longer[shorter] || longer[shorter] == '/' || shorter == 1))
+            st = pons_fail(PONS_ERR_USAGE, "%s %s and the model %s must not hold one another",
+                           option, path, model);
+    }
+    free(a);
+    free(b);
+    return st;
+}
+
+/* Refuse what the recipe asks of widths this model does not have, before any work. */
+static pons_status check_widths(const pons_job *job)
+{
+    pons_status st = PONS_OK;
+    const pons_model_config *c = job->config;
+    const pons_recipe *r = &job->recipe;
+    PONS_TRY(st, pons_activation_check(&r->activations, c->hidden, c->head_dim,
+                                       c->heads * c->head_dim, c->intermediate));
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        int64_t d = pons_group_dim(c, (pons_group)g);
+        if (pons_method_quantizes(r->method) && r->weights.group_size && d % r->weights.group_size)
+            return pons_fail(
+                PONS_ERR_CONFIG,
+                "weights.group_size: found %lld, allowed: a divisor of %lld, the input width of %s",
+                (long long)r->weights.group_size, (long long)d, pons_group_name((pons_group)g));
+        if (pons_method_prunes(r->method) && r->prune.m && d % r->prune.m)
+            return pons_fail(PONS_ERR_CONFIG,
+                             "prune.pattern: found %d:%d, allowed: groups that divide %lld, the "
+                             "input width of %s",
+                             r->prune.n, r->prune.m, (long long)d, pons_group_name((pons_group)g));
+    }
+done:
+    return st;
 }
 
 char *pons_job_recipe_text(const pons_job *job)
@@ -65,6 +108,8 @@ static pons_status make_directories(pons_job *job)
         return pons_fail(PONS_ERR_EXISTS,
                          "%s: state directory exists; give --force to replace it or --run DIR",
                          job->run);
+    PONS_TRY(st, check_apart("--out", o->out, o->model));
+    PONS_TRY(st, check_apart("--run", job->run, o->model));
     PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
                                          &job->writer));
     PONS_TRY(st, pons_dir_remove(job->run));
@@ -98,6 +143,7 @@ pons_status pons_job_open(pons_job *job)
                 ? pons_fail(PONS_ERR_UNSUPPORTED, "%s: model is already quantized", o->model)
                 : PONS_OK;
     PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, job->comm, check_widths(job));
     PONS_TRY_ALL(st, job->comm, pons_rotation_create(&job->recipe, job->config, &job->rotation));
     job->runtime = pons_rotation_runtime(job->rotation);
     job->calibration = job->runtime;

@@ -14,9 +14,9 @@ pons_status pons_job_embed(void *user, const int32_t *ids, int64_t n, float *out
     pons_job *job = user;
     pons_status st = pons_model_read_embedding(job->model, ids, n, out);
     if (st != PONS_OK) return st;
-    pons_rotation_embedding(job->rotation, out, n);
+    st = pons_rotation_embedding(job->rotation, out, n);
     pons_dtype_round(job->recipe.output.dtype, out, n * job->config->hidden);
-    return PONS_OK;
+    return st;
 }
 
 /* Rank 0: the ids of all calibration windows, [windows, length]. */
@@ -81,20 +81,31 @@ done:
     return st;
 }
 
+/* Rank 0: ids of the evaluation text, and how many windows of it are used (0 in the recipe: as many as fit). */
+static pons_status load_evaluation(const pons_job *job, int32_t **ids, int64_t *windows)
+{
+    const char *text = job->recipe.evaluate.text;
+    int64_t count = 0, length = job->recipe.evaluate.length;
+    pons_status st = pons_text_load(text, job->options->model, true, ids, &count);
+    if (st != PONS_OK) return st;
+    int64_t wanted = job->recipe.evaluate.windows, fit = count / length;
+    if (fit < (wanted ? wanted : 1))
+        return pons_fail(
+            PONS_ERR_INPUT,
+            "%s: %lld tokens hold %lld windows of %lld, evaluate.windows asks for %lld", text,
+            (long long)count, (long long)fit, (long long)length, (long long)(wanted ? wanted : 1));
+    *windows = wanted ? wanted : fit;
+    return PONS_OK;
+}
+
 static pons_status open_streams(pons_job *job)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    const int64_t windows = job->recipe.evaluate.windows, length = job->recipe.evaluate.length;
+    int64_t windows = 0, length = job->recipe.evaluate.length;
     int32_t *ids = NULL;
-    int64_t count = 0;
-    if (job->rank == 0) {
-        local = pons_text_load(job->recipe.evaluate.text, job->options->model, true, &ids, &count);
-        if (local == PONS_OK && count < windows * length)
-            local = pons_fail(
-                PONS_ERR_INPUT, "%s: %lld tokens are too few for evaluate: %lld windows of %lld",
-                job->recipe.evaluate.text, (long long)count, (long long)windows, (long long)length);
-    }
+    if (job->rank == 0) local = load_evaluation(job, &ids, &windows);
     PONS_TRY_ALL(st, job->comm, local);
+    pons_comm_bcast(job->comm, &windows, sizeof windows, 0);
     PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->calibration, job->bf16, ids,
                                          windows, length, pons_job_embed, job, &job->weights_only));
     if (job->runtime.activations.bits < 16 || job->runtime.kv.bits < 16)

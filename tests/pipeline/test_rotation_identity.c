@@ -84,7 +84,7 @@ static double deviation(const char *directory, const pons_recipe *recipe)
     float *h = floats(B * S * hidden), *x = floats(S * pons_block_width(c));
     pons_dtype_to_float(logits->dtype, logits->data, B * S * c->vocab, want);
     ok(pons_model_read_embedding(model, tokens, B * S, h));
-    pons_rotation_embedding(rotation, h, B * S);
+    ok(pons_rotation_embedding(rotation, h, B * S));
 
     pons_runtime runtime = pons_rotation_runtime(rotation);
     for (int64_t layer = 0; layer < c->layers; layer++) {
@@ -97,7 +97,7 @@ static double deviation(const char *directory, const pons_recipe *recipe)
     float *gain = floats(hidden), *head = floats(c->vocab * hidden);
     ok(pons_model_read_final_norm(model, gain));
     ok(pons_model_read_head_rows(model, 0, c->vocab, head));
-    pons_rotation_head(rotation, gain, head, c->vocab);
+    ok(pons_rotation_head(rotation, gain, head, c->vocab));
     pons_rmsnorm(B * S, hidden, h, pons_rotation_is_active(rotation) ? NULL : gain,
                  (float)c->rms_eps, h);
     pons_gemm_nt(B * S, c->vocab, hidden, 1.0f, h, hidden, head, hidden, 0.0f, got, c->vocab);
