@@ -1,6 +1,7 @@
 /* Opening and closing a job: recipe, model, rotation, directories. Does not touch calibration text. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -46,6 +47,21 @@ static pons_status check_apart(const char *option, const char *path, const char 
     free(a);
     free(b);
     return st;
+}
+
+/* --force replaces what an earlier run made, not whatever directory the path happens to name. */
+static pons_status check_ours(const char *option, const char *path, const char *marker)
+{
+    char *file = pons_mem_printf("%s/%s", path, marker);
+    bool ours = file && pons_file_exists(file);
+    pons_mem_free(file);
+    if (!file) return PONS_ERR_NOMEM;
+    if (ours || !pons_dir_exists(path) || rmdir(path) == 0)
+        return PONS_OK; /* an empty one is fine */
+    return pons_fail(
+        PONS_ERR_EXISTS,
+        "%s %s: --force replaces only a directory with %s in it, and this one has none", option,
+        path, marker);
 }
 
 /* Refuse what the recipe asks of widths this model does not have, before any work. */
@@ -110,6 +126,8 @@ static pons_status make_directories(pons_job *job)
                          job->run);
     PONS_TRY(st, check_apart("--out", o->out, o->model));
     PONS_TRY(st, check_apart("--run", job->run, o->model));
+    if (o->force) PONS_TRY(st, check_ours("--out", o->out, "pons.json"));
+    if (o->force) PONS_TRY(st, check_ours("--run", job->run, "recipe.yaml"));
     PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
                                          &job->writer));
     PONS_TRY(st, pons_dir_remove(job->run));
