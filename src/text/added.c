@@ -104,6 +104,7 @@ int32_t pons_added_next(const pons_added_set *set, const char *text, int64_t byt
         if (token->rstrip)
             while (end < bytes && pons_utf8_is_space(pons_utf8_decode(text + end)))
                 end += pons_utf8_length(text + end);
+        if (start >= end) continue; /* white space that the token before took already */
         *span = (pons_range){start, end, true};
         return token->id;
     }

@@ -1,8 +1,8 @@
 /**
  * Added tokens: contents that are found in the text before anything else looks at it.
  *
- * A set is a byte trie; of the tokens that start at one place the longest wins, and matches do not
- * overlap. All Local.
+ * A set is a byte trie; of the tokens that start at one place the longest wins, and contents found
+ * do not overlap (spans may, when a token swallows white space that is a token too). All Local.
  */
 #ifndef PONS_TEXT_ADDED_H
 #define PONS_TEXT_ADDED_H

@@ -50,7 +50,8 @@ static pons_status unencodable(int32_t character)
 {
     int byte = pons_byte_alphabet_byte(character);
     char note[48] = "";
-    if (byte >= 0) snprintf(note, sizeof note, " (byte 0x%02x in a byte-level alphabet)", byte);
+    if (byte >= 0 && character > 126)
+        snprintf(note, sizeof note, " (byte 0x%02x in a byte-level alphabet)", byte);
     return pons_fail(PONS_ERR_INPUT,
                      "the text has the character U+%04X%s, for which the tokenizer has no token, "
                      "no byte fallback and no unknown token",

@@ -27,42 +27,34 @@ static pons_status add_special(const pons_json_place *place, const json_t *piece
     return PONS_OK;
 }
 
-/* The new ids go outside of those already there: a later processor wraps an earlier one. */
 static pons_status build_template(const pons_json_place *place, const json_t *value,
                                   pons_ids *prefix, pons_ids *suffix)
 {
     static const char *const keys[] = {"type", "single", "pair", "special_tokens", NULL};
-    pons_status st = PONS_OK;
-    pons_ids before = {0};
-    int sequences = 0;
-    PONS_TRY(st, pons_json_check(place, value, keys));
+    pons_status st = pons_json_check(place, value, keys);
+    if (st != PONS_OK) return st;
+    if (prefix->count || suffix->count)
+        return pons_fail(PONS_ERR_UNSUPPORTED, "%s: a second template is not supported",
+                         place->text);
     const json_t *single = json_object_get(value, "single");
-    for (size_t i = 0; i < json_array_size(single); i++) {
+    int sequences = 0;
+    for (size_t i = 0; i < json_array_size(single) && st == PONS_OK; i++) {
         pons_json_place at = pons_json_at(place, "single", i);
         const json_t *piece = json_array_get(single, i);
         const json_t *special = json_object_get(piece, "SpecialToken");
-        if (special) {
-            PONS_TRY(st, add_special(&at, special, json_object_get(value, "special_tokens"),
-                                     sequences ? suffix : &before));
-        } else if (json_object_get(piece, "Sequence")) {
+        const json_t *sequence = json_object_get(json_object_get(piece, "Sequence"), "id");
+        if (special)
+            st = add_special(&at, special, json_object_get(value, "special_tokens"),
+                             sequences ? suffix : prefix);
+        else if (json_is_string(sequence) && !strcmp(json_string_value(sequence), "A"))
             sequences++;
-        } else {
-            st = pons_fail(PONS_ERR_INPUT, "%s: expected SpecialToken or Sequence", at.text);
-            goto done;
-        }
+        else
+            st = pons_fail(PONS_ERR_INPUT, "%s: expected SpecialToken or Sequence A", at.text);
     }
-    if (sequences != 1) {
+    if (st == PONS_OK && sequences != 1)
         st = pons_fail(PONS_ERR_UNSUPPORTED,
                        "%s.single: the text occurs %d times in the template; it must occur once",
                        place->text, sequences);
-        goto done;
-    }
-    PONS_TRY(st, pons_ids_append(&before, prefix->data, prefix->count));
-    pons_ids_free(prefix);
-    *prefix = before;
-    before = (pons_ids){0};
-done:
-    pons_ids_free(&before);
     return st;
 }
 

@@ -65,6 +65,15 @@ pons_status pons_gguf_score_merges(const pons_map *ids, const double *scores, js
             PONS_TRY(st, add_candidates(ids, &ids->slots[i], scores[ids->slots[i].value], &list,
                                         &count, &capacity));
     if (count) qsort(list, (size_t)count, sizeof *list, compare);
+    for (int64_t i = 1; i < count; i++) {
+        const candidate *a = &list[i - 1], *b = &list[i];
+        if (a->score != b->score || a->token == b->token) continue;
+        st = pons_fail(PONS_ERR_UNSUPPORTED,
+                       "tokens %lld and %lld have the same score: ranks cannot express that the "
+                       "leftmost of their merges comes first",
+                       (long long)a->token, (long long)b->token);
+        goto done;
+    }
     merges = json_array();
     for (int64_t i = 0; i < count; i++) {
         const candidate *c = &list[i];

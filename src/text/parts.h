@@ -72,7 +72,8 @@ pons_status pons_build_model(const pons_json_place *place, const json_t *value, 
 pons_status pons_gguf_tokenizer_json(const char *path, json_t **out);
 
 /** Merges that a score-based (sentencepiece) vocabulary amounts to: every way to write a token as
- * two others, best score first. `ids` maps the texts of the tokens that take part. Local. */
+ * two others, best score first. `ids` maps the texts of the tokens that take part. Local. @return
+ * PONS_ERR_UNSUPPORTED (two tokens with the same score), PONS_ERR_NOMEM. */
 pons_status pons_gguf_score_merges(const pons_map *ids, const double *scores, json_t **out);
 
 #endif
