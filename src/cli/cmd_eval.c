@@ -71,24 +71,6 @@ static pons_status check(const arguments *a, const char *command)
     return PONS_OK;
 }
 
-static bool is_id_file(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return dot && (!strcmp(dot, ".ids") || !strcmp(dot, ".npy") || !strcmp(dot, ".i32"));
-}
-
-/* Rank 0 reads the text; a file of ids needs no tokenizer. */
-static pons_status load_ids(const arguments *a, int32_t **ids, int64_t *count)
-{
-    pons_status st = PONS_OK;
-    pons_tokenizer *tokenizer = NULL;
-    if (!is_id_file(a->text)) PONS_TRY(st, pons_tokenizer_open(a->model, &tokenizer));
-    PONS_TRY(st, pons_text_load_ids(a->text, tokenizer, false, ids, count));
-done:
-    pons_tokenizer_close(&tokenizer);
-    return st;
-}
-
 static pons_status print(const pons_perplexity *result, bool json)
 {
     bool ok = true;
@@ -115,7 +97,7 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
     PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
-    PONS_TRY_ALL(st, comm, speaks ? load_ids(&a, &ids, &count) : PONS_OK);
+    PONS_TRY_ALL(st, comm, speaks ? pons_text_load(a.text, a.model, false, &ids, &count) : PONS_OK);
     pons_comm_bcast(comm, &count, sizeof count, 0);
     int64_t positions = pons_model_get_config(model)->max_positions;
     if (positions > 0 && a.length > positions)

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 static const pons_command commands[] = {
+    {"compress", "compress a model by a recipe", pons_cmd_compress},
     {"eval ppl", "perplexity of a model on a text", pons_cmd_eval_ppl},
     {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", pons_cmd_inspect},
     {"tokenize", "text to token ids", pons_cmd_tokenize},

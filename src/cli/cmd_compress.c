@@ -1,0 +1,79 @@
+/* Owns `pons compress`: its arguments and its report. The work is pipeline's. */
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "pipeline/compress.h"
+
+enum { KEY_MODEL = 0x100, KEY_CALIB, KEY_OUT, KEY_RUN, KEY_FORCE, KEY_SET };
+
+static const struct argp_option options[] = {
+    {"model", KEY_MODEL, "PATH", 0, "Model: Hugging Face directory or .gguf file (required)", 0},
+    {"calib", KEY_CALIB, "FILE", 0,
+     "Calibration text, or ids (.ids, .npy, .i32); required unless the method needs none", 0},
+    {"out", KEY_OUT, "DIR", 0, "Output directory, made by this run (required)", 0},
+    {"run", KEY_RUN, "DIR", 0, "State of the run: recipe, journal, Hessians (default: OUT.run)", 0},
+    {"force", KEY_FORCE, NULL, 0, "Replace an existing output directory (default: refuse)", 0},
+    {"set", KEY_SET, "KEY=VALUE", 0,
+     "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
+    {0}};
+
+typedef struct arguments {
+    pons_compress_options run;
+    const char **set; /* [argc] */
+} arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+    case KEY_MODEL: a->run.model = arg; return 0;
+    case KEY_CALIB: a->run.calibration = arg; return 0;
+    case KEY_OUT: a->run.out = arg; return 0;
+    case KEY_RUN: a->run.run = arg; return 0;
+    case KEY_FORCE: a->run.force = true; return 0;
+    case KEY_SET: a->set[a->run.set_count++] = arg; return 0;
+    case ARGP_KEY_ARG:
+        if (a->run.recipe) return ARGP_ERR_UNKNOWN;
+        a->run.recipe = arg;
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "RECIPE",
+    .doc = "Compress a model by the YAML recipe RECIPE and write a model directory.\n\n"
+           "Under mpirun the ranks share the work; the packed result does not depend on how many "
+           "there are. The report (perplexities when the recipe has an evaluate section, seconds, "
+           "bytes) goes to stdout.\v"
+           "The recipe keys are listed in README.md; configs/ has examples."};
+
+static pons_status require(const arguments *a, const char *command)
+{
+    const char *missing = !a->run.recipe  ? "RECIPE"
+                          : !a->run.model ? "--model"
+                          : !a->run.out   ? "--out"
+                                          : NULL;
+    if (!missing) return PONS_OK;
+    return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
+}
+
+pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
+{
+    pons_status st = PONS_OK;
+    json_t *report = NULL;
+    arguments a = {0};
+    a.set = pons_mem_calloc(argc, sizeof *a.set);
+    PONS_TRY_ALL(st, comm, a.set ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
+    if (common->help) goto done;
+    PONS_TRY_ALL(st, comm, require(&a, argv[0]));
+    a.run.set = a.set;
+    PONS_TRY(st, pons_pipeline_compress(comm, &a.run, &report));
+    PONS_TRY_ALL(st, comm, report ? pons_cli_print(report, common->json) : PONS_OK);
+done:
+    json_decref(report);
+    pons_mem_free(a.set);
+    return st;
+}
