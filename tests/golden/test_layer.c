@@ -35,7 +35,7 @@ static const variant variants[] = {
     {"obr_gptq_reference_p128", PONS_METHOD_OBR_GPTQ, PONS_COMPAT_FAITHFUL, 0.5, 0.999},
 };
 
-static pons_recipe recipe_of(const variant *v)
+static pons_recipe recipe_of(const variant *v, pons_solver solver)
 {
     pons_recipe recipe;
     memset(&recipe, 0, sizeof recipe);
@@ -46,6 +46,7 @@ static pons_recipe recipe_of(const variant *v)
     recipe.obr.alpha = v->alpha;
     recipe.obr.damping = 0.01;
     recipe.obr.block = 128;
+    recipe.obr.solver = solver;
     return recipe;
 }
 
@@ -104,10 +105,14 @@ static void check_fixture(const char *path, int *checked)
     double *error = malloc((size_t)m * sizeof *error), *energy = malloc((size_t)m * sizeof *energy);
     int64_t *zeros = malloc((size_t)m * sizeof *zeros);
     printf("%s: W %lld x %lld\n", strrchr(path, '/') + 1, (long long)m, (long long)d);
-    printf("  %-26s %10s %12s %12s %12s %9s\n", "method", "equal", "error", "reference", "reported",
-           "seconds");
-    for (size_t k = 0; k < sizeof variants / sizeof *variants; k++) {
-        const variant *v = &variants[k];
+    printf("  %-26s %-7s %10s %12s %12s %12s %9s\n", "method", "solver", "equal", "error",
+           "reference", "reported", "seconds");
+    size_t count = sizeof variants / sizeof *variants;
+    for (size_t k = 0; k < 2 * count; k++) {
+        const variant *v = &variants[k % count];
+        pons_solver solver = k < count ? PONS_SOLVER_DIRECT : PONS_SOLVER_DUAL;
+        bool solves = v->method == PONS_METHOD_OBR_RTN || v->method == PONS_METHOD_OBR_GPTQ;
+        if (k >= count && !solves) continue;
         char key[128];
         int64_t cshape[2];
         snprintf(key, sizeof key, "codes.%s", v->name);
@@ -115,7 +120,7 @@ static void check_fixture(const char *path, int *checked)
         if (!expected) continue;
         snprintf(key, sizeof key, "relative_error.%s", v->name);
         double reference = fixture_number(f, key);
-        pons_recipe recipe = recipe_of(v);
+        pons_recipe recipe = recipe_of(v, solver);
         pons_row_task task = {"fixture", 0, m, d, W, factor, &recipe, 4};
         pons_row_result result = {codes, scale, zero, value, error, energy, zeros};
         pons_row_metrics metrics = {0};
@@ -132,8 +137,11 @@ static void check_fixture(const char *path, int *checked)
         }
         double share = (double)equal / (double)(m * d);
         double ours = relative_error(m, d, W, H32, codes, scale);
-        printf("  %-26s %9.3f%% %12.7f %12.7f %12.7f %9.3f\n", v->name, 100.0 * share, ours,
-               reference, reported / total,
+        printf("  %-26s %-7s %9.3f%% %12.7f %12.7f %12.7f %9.3f\n", v->name,
+               !solves                      ? ""
+               : solver == PONS_SOLVER_DUAL ? "dual"
+                                            : "direct",
+               100.0 * share, ours, reference, reported / total,
                metrics.solve_seconds + metrics.clip_seconds + metrics.gptq_seconds);
         assert_int_equal(bad_scales, 0);
         assert_true(share >= v->least_equal);

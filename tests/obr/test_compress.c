@@ -131,16 +131,19 @@ static void shapes_and_alphas(void **state)
         obr_problem_create(11, shapes[k].m, shapes[k].d, shapes[k].dead, &p);
         for (size_t a = 0; a < 5; a++)
             for (size_t s = 0; s < 5; s++)
-                for (int gptq = 0; gptq < 2; gptq++) {
+                for (int k2 = 0; k2 < 4; k2++) {
+                    bool gptq = k2 % 2;
                     pons_recipe recipe =
                         obr_recipe(gptq ? PONS_METHOD_OBR_GPTQ : PONS_METHOD_OBR_RTN);
                     char what[100];
+                    recipe.obr.solver = k2 < 2 ? PONS_SOLVER_DIRECT : PONS_SOLVER_DUAL;
                     recipe.prune.sparsity = ratios[s];
                     recipe.obr.alpha = alphas[a];
                     recipe.weights.bits = bits[(a + s) % 4];
                     recipe.weights.symmetric = (a + s) % 3 != 0;
-                    snprintf(what, sizeof what, "shape %zu alpha %.2f sparsity %.2f gptq %d", k,
-                             alphas[a], ratios[s], gptq);
+                    snprintf(what, sizeof what,
+                             "shape %zu alpha %.2f sparsity %.2f gptq %d dual %d", k, alphas[a],
+                             ratios[s], gptq, k2 / 2);
                     check(&p, &recipe, what);
                 }
         obr_problem_destroy(&p);
@@ -285,15 +288,21 @@ static void refusals(void **state)
     assert_int_equal(pons_compress_rows(&task, &r, NULL), PONS_ERR_CONFIG);
 
     /* A factor whose H is not what it was made from: caught row by row. */
-    recipe = obr_recipe(PONS_METHOD_OBR_RTN);
-    for (int64_t j = 0; j < 30; j++)
-        p.factor->H[j * 30 + j] *= -1.0f;
-    assert_int_equal(pons_compress_rows(&task, &r, NULL), PONS_ERR_NUMERIC);
-    assert_non_null(strstr(pons_error_message(), "block 0 q_proj: row 100"));
-    assert_non_null(strstr(pons_error_message(), "positive definite"));
+    for (int k = 0; k < 2; k++) {
+        recipe = obr_recipe(PONS_METHOD_OBR_RTN);
+        recipe.obr.solver = k ? PONS_SOLVER_DUAL : PONS_SOLVER_DIRECT;
+        for (int64_t j = 0; j < 30; j++)
+            p.factor->H[j * 30 + j] = -fabsf(p.factor->H[j * 30 + j]);
+        assert_int_equal(pons_compress_rows(&task, &r, NULL), PONS_ERR_NUMERIC);
+        assert_non_null(strstr(pons_error_message(), "block 0 q_proj: row 100"));
+        assert_non_null(strstr(pons_error_message(), "positive definite"));
+    }
     for (int64_t j = 0; j < 30; j++)
         p.factor->H[j * 30 + j] = NAN;
-    assert_int_equal(pons_compress_rows(&task, &r, NULL), PONS_ERR_NUMERIC);
+    for (int k = 0; k < 2; k++) {
+        recipe.obr.solver = k ? PONS_SOLVER_DUAL : PONS_SOLVER_DIRECT;
+        assert_int_equal(pons_compress_rows(&task, &r, NULL), PONS_ERR_NUMERIC);
+    }
     obr_result_destroy(&r);
     obr_problem_destroy(&p);
     assert_int_equal(pons_mem_outstanding(), 0);
