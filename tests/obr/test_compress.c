@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +311,7 @@ static void refusals(void **state)
 
 int main(void)
 {
+    omp_set_num_threads(1); /* hundreds of tiny problems; threads are test_split's subject */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_methods),     cmocka_unit_test(shapes_and_alphas),
         cmocka_unit_test(order_of_errors), cmocka_unit_test(faithful),
