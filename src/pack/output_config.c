@@ -17,8 +17,7 @@ static bool same_scheme(const pons_pack_scheme *a, const pons_pack_scheme *b)
     return a->bits == b->bits && a->symmetric == b->symmetric && a->group_size == b->group_size;
 }
 
-/* One entry of config_groups; the target of the first is the class Linear, which any name or
- * pattern in a later one overrides. */
+/* One entry of config_groups. */
 static json_t *group_of(const pons_pack_scheme *s, json_t *targets)
 {
     json_t *size = s->group_size ? json_integer(s->group_size) : json_null();
@@ -34,41 +33,51 @@ static json_t *pattern(pons_linear linear)
     return json_sprintf("re:.*%s$", pons_linear_short_name(linear));
 }
 
-/* NULL when memory is out; json null when nothing is packed. */
-static json_t *quantization_config(const pons_pack_scheme scheme[PONS_LINEARS])
+/* Groups of the linears stored unlike `base`, by pattern; those not packed go to `ignore`. */
+static int add_exceptions(const pons_pack_scheme scheme[PONS_LINEARS], const pons_pack_scheme *base,
+                          json_t *groups, json_t *ignore)
 {
-    json_t *ignore = json_pack("[s]", "lm_head"), *groups = json_object();
-    const pons_pack_scheme *first = NULL;
-    bool done[PONS_LINEARS] = {false};
-    int bad = !ignore || !groups, count = 0;
+    int bad = 0;
     for (int l = 0; l < PONS_LINEARS; l++) {
         if (scheme[l].bits == 16) {
             bad |= json_array_append_new(ignore, pattern((pons_linear)l));
             continue;
         }
-        if (done[l]) continue;
-        if (!first) first = &scheme[l];
+        bool seen = same_scheme(&scheme[l], base);
+        for (int k = 0; k < l; k++)
+            seen = seen || same_scheme(&scheme[k], &scheme[l]);
+        if (seen) continue;
         json_t *targets = json_array();
         char name[32];
         for (int k = l; k < PONS_LINEARS; k++)
-            if (same_scheme(&scheme[k], &scheme[l])) {
-                done[k] = true;
-                if (first != &scheme[l])
-                    bad |= json_array_append_new(targets, pattern((pons_linear)k));
-            }
-        if (first == &scheme[l]) bad |= json_array_append_new(targets, json_string("Linear"));
-        snprintf(name, sizeof name, "group_%d", count++);
+            if (same_scheme(&scheme[k], &scheme[l]))
+                bad |= json_array_append_new(targets, pattern((pons_linear)k));
+        snprintf(name, sizeof name, "group_%zu", json_object_size(groups));
         bad |= json_object_set_new(groups, name, group_of(&scheme[l], targets));
     }
-    json_t *section = NULL;
-    if (!bad && !first)
-        section = json_null();
-    else if (!bad)
-        section = json_pack("{s:s, s:s, s:s, s:s, s:n, s:O, s:n, s:{}, s:{}, s:O}", "quant_method",
-                            "compressed-tensors", "version", layout_version, "format",
-                            "pack-quantized", "quantization_status", "compressed",
-                            "global_compression_ratio", "ignore", ignore, "kv_cache_scheme",
-                            "sparsity_config", "transform_config", "config_groups", groups);
+    return bad;
+}
+
+/* NULL when memory is out; json null when nothing is packed. The class Linear stands last: a loader
+ * that stops at the first target that fits, and one that prefers patterns, then agree. */
+static json_t *quantization_config(const pons_pack_scheme scheme[PONS_LINEARS])
+{
+    int first = 0;
+    while (first < PONS_LINEARS && scheme[first].bits == 16)
+        first++;
+    if (first == PONS_LINEARS) return json_null();
+    json_t *ignore = json_pack("[s]", "lm_head"), *groups = json_object(), *section = NULL;
+    char name[32];
+    if (!ignore || !groups || add_exceptions(scheme, &scheme[first], groups, ignore)) goto done;
+    snprintf(name, sizeof name, "group_%zu", json_object_size(groups));
+    if (json_object_set_new(groups, name, group_of(&scheme[first], json_pack("[s]", "Linear"))))
+        goto done;
+    section = json_pack("{s:s, s:s, s:s, s:s, s:n, s:O, s:n, s:{}, s:{}, s:O}", "quant_method",
+                        "compressed-tensors", "version", layout_version, "format", "pack-quantized",
+                        "quantization_status", "compressed", "global_compression_ratio", "ignore",
+                        ignore, "kv_cache_scheme", "sparsity_config", "transform_config",
+                        "config_groups", groups);
+done:
     json_decref(groups);
     json_decref(ignore);
     return section;

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Load a directory written by Pons in transformers (with compressed-tensors) and compare it with Pons.
+"""Load directories written by Pons in transformers (with compressed-tensors) and compare with Pons.
 
-    load_compressed_tensors.py OUT --pons PROGRAM --text FILE [--windows N] [--length S] [--golden-model PROGRAM]
+    load_compressed_tensors.py OUT... --pons PROGRAM --text FILE [--windows N] [--length S] [--golden-model PROGRAM]
 
-OUT must be a complete standard model (rotation.online: false, activations and KV cache at 16 bits). FILE is text, tokenized
+Each OUT must be a complete standard model (rotation.online: false, activations and KV cache at 16 bits). FILE is text, tokenized
 with OUT/tokenizer.json, or ids (.ids: decimal numbers). Compared are
 - perplexity of the first N windows of S tokens against `pons eval ppl`, to 1e-3 relative;
 - with --golden-model (the test program golden.model of the build), logits and hidden states after block 0 of two windows:
@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
+
+os.environ["TQDM_DISABLE"] = "1"
 
 SKIPPED = 77
 TOLERANCE = 1e-3
@@ -35,7 +37,7 @@ except ImportError as error:
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out")
+    parser.add_argument("out", nargs="+")
     parser.add_argument("--pons", required=True)
     parser.add_argument("--text", required=True)
     parser.add_argument("--windows", type=int, default=2)
@@ -83,9 +85,9 @@ def perplexity(model, ids, windows, length):
     return math.exp(total / windows)
 
 
-def compare_perplexity(arguments, model, ids):
+def compare_perplexity(arguments, out, model, ids):
     theirs = perplexity(model, ids, arguments.windows, arguments.length)
-    command = [arguments.pons, "--quiet", "eval", "ppl", "--model", arguments.out, "--text", arguments.text, "--windows",
+    command = [arguments.pons, "--quiet", "eval", "ppl", "--model", out, "--text", arguments.text, "--windows",
                str(arguments.windows), "--length", str(arguments.length), "--compute", "fp32", "--json"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
@@ -97,15 +99,15 @@ def compare_perplexity(arguments, model, ids):
 
 
 @torch.no_grad()
-def compare_logits(arguments, model, ids):
+def compare_logits(arguments, out, model, ids):
     count = FIXTURE_WINDOWS * FIXTURE_LENGTH
     windows = torch.tensor(ids[:count]).reshape(FIXTURE_WINDOWS, FIXTURE_LENGTH)
     result = model(windows, output_hidden_states=True)
     with tempfile.TemporaryDirectory() as golden:
         fixture = os.path.join(golden, "models", "out")
         os.makedirs(fixture)
-        for name in os.listdir(arguments.out):
-            os.symlink(os.path.abspath(os.path.join(arguments.out, name)), os.path.join(fixture, name))
+        for name in os.listdir(out):
+            os.symlink(os.path.abspath(os.path.join(out, name)), os.path.join(fixture, name))
         save_file({"input_ids": windows.int().contiguous(), "logits": result.logits.contiguous(),
                    "hidden_after_block0": result.hidden_states[1].contiguous()},
                   os.path.join(fixture, "expected.safetensors"))
@@ -117,6 +119,18 @@ def compare_logits(arguments, model, ids):
     return check.returncode == 0
 
 
+def compare(arguments, out):
+    print(f"{out}:", flush=True)
+    ids = read_ids(arguments.text, out)
+    if len(ids) < max(arguments.windows * arguments.length, FIXTURE_WINDOWS * FIXTURE_LENGTH):
+        sys.exit(f"{arguments.text}: only {len(ids)} tokens")
+    model = load(out)
+    same = compare_perplexity(arguments, out, model, ids)
+    if arguments.golden_model:
+        same = compare_logits(arguments, out, model, ids) and same
+    return same
+
+
 def main():
     arguments = parse_arguments()
     warnings.filterwarnings("ignore")
@@ -124,14 +138,10 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, "
           f"compressed-tensors {compressed_tensors.__version__}")
-    ids = read_ids(arguments.text, arguments.out)
-    if len(ids) < max(arguments.windows * arguments.length, FIXTURE_WINDOWS * FIXTURE_LENGTH):
-        sys.exit(f"{arguments.text}: only {len(ids)} tokens")
-    model = load(arguments.out)
-    same = compare_perplexity(arguments, model, ids)
-    if arguments.golden_model:
-        same = compare_logits(arguments, model, ids) and same
-    return 0 if same else 1
+    wrong = [out for out in arguments.out if not compare(arguments, out)]
+    for out in wrong:
+        print(f"{out}: does not agree")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

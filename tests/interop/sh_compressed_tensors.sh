@@ -10,28 +10,31 @@ python=${PONS_PYTHON:-python3}
 # The golden models know 320 tokens and no text.
 python3 -c 'import random; random.seed(1); print(*(random.randrange(320) for _ in range(4096)))' >"$scratch/text.ids"
 
-# check NAME MODEL KEY=VALUE...: compress, then compare.
-check() {
-  local name=$1 model=$2 set=()
+echo 'seed: 0' >"$scratch/recipe.yaml"
+
+# made NAME MODEL KEY=VALUE...: compress into $scratch/NAME.
+outputs=()
+made() {
+  local name=$1 model=$2 set=() option
   shift 2
   for option in "$@" calibration.windows=8 calibration.length=64 rotation.online=false activations.bits=16 kv.bits=16 \
-    output.dtype=f32 'evaluate.text='; do
+    output.dtype=f32; do
     set+=(--set "$option")
   done
-  on 2 --quiet compress "${set[@]}" --model "$PONS_GOLDEN/models/$model" --calib "$scratch/text.ids" \
+  on 2 --quiet compress "$scratch/recipe.yaml" "${set[@]}" --model "$PONS_GOLDEN/models/$model" --calib "$scratch/text.ids" \
     --out "$scratch/$name" || { fail "$name: $(cat "$scratch/err")"; return; }
-  echo "$name: $model $*"
-  "$python" "$PONS_SOURCE/tests/interop/load_compressed_tensors.py" "$scratch/$name" --pons "$PONS_BIN" \
-    --text "$scratch/text.ids" --windows 4 --length 128 --golden-model "$PONS_BUILD/tests/golden.model" ||
-    fail "$name: does not agree"
+  outputs+=("$scratch/$name")
 }
 
-check w4 llama-gqa method=obr_gptq rotation.kind=quarot
-check down8 llama31-rope method=obr_rtn rotation.kind=spinquant weights.down_proj_bits=8
-check w3-groups mistral-headdim method=gptq rotation.kind=none weights.bits=3 weights.group_size=32
-check asymmetric llama-gqa method=rtn rotation.kind=spinquant weights.symmetric=false
-check biased-untied qwen2-bias-tied method=wanda_rtn rotation.kind=spinquant
-check tied qwen2-bias-tied method=rtn rotation.kind=none
-check pruned llama-gqa method=wanda rotation.kind=quarot
-check dense llama-gqa method=rtn rotation.kind=spinquant output.format=dense
+made w4 llama-gqa method=obr_gptq rotation.kind=quarot
+made down8 llama31-rope method=obr_rtn rotation.kind=spinquant int8_down_proj=true
+made w3-groups mistral-headdim method=gptq rotation.kind=none weights.bits=3 weights.group_size=32
+made asymmetric llama-gqa method=rtn rotation.kind=spinquant weights.symmetric=false
+made biased-untied qwen2-bias-tied method=wanda_rtn rotation.kind=spinquant
+made tied qwen2-bias-tied method=rtn rotation.kind=none
+made pruned llama-gqa method=wanda rotation.kind=quarot
+made dense llama-gqa method=rtn rotation.kind=spinquant output.format=dense
+"$python" "$PONS_SOURCE/tests/interop/load_compressed_tensors.py" "${outputs[@]}" --pons "$PONS_BIN" \
+  --text "$scratch/text.ids" --windows 4 --length 128 --golden-model "$PONS_BUILD/tests/golden.model" ||
+  fail "transformers does not agree"
 finish

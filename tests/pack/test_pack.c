@@ -371,7 +371,7 @@ static void directory(void **state)
     assert_string_equal(json_string_value(json_object_get(q, "format")), "pack-quantized");
     groups = json_object_get(q, "config_groups");
     assert_int_equal(json_object_size(groups), 2);
-    const char *name;
+    const char *name, *last = NULL;
     json_t *group;
     json_object_foreach(groups, name, group)
     {
@@ -380,10 +380,12 @@ static void directory(void **state)
             json_string_value(json_array_get(json_object_get(group, "targets"), 0));
         bool down = json_integer_value(json_object_get(weights, "num_bits")) == 8;
         assert_string_equal(target, down ? "re:.*down_proj$" : "Linear");
+        last = target;
         assert_int_equal(json_object_size(group), 4);
         assert_int_equal(json_object_size(weights), 6); /* unknown keys break strict loaders */
         assert_true(json_is_null(json_object_get(group, "input_activations")));
     }
+    assert_string_equal(last, "Linear"); /* behind what overrides it */
     json_decref(c);
 
     json_t *index = json_load_file(scratch("made/model.safetensors.index.json"), 0, NULL);
