@@ -1,33 +1,33 @@
-/* Owns the digests that compare given blocks with written ones. They run over codes, scales, zero
+/* Owns the checksums that compare given blocks with written ones. They run over codes, scales, zero
  * points and rounded floats, not over stored bytes, so that packing itself is tested too. */
 #include "pack/verify.h"
 
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/sha256.h"
+#include "pack/checksum.h"
 
-static void add_rounded(pons_sha256 *s, pons_dtype dtype, const float *x, int64_t n, float *buffer)
+static void add_rounded(uint64_t *s, pons_dtype dtype, const float *x, int64_t n, float *buffer)
 {
     memcpy(buffer, x, (size_t)n * sizeof *x);
     pons_dtype_round(dtype, buffer, n);
-    pons_sha256_update(s, buffer, (size_t)n * sizeof *buffer);
+    *s = pons_checksum(*s, buffer, (size_t)n * sizeof *buffer);
 }
 
-static void add_codes(pons_sha256 *s, int64_t rows, int64_t cols, int64_t groups,
-                      const int8_t *codes, const float *scale, const int8_t *zero)
+static void add_codes(uint64_t *s, int64_t rows, int64_t cols, int64_t groups, const int8_t *codes,
+                      const float *scale, const int8_t *zero)
 {
-    pons_sha256_update(s, codes, (size_t)(rows * cols));
-    pons_sha256_update(s, scale, (size_t)(rows * groups) * sizeof *scale);
-    if (zero) pons_sha256_update(s, zero, (size_t)(rows * groups));
+    *s = pons_checksum(*s, codes, (size_t)(rows * cols));
+    *s = pons_checksum(*s, scale, (size_t)(rows * groups) * sizeof *scale);
+    if (zero) *s = pons_checksum(*s, zero, (size_t)(rows * groups));
 }
 
 pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
                               const pons_pack_linear linears[PONS_LINEARS],
-                              const float *attention_norm, const float *mlp_norm, char hex[65])
+                              const float *attention_norm, const float *mlp_norm, uint64_t *sum)
 {
     pons_status st = PONS_OK;
-    pons_sha256 s;
+    uint64_t s = 0;
     float *buffer = NULL;
     int64_t widest = config->hidden, rows, cols;
     for (int l = 0; l < PONS_LINEARS; l++) {
@@ -36,7 +36,6 @@ pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
         widest = cols > widest ? cols : widest;
     }
     PONS_ALLOC(st, buffer, widest);
-    pons_sha256_begin(&s);
     for (int l = 0; l < PONS_LINEARS; l++) {
         const pons_pack_linear *p = &linears[l];
         pons_linear_shape(config, p->linear, &rows, &cols);
@@ -50,14 +49,14 @@ pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
     }
     add_rounded(&s, dtype, attention_norm, config->hidden, buffer);
     add_rounded(&s, dtype, mlp_norm, config->hidden, buffer);
-    pons_sha256_end(&s, hex);
+    *sum = s;
 done:
     pons_mem_free(buffer);
     return st;
 }
 
 static pons_status read_linear(const pons_model *model, int64_t layer, pons_linear linear,
-                               pons_sha256 *s)
+                               uint64_t *s)
 {
     pons_status st = PONS_OK;
     int8_t *codes = NULL, *zero = NULL;
@@ -71,7 +70,7 @@ static pons_status read_linear(const pons_model *model, int64_t layer, pons_line
         PONS_ALLOC(st, row, cols);
         for (int64_t r = 0; r < rows; r++) {
             PONS_TRY(st, pons_model_read_linear(model, layer, linear, r, 1, row));
-            pons_sha256_update(s, row, (size_t)cols * sizeof *row);
+            *s = pons_checksum(*s, row, (size_t)cols * sizeof *row);
         }
     } else {
         PONS_ALLOC(st, codes, rows * cols);
@@ -82,7 +81,7 @@ static pons_status read_linear(const pons_model *model, int64_t layer, pons_line
     }
     PONS_ALLOC(st, bias, rows);
     PONS_TRY(st, pons_model_read_bias(model, layer, linear, bias, &has_bias));
-    if (has_bias) pons_sha256_update(s, bias, (size_t)rows * sizeof *bias);
+    if (has_bias) *s = pons_checksum(*s, bias, (size_t)rows * sizeof *bias);
 done:
     pons_mem_free(bias);
     pons_mem_free(row);
@@ -92,19 +91,19 @@ done:
     return st;
 }
 
-pons_status pons_verify_read(const pons_model *model, int64_t layer, char hex[65])
+pons_status pons_verify_read(const pons_model *model, int64_t layer, uint64_t *sum)
 {
     pons_status st = PONS_OK;
-    pons_sha256 s;
+    uint64_t s = 0;
     float *norms = NULL;
     int64_t hidden = pons_model_get_config(model)->hidden;
     PONS_ALLOC(st, norms, 2 * hidden);
-    pons_sha256_begin(&s);
     for (int l = 0; l < PONS_LINEARS; l++)
         PONS_TRY(st, read_linear(model, layer, (pons_linear)l, &s));
     PONS_TRY(st, pons_model_read_norms(model, layer, norms, norms + hidden));
-    pons_sha256_update(&s, norms, (size_t)(2 * hidden) * sizeof *norms);
-    pons_sha256_end(&s, hex);
+    s = pons_checksum(s, norms, (size_t)hidden * sizeof *norms);
+    s = pons_checksum(s, norms + hidden, (size_t)hidden * sizeof *norms);
+    *sum = s;
 done:
     pons_mem_free(norms);
     return st;

@@ -1,5 +1,5 @@
 /**
- * Proving that what was written is what was given: digests of the given numbers, and of the same
+ * Proving that what was written is what was given: checksums of the given numbers, and of the same
  * numbers read back from disk. Internal to the room; all Local.
  */
 #ifndef PONS_PACK_VERIFY_H
@@ -7,12 +7,12 @@
 
 #include "pack/writer.h"
 
-/** Digest of one block as given (rounded to the output dtype where that is what is stored). */
+/** Checksum of one block as given (rounded to the output dtype where that is what is stored). */
 pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
                               const pons_pack_linear linears[PONS_LINEARS],
-                              const float *attention_norm, const float *mlp_norm, char hex[65]);
+                              const float *attention_norm, const float *mlp_norm, uint64_t *sum);
 
-/** Digest of the same block as read back. */
-pons_status pons_verify_read(const pons_model *model, int64_t layer, char hex[65]);
+/** Checksum of the same block as read back. */
+pons_status pons_verify_read(const pons_model *model, int64_t layer, uint64_t *sum);
 
 #endif

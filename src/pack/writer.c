@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/sha256.h"
 #include "io/file.h"
+#include "pack/checksum.h"
 #include "pack/companions.h"
 #include "pack/output_config.h"
 #include "pack/shard.h"
@@ -26,7 +26,8 @@ struct pons_pack_writer {
     bool dense, untie;
     pons_model_config config;              /* of the output */
     pons_pack_scheme scheme[PONS_LINEARS]; /* of every block; bits 0 until the first is written */
-    char (*digest)[65]; /* [layers + 1]: as given; last: the ends; "" until written */
+    bool *written;                         /* [layers + 1]; last: the ends */
+    uint64_t *sum;                         /* [layers + 1]: checksums of what was given */
     pons_shard_index index;
 };
 
@@ -35,7 +36,8 @@ static void destroy(pons_pack_writer **writer)
     pons_pack_writer *w = *writer;
     if (!w) return;
     json_decref(w->index.weight_map);
-    pons_mem_free(w->digest);
+    pons_mem_free(w->sum);
+    pons_mem_free(w->written);
     pons_mem_free(w->part);
     pons_mem_free(w->out);
     pons_mem_free(w);
@@ -74,7 +76,8 @@ pons_status pons_pack_writer_create(const char *out, bool force, const pons_mode
         st = PONS_ERR_NOMEM;
         goto done;
     }
-    PONS_CALLOC(st, w->digest, w->config.layers + 1);
+    PONS_CALLOC(st, w->written, w->config.layers + 1);
+    PONS_CALLOC(st, w->sum, w->config.layers + 1);
     PONS_TRY(st, pons_dir_stage(out, force, &w->part));
     *writer = w;
     w = NULL;
@@ -172,7 +175,7 @@ pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
     pons_shard_tensor *tensors = NULL;
     int count = 0;
     char file[64];
-    PONS_ASSERT(layer >= 0 && layer < w->config.layers && !w->digest[layer][0]);
+    PONS_ASSERT(layer >= 0 && layer < w->config.layers && !w->written[layer]);
     PONS_ALLOC(st, tensors, 5 * PONS_LINEARS + 2);
     for (int l = 0; l < PONS_LINEARS; l++) {
         PONS_ASSERT(linears[l].linear == (pons_linear)l);
@@ -191,7 +194,8 @@ pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
     shard_name(w, layer + 2, file);
     PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
     PONS_TRY(st, pons_verify_given(&w->config, w->dtype, stored, attention_norm, mlp_norm,
-                                   w->digest[layer]));
+                                   &w->sum[layer]));
+    w->written[layer] = true;
 done:
     pons_mem_free(tensors);
     return st;
@@ -199,22 +203,22 @@ done:
 
 /* ---- Embedding, final norm, head. */
 
-/* Passes rows through and digests them as they will be stored. */
-typedef struct digesting_reader {
+/* Passes rows through and checksums them as they will be stored. */
+typedef struct summing_reader {
     pons_pack_rows rows;
     void *user;
     pons_dtype dtype;
     int64_t cols;
-    pons_sha256 *digest;
-} digesting_reader;
+    uint64_t *sum;
+} summing_reader;
 
-static pons_status read_and_digest(void *user, int64_t row, int64_t n, float *out)
+static pons_status read_and_sum(void *user, int64_t row, int64_t n, float *out)
 {
-    const digesting_reader *r = user;
+    const summing_reader *r = user;
     pons_status st = r->rows(r->user, row, n, out);
     if (st != PONS_OK) return st;
     pons_dtype_round(r->dtype, out, n * r->cols);
-    pons_sha256_update(r->digest, out, (size_t)(n * r->cols) * sizeof *out);
+    *r->sum = pons_checksum(*r->sum, out, (size_t)(n * r->cols) * sizeof *out);
     return PONS_OK;
 }
 
@@ -223,9 +227,9 @@ pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
 {
     pons_status st = PONS_OK;
     int64_t hidden = w->config.hidden;
-    pons_sha256 s;
-    digesting_reader readers[2] = {{embedding, user, w->dtype, hidden, &s},
-                                   {head, user, w->dtype, hidden, &s}};
+    uint64_t s = 0;
+    summing_reader readers[2] = {{embedding, user, w->dtype, hidden, &s},
+                                 {head, user, w->dtype, hidden, &s}};
     pons_shard_tensor tensors[3];
     float *gain = NULL;
     char file[64];
@@ -236,7 +240,7 @@ pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
                                            .kind = PONS_SHARD_READER,
                                            .rows = w->config.vocab,
                                            .cols = hidden,
-                                           .reader = read_and_digest,
+                                           .reader = read_and_sum,
                                            .user = &readers[0]};
     if (head) {
         tensors[count] = tensors[0];
@@ -250,36 +254,33 @@ pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
     PONS_ALLOC(st, gain, hidden);
     memcpy(gain, final_norm, (size_t)hidden * sizeof *gain);
     pons_dtype_round(w->dtype, gain, hidden);
-    pons_sha256_begin(&s);
     shard_name(w, 1, file);
     PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
-    pons_sha256_update(&s, gain, (size_t)hidden * sizeof *gain);
-    pons_sha256_end(&s, w->digest[w->config.layers]);
+    w->sum[w->config.layers] = pons_checksum(s, gain, (size_t)hidden * sizeof *gain);
+    w->written[w->config.layers] = true;
 done:
     pons_mem_free(gain);
     return st;
 }
 
-/* The same digest from disk. */
-static pons_status verify_ends(const pons_model *model, char hex[65])
+/* The same checksum from disk. */
+static pons_status verify_ends(const pons_model *model, uint64_t *sum)
 {
     enum { ROWS = 256 };
     pons_status st = PONS_OK;
-    pons_sha256 s;
+    uint64_t s = 0;
     float *panel = NULL;
     const pons_model_config *c = pons_model_get_config(model);
     PONS_ALLOC(st, panel, ROWS * c->hidden);
-    pons_sha256_begin(&s);
     for (int pass = 0; pass < (c->tied ? 1 : 2); pass++)
         for (int64_t row = 0; row < c->vocab; row += ROWS) {
             int64_t n = c->vocab - row < ROWS ? c->vocab - row : ROWS;
             PONS_TRY(st, pass ? pons_model_read_head_rows(model, row, n, panel)
                               : pons_model_read_embedding_rows(model, row, n, panel));
-            pons_sha256_update(&s, panel, (size_t)(n * c->hidden) * sizeof *panel);
+            s = pons_checksum(s, panel, (size_t)(n * c->hidden) * sizeof *panel);
         }
     PONS_TRY(st, pons_model_read_final_norm(model, panel));
-    pons_sha256_update(&s, panel, (size_t)c->hidden * sizeof *panel);
-    pons_sha256_end(&s, hex);
+    *sum = pons_checksum(s, panel, (size_t)c->hidden * sizeof *panel);
 done:
     pons_mem_free(panel);
     return st;
@@ -291,12 +292,12 @@ static pons_status verify(const pons_pack_writer *w)
 {
     pons_status st = PONS_OK;
     pons_model *model = NULL;
-    char hex[65];
+    uint64_t sum = 0;
     PONS_TRY(st, pons_model_open(w->part, &model));
     for (int64_t layer = 0; layer <= w->config.layers; layer++) {
         bool ends = layer == w->config.layers;
-        PONS_TRY(st, ends ? verify_ends(model, hex) : pons_verify_read(model, layer, hex));
-        if (strcmp(hex, w->digest[layer])) {
+        PONS_TRY(st, ends ? verify_ends(model, &sum) : pons_verify_read(model, layer, &sum));
+        if (sum != w->sum[layer]) {
             char file[64];
             shard_name(w, ends ? 1 : layer + 2, file);
             st = pons_fail(PONS_ERR_IO, "%s/%s: what was read back is not what was written",
@@ -323,7 +324,7 @@ pons_status pons_pack_writer_commit(pons_pack_writer **writer, const json_t *man
     pons_status st = PONS_OK;
     pons_pack_writer *w = *writer;
     for (int64_t layer = 0; layer <= w->config.layers; layer++)
-        PONS_ASSERT(w->digest[layer][0]);
+        PONS_ASSERT(w->written[layer]);
     PONS_TRY(st, pons_output_config_write(w->part, w->source, &w->config, w->dtype, w->scheme));
     PONS_TRY(st, pons_shard_index_write(w->part, &w->index));
     PONS_TRY(st, pons_companions_write(w->part, w->source));
