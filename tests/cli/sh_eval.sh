@@ -2,7 +2,7 @@
 # pons eval ppl on the golden models against the perplexity of the expected logits, at several rank and thread counts.
 . "$PONS_SOURCE/tests/support/program.sh"
 
-for model in "$PONS_GOLDEN"/models/*/; do
+for model in "$PONS_FIXTURES"/models/*/; do
   name=$(basename "$model")
   # Each sequence of the fixture is one window.
   read -r windows length expected < <(PYTHONPATH=$PONS_SOURCE/tests/support python3 - "$model" "$scratch/$name.ids" <<'PYTHON'
@@ -39,7 +39,7 @@ sys.exit(not (abs(got["perplexity"] / expected - 1) < 2e-4 and got["windows"] ==
 PYTHON
 done
 
-model=$PONS_GOLDEN/models/llama-gqa
+model=$PONS_FIXTURES/models/llama-gqa
 ids=$scratch/llama-gqa.ids
 accepts eval ppl --model "$model" --text "$ids" --length 48
 grep -q '^windows *2$' "$scratch/out" || fail "all windows that fit: $(cat "$scratch/out")"

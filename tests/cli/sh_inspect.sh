@@ -2,7 +2,7 @@
 # pons inspect on the golden models, with zeros planted in some weights, against a count in Python.
 . "$PONS_SOURCE/tests/support/program.sh"
 
-for model in "$PONS_GOLDEN"/models/*/; do
+for model in "$PONS_FIXTURES"/models/*/; do
   name=$(basename "$model")
   cp -r "$model" "$scratch/$name"
   PYTHONPATH=$PONS_SOURCE/tests/support python3 - "$scratch/$name" >"$scratch/expected" <<'PYTHON'

@@ -23,7 +23,7 @@ sys.exit(not (len(result["linears"]) == 210 and totals["weights"] == 30 * 353894
 PYTHON
 
 on 1 tokenize --model "$PONS_SMOLLM2" --text "$text" --json || fail "tokenize: $(cat "$scratch/err")"
-python3 - "$scratch/out" "$PONS_GOLDEN/tokenizers/expected_files.json" <<'PYTHON' || fail "tokenize"
+python3 - "$scratch/out" "$PONS_FIXTURES/tokenizers/expected_files.json" <<'PYTHON' || fail "tokenize"
 import json, sys
 got = json.load(open(sys.argv[1]))
 expected = json.load(open(sys.argv[2]))["test"]["SmolLM2 (from the GGUF)"]

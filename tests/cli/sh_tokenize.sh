@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # pons tokenize against the ids of Hugging Face tokenizers: strings, whole files, id files.
 . "$PONS_SOURCE/tests/support/program.sh"
-tokenizers=$PONS_GOLDEN/tokenizers
+tokenizers=$PONS_FIXTURES/tokenizers
 
 # Strings, with and without special tokens: a few that survive as one shell argument.
 python3 - "$PONS_BIN" "$tokenizers" <<'PYTHON' || fail "strings"

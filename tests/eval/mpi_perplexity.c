@@ -17,7 +17,7 @@ static pons_model *open_golden(const char *name)
 {
     char path[4096];
     pons_model *model = NULL;
-    const char *golden = getenv("PONS_GOLDEN");
+    const char *golden = getenv("PONS_FIXTURES");
     snprintf(path, sizeof path, "%s/models/%s", golden ? golden : ".", name);
     CHECK(pons_model_open(path, &model) == PONS_OK);
     return model;

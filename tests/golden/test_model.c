@@ -18,6 +18,7 @@
 #include "calib/block.h"
 #include "kern/gemm.h"
 #include "kern/transformer.h"
+#include "support/fixture.h"
 
 static const pons_tensor_view *expected(const pons_store *store, const char *name, pons_dtype dtype,
                                         int64_t count)
@@ -131,9 +132,7 @@ static void every_model(void **state)
 {
     (void)state;
     char root[2048], path[4096];
-    const char *golden = getenv("PONS_GOLDEN");
-    assert_non_null(golden);
-    snprintf(root, sizeof root, "%s/models", golden);
+    snprintf(root, sizeof root, "%s/models", fixture_root());
     DIR *directory = opendir(root);
     assert_non_null(directory);
     int checked = 0;

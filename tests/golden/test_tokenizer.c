@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "text/tokenizer.h"
+#include "support/fixture.h"
 
 static char directory[4096];
 static long failures, checks;
@@ -150,8 +151,7 @@ static void check_expectations(const char *path)
 static void ids_are_equal(void **state)
 {
     (void)state;
-    const char *golden = getenv("PONS_GOLDEN");
-    snprintf(directory, sizeof directory, "%s/tokenizers", golden ? golden : "tests/golden");
+    snprintf(directory, sizeof directory, "%s/tokenizers", fixture_root());
     DIR *folder = opendir(directory);
     if (!folder) fail_msg("%s: no such directory", directory);
     for (struct dirent *item; (item = readdir(folder));) {

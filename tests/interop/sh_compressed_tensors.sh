@@ -21,7 +21,7 @@ made() {
     output.dtype=f32; do
     set+=(--set "$option")
   done
-  on 2 --quiet compress "$scratch/recipe.yaml" "${set[@]}" --model "$PONS_GOLDEN/models/$model" --calib "$scratch/text.ids" \
+  on 2 --quiet compress "$scratch/recipe.yaml" "${set[@]}" --model "$PONS_FIXTURES/models/$model" --calib "$scratch/text.ids" \
     --out "$scratch/$name" || { fail "$name: $(cat "$scratch/err")"; return; }
   outputs+=("$scratch/$name")
 }

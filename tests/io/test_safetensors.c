@@ -350,7 +350,7 @@ static void truncated_or_mutated(void **state)
 static void open_fixture(const char *name, pons_store **store)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/models/%s", getenv("PONS_GOLDEN"), name);
+    snprintf(path, sizeof path, "%s/models/%s", getenv("PONS_FIXTURES"), name);
     if (pons_store_open(path, store) != PONS_OK) fail_msg("%s", pons_error_message());
 }
 
@@ -368,7 +368,7 @@ static void assert_shape(const pons_store *store, const char *name, int64_t rows
 static void fixtures(void **state)
 {
     (void)state;
-    if (!getenv("PONS_GOLDEN")) skip();
+    if (!getenv("PONS_FIXTURES")) skip();
     pons_store *store;
     open_fixture("llama-gqa", &store); /* four shards */
     assert_shape(store, "model.embed_tokens.weight", 320, 96);

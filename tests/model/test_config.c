@@ -82,7 +82,7 @@ static void golden_styles(void **state)
                                         "qwen2-bias-tied"};
     for (int i = 0; i < 4; i++) {
         char path[512];
-        snprintf(path, sizeof path, "%s/models/%s/config.json", getenv("PONS_GOLDEN"), names[i]);
+        snprintf(path, sizeof path, "%s/models/%s/config.json", getenv("PONS_FIXTURES"), names[i]);
         pons_model_config new, old, again;
         assert_int_equal(pons_model_config_read(path, &new), PONS_OK);
         json_t *root = json_load_file(path, 0, NULL);

@@ -19,7 +19,7 @@
 static const char *golden(const char *name)
 {
     static char path[512];
-    snprintf(path, sizeof path, "%s/models/%s", getenv("PONS_GOLDEN"), name);
+    snprintf(path, sizeof path, "%s/models/%s", getenv("PONS_FIXTURES"), name);
     return path;
 }
 

@@ -4,7 +4,7 @@
 # ctest: timeout=600
 . "$PONS_SOURCE/tests/support/program.sh"
 
-models=$PONS_GOLDEN/models
+models=$PONS_FIXTURES/models
 out=$scratch/out-model
 python3 -c "print(*((7 * i * i + i) % 320 for i in range(500)))" >"$scratch/calib.ids"
 cat >"$scratch/recipe.yaml" <<'YAML'

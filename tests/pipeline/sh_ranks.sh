@@ -4,7 +4,7 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-model=$PONS_GOLDEN/models/llama-gqa
+model=$PONS_FIXTURES/models/llama-gqa
 
 # Ids of the tiny model's vocabulary: a fixed pseudo-random walk, enough for 5 windows of 64.
 awk 'BEGIN { x = 7; for (i = 0; i < 3000; i++) { x = (x * 1103515245 + 12345) % 2147483648; print int(x / 65536) % 320 } }' \

@@ -121,7 +121,7 @@ static void check_model(const char *name, pons_rotation_kind kind, pons_rotate_m
 {
     char directory[1024];
     pons_recipe recipe;
-    snprintf(directory, sizeof directory, "%s/models/%s", getenv("PONS_GOLDEN"), name);
+    snprintf(directory, sizeof directory, "%s/models/%s", getenv("PONS_FIXTURES"), name);
     pons_recipe_default(&recipe);
     recipe.rotation.kind = kind;
     recipe.rotation.mode = mode;
@@ -160,7 +160,7 @@ static void centering_is_seen(void **state)
     (void)state;
     char directory[1024];
     pons_recipe recipe;
-    snprintf(directory, sizeof directory, "%s/models/llama-gqa", getenv("PONS_GOLDEN"));
+    snprintf(directory, sizeof directory, "%s/models/llama-gqa", getenv("PONS_FIXTURES"));
     pons_recipe_default(&recipe);
     recipe.activations.bits = recipe.kv.bits = 16;
     recipe.rotation.center_embedding = true;

@@ -65,11 +65,17 @@ double fixture_number(const fixture *f, const char *key)
     return value ? atof(json_string_value(value)) : NAN;
 }
 
-char **fixture_list(const char *pattern, int *count)
+const char *fixture_root(void)
 {
     const char *root = getenv("PONS_GOLDEN");
+    if (!root || !*root) root = getenv("PONS_FIXTURES");
+    return root ? root : "tests/golden";
+}
+
+char **fixture_list(const char *pattern, int *count)
+{
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s", root ? root : "tests/golden", pattern);
+    snprintf(path, sizeof path, "%s/%s", fixture_root(), pattern);
     glob_t found;
     *count = 0;
     char **list = calloc(1, sizeof *list);

@@ -20,6 +20,9 @@ const void *fixture_tensor(const fixture *f, const char *name, const char *dtype
 /** A number from __metadata__; NaN when absent. */
 double fixture_number(const fixture *f, const char *key);
 
+/** Where golden fixtures are read from: $PONS_GOLDEN, else the project's own tests/golden. */
+const char *fixture_root(void);
+
 /** Paths of the files `pattern` (glob) under $PONS_GOLDEN; *count of them. Free with
  * fixture_free_list. */
 char **fixture_list(const char *pattern, int *count);
