@@ -8,6 +8,10 @@ import sys
 NAMES = {"rtn": "RTN", "gptq": "GPTQ", "wanda_rtn": "Wanda+RTN", "sparsegpt_gptq": "SparseGPT+GPTQ", "obr_rtn": "OBR_RTN",
          "obr_gptq": "OBR_GPTQ"}
 HEADER = ("method", "sparsity", "bits", "MB", "ppl W4A16", "ppl W4A4KV4", "seconds")
+NOTE = """
+sparsity: share of exact zeros in the linears; bits: stored per weight of the linears, scales included; MB: all tensors,
+the compressed models' embedding and head in bf16 (the dense row is the GGUF file as it came); W4A16: activations not
+quantized (dense: nothing quantized further); W4A4KV4: activations, keys and values at 4 bits; seconds: the whole run."""
 
 
 def number(value, form):
@@ -43,6 +47,7 @@ def main(evaluation, inspection, *reports):
     for row in rows:
         print("  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
                         for i, (cell, width) in enumerate(zip(row, widths))))
+    print(NOTE)
 
 
 if __name__ == "__main__":
