@@ -86,7 +86,8 @@ static pons_status load_evaluation(const pons_job *job, int32_t **ids, int64_t *
 {
     const char *text = job->recipe.evaluate.text;
     int64_t count = 0, length = job->recipe.evaluate.length;
-    pons_status st = pons_text_load(text, job->options->model, true, ids, &count);
+    /* No BOS, as the published evaluation; pons eval ppl reads the text the same way. */
+    pons_status st = pons_text_load(text, job->options->model, false, ids, &count);
     if (st != PONS_OK) return st;
     int64_t wanted = job->recipe.evaluate.windows, fit = count / length;
     if (fit < (wanted ? wanted : 1))
