@@ -1,15 +1,12 @@
 /* Owns the life of the process: MPI begins, one command runs, every rank ends with the same exit
  * code. Does not know any command (commands.c). */
-#include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "kern/cputype.h"
-#include "kern/gemm.h"
-#include "par/node.h"
+#include "pons/pons.h"
 
 /* Ranks agree on failures and prefix whose it was. Rank 0 reads the inputs, so its own failures
  * read the same at any rank count without the prefix. */
@@ -22,17 +19,13 @@ static const char *sentence(void)
 
 int main(int argc, char **argv)
 {
-    pons_kern_select_core(argv);
-    pons_status st = pons_par_begin(&argc, &argv);
+    pons_kern_select_core(argv); /* when it fails the program is slower, not wrong */
+    pons_status st = pons_begin(&argc, &argv);
     if (st != PONS_OK) {
         fprintf(stderr, "pons: %s\n", sentence());
         return pons_status_exit_code(st);
     }
     pons_comm *comm = pons_par_world();
-    int threads = pons_par_fair_threads(comm);
-    if (!getenv("OMP_NUM_THREADS")) omp_set_num_threads(threads);
-    pons_kern_begin();
-
     st = pons_cli_run(comm, argc, argv);
     if (st != PONS_OK && pons_comm_rank(comm) == 0) {
         const char *message = sentence();
@@ -47,6 +40,6 @@ int main(int argc, char **argv)
     }
 #endif
     fflush(NULL); /* a launcher may stop ranks that are past MPI_Finalize */
-    pons_par_end();
+    pons_end();
     return code;
 }

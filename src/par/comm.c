@@ -2,6 +2,7 @@
 #include "par/comm.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@ struct pons_comm {
 };
 
 static struct pons_comm world;
+static int users;        /* calls of pons_par_begin not yet ended */
+static bool mpi_is_ours; /* started here, so ended here */
 
 /* One piece of a long transfer; MPI 3.1 counts are int. */
 enum { PIECE = 1 << 28 };
@@ -22,22 +25,32 @@ static void abort_job(void) { pons_par_abort(1); }
 
 pons_status pons_par_begin(int *argc, char ***argv)
 {
-    int provided;
-    if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
+    int provided, started;
+    if (users > 0) {
+        users++;
+        return PONS_OK;
+    }
+    MPI_Initialized(&started);
+    if (started)
+        MPI_Query_thread(&provided);
+    else if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return pons_fail(PONS_ERR_MPI, "MPI_Init_thread failed");
+    mpi_is_ours = !started;
     if (provided < MPI_THREAD_FUNNELED)
         return pons_fail(PONS_ERR_MPI, "this MPI library has no MPI_THREAD_FUNNELED");
     MPI_Comm_dup(MPI_COMM_WORLD, &world.mpi);
     MPI_Comm_rank(world.mpi, &world.rank);
     MPI_Comm_size(world.mpi, &world.size);
     pons_bug_set_handler(abort_job);
+    users = 1;
     return PONS_OK;
 }
 
 void pons_par_end(void)
 {
+    if (--users > 0) return;
     MPI_Comm_free(&world.mpi);
-    MPI_Finalize();
+    if (mpi_is_ours) MPI_Finalize();
 }
 
 _Noreturn void pons_par_abort(int exit_code)

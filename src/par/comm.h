@@ -17,11 +17,12 @@
 /** A group of ranks. Opaque. */
 typedef struct pons_comm pons_comm;
 
-/** Start MPI (works under mpirun, srun or alone) and install the abort handler of pons_bug.
- * Collective on the job. */
+/** Start MPI unless the program has (works under mpirun, srun or alone) and install the abort
+ * handler of pons_bug. May be nested. Collective on the job. */
 pons_status pons_par_begin(int *argc, char ***argv);
 
-/** Stop MPI. Collective on the job; every rank must come here, or one must call pons_par_abort. */
+/** Undo one pons_par_begin; the last one stops MPI if the first one started it. Collective on the
+ * job; every rank must come here, or one must call pons_par_abort. */
 void pons_par_end(void);
 
 /** End the job at once from one rank, with this exit code. For failures that cannot be agreed on.
