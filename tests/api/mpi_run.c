@@ -25,7 +25,7 @@ static void test(pons_comm *comm)
     pons_log_to(2, count_lines, &lines);
 
     char model[1024], out[1024];
-    snprintf(model, sizeof model, "%s/models/llama-gqa", getenv("PONS_GOLDEN"));
+    snprintf(model, sizeof model, "%s/models/llama-gqa", getenv("PONS_FIXTURES"));
     snprintf(out, sizeof out, "%s/api.run.n%d", getenv("PONS_BUILD"), pons_comm_size(comm));
     const char *const set[] = {"method=rtn", "rotation.kind=none"};
     pons_run_options options = {.set = set, .set_count = 2, .model = model, .out = out, .force = 1};
