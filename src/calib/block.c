@@ -202,7 +202,8 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
         quantize_kv(c, &runtime->kv, S, k);
         quantize_kv(c, &runtime->kv, S, v);
     }
-    PONS_TRY(st, pons_attention_causal(S, c->heads, c->kv_heads, hd, q, k, v, b->window, x));
+    PONS_TRY(st, (b->bf16 ? pons_attention_causal_bf16 : pons_attention_causal)(
+                     S, c->heads, c->kv_heads, hd, q, k, v, b->window, x));
     if (runtime->hadamard_heads) pons_hadamard_heads(x, S, c->heads, hd, q_dim);
 done:
     return st;
