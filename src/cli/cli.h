@@ -33,6 +33,7 @@ typedef struct pons_command {
     pons_status (*run)(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 } pons_command;
 
+pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_inspect(pons_comm *comm, int argc, char **argv, pons_cli_common *common);

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 static const pons_command commands[] = {
+    {"bench", "how fast each phase is, next to a plain way", pons_cmd_bench},
     {"compress", "compress a model by a recipe", pons_cmd_compress},
     {"eval ppl", "perplexity of a model on a text", pons_cmd_eval_ppl},
     {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", pons_cmd_inspect},

@@ -1,0 +1,244 @@
+/* The masked solves against one Cholesky per row. Owns what is counted and compared; the solvers are
+ * obr's.
+ *
+ * Errors: the finished rows differ from the direct solver's in roundings of the left half, too, so their
+ * ratio scatters around 1. Stage 1 alone has an optimum, which the direct solver finds: its ratio says
+ * how far the solver stopped from it. */
+#include "obr/solver.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "bench/bench.h"
+#include "obr/panel.h"
+
+typedef struct work {
+    pons_bench_problem *problem;
+    pons_solver solver;
+    int64_t split;
+    float *V;
+    pons_row_metrics metrics; /* of the latest run */
+} work;
+
+static pons_status run(void *user)
+{
+    work *w = user;
+    pons_bench_problem *p = w->problem;
+    pons_solve_panel panel = {"bench", p->row,  p->rows,   p->d, w->split,
+                              p->W,    p->mask, p->factor, false};
+    w->metrics = (pons_row_metrics){0};
+    return w->solver == PONS_SOLVER_DIRECT
+               ? pons_solve_direct(&panel, pons_bench_quantize_left, p, w->V, &w->metrics)
+               : pons_solve_dual(&panel, pons_bench_quantize_left, p, w->V, &w->metrics);
+}
+
+/* Errors (V_i - W_i) H (V_i - W_i)^T of a problem's rows, with the damped H that is minimised.
+ * @param space [rows, d] */
+static pons_status measure_errors(const pons_bench_problem *p, const float *V, float *space,
+                                  double *error)
+{
+    pons_status st = PONS_OK;
+    float *D = NULL;
+    PONS_ALLOC(st, D, p->rows * p->d);
+    for (int64_t i = 0; i < p->rows * p->d; i++)
+        D[i] = V[i] - p->W[i];
+    PONS_TRY(st, pons_panel_form(p->factor, 0, p->rows, D, space, error));
+    for (int64_t i = 0; i < p->rows; i++)
+        for (int64_t j = 0; j < p->d; j++)
+            error[i] += p->factor->damping * (double)D[i * p->d + j] * (double)D[i * p->d + j];
+done:
+    pons_mem_free(D);
+    return st;
+}
+
+/* Two sums and the worst ratio, over the sampled rows of all ranks. */
+static pons_status compare(const pons_bench_setting *s, const pons_bench_problem *sample,
+                           const float *got, const float *exact, double *ratio, double *worst)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int64_t n = sample->rows;
+    double sum[2] = {0, 0};
+    double *error = pons_mem_alloc(2 * n, sizeof *error);
+    float *space = pons_mem_alloc(n * sample->d, sizeof *space);
+    if (!error || !space) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = measure_errors(sample, got, space, error);
+    if (local == PONS_OK) local = measure_errors(sample, exact, space, error + n);
+    PONS_TRY_ALL(st, s->comm, local);
+    *worst = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum[0] += error[i];
+        sum[1] += error[n + i];
+        if (error[i] > 0 || error[n + i] > 0) *worst = fmax(*worst, error[i] / error[n + i]);
+    }
+    pons_comm_sum_f64(s->comm, sum, 2);
+    pons_comm_max_f64(s->comm, worst, 1);
+    *ratio = sum[1] > 0 ? sum[0] / sum[1] : sum[0] > 0 ? INFINITY : 1.0;
+done:
+    pons_mem_free(space);
+    pons_mem_free(error);
+    return st;
+}
+
+/* Time the direct solver on the sample with some threads; V [sample, d]. */
+static pons_status time_baseline(const pons_bench_setting *setting, int threads,
+                                 pons_bench_problem *sample, double total, float *V,
+                                 pons_bench_baseline *out)
+{
+    pons_bench_setting s = *setting;
+    work w = {.problem = sample, .solver = PONS_SOLVER_DIRECT, .split = sample->split, .V = V};
+    double seconds = NAN, rows = (double)sample->rows;
+    s.threads = threads;
+    omp_set_num_threads(threads);
+    pons_status st = pons_bench_time(&s, run, &w, &seconds, NULL);
+    omp_set_num_threads(setting->threads);
+    pons_comm_sum_f64(s.comm, &rows, 1);
+    *out = (pons_bench_baseline){"one spotrf per row", (int64_t)rows,          threads,
+                                 seconds / rows,       seconds / rows * total, NAN};
+    return st;
+}
+
+/* flop of all ranks. */
+static double count_flop(const pons_bench_setting *s, const work *w, const double *products)
+{
+    const pons_bench_problem *p = w->problem;
+    double d = (double)p->d, n = d - (double)w->split, split = (double)w->split, flop = 0;
+    if (w->solver == PONS_SOLVER_DIRECT) {
+        for (int64_t i = 0; i < p->rows; i++) {
+            double k = 0;
+            for (int64_t j = 0; j < p->d; j++)
+                k += p->mask[i * p->d + j];
+            if (k > 0 && k < d) flop += k * k * k / 3.0;
+            flop += 2.0 * d * d;
+        }
+    } else {
+        double padded = (double)(pons_panel_count(p->row, p->rows) * PONS_ROW_PANEL);
+        flop = d * d * d / 3.0 + 2.0 * d * d * (products[0] * PONS_ROW_PANEL + padded);
+        if (w->split > 0)
+            flop += n * n * n / 3.0 + 2.0 * n * n * (products[1] * PONS_ROW_PANEL + padded) +
+                    2.0 * (split + n) * n * padded;
+    }
+    pons_comm_sum_f64(s->comm, &flop, 1);
+    return flop;
+}
+
+/* Stage 1 alone on all rows, once: its seconds and its products. Writes to w->V. */
+static pons_status time_stage1(const pons_bench_setting *setting, const work *w, int64_t *products,
+                               double *seconds)
+{
+    pons_bench_setting once = *setting;
+    work stage1 = *w;
+    once.repeat = 1;
+    stage1.split = 0;
+    pons_status st = pons_bench_time(&once, run, &stage1, seconds, NULL);
+    *products = stage1.metrics.iterations;
+    return st;
+}
+
+/* Means over all panels of all ranks. */
+static void count_iterations(const pons_bench_setting *s, const work *w, const double *products,
+                             pons_bench_result *r)
+{
+    double sums[3] = {products[0], products[1],
+                      (double)pons_panel_count(w->problem->row, w->problem->rows)};
+    pons_comm_sum_f64(s->comm, sums, 3);
+    r->iterations[0] = sums[0] / sums[2];
+    r->iterations[1] = sums[1] / sums[2];
+    r->fallbacks = w->metrics.fallbacks;
+    pons_comm_sum_i64(s->comm, &r->fallbacks, 1);
+}
+
+/* How good stage 1 is on the sampled rows, solved on their own. */
+static pons_status compare_stage1(const pons_bench_setting *s, pons_bench_problem *sample,
+                                  pons_solver solver, float *got, float *exact,
+                                  pons_bench_result *r)
+{
+    pons_status st = PONS_OK;
+    work w = {.problem = sample, .solver = solver, .V = got};
+    work direct = {.problem = sample, .solver = PONS_SOLVER_DIRECT, .V = exact};
+    PONS_TRY_ALL(st, s->comm, run(&w));
+    PONS_TRY_ALL(st, s->comm, run(&direct));
+    PONS_TRY(st,
+             compare(s, sample, got, exact, &r->stage1_error_ratio, &r->stage1_worst_error_ratio));
+done:
+    return st;
+}
+
+typedef struct factor_work {
+    const pons_bench_layer *layer;
+    pons_bench_problem *problem;
+} factor_work;
+
+static pons_status run_factor(void *user)
+{
+    const factor_work *f = user;
+    return pons_bench_problem_factor(f->layer, f->problem);
+}
+
+/* The numbers of one layer that is made and factored. */
+static pons_status measure(const pons_bench_setting *s, pons_bench_problem *p, pons_solver solver,
+                           bool bf16, pons_bench_problem *sample, pons_bench_result *r)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    double products[2] = {0, 0}, total = (double)p->total;
+    int64_t d = p->d, stage1 = 0;
+    float *V = pons_mem_calloc(p->rows * d, sizeof *V);
+    float *got = pons_mem_alloc(sample->rows * d, sizeof *got);
+    float *exact = pons_mem_calloc(sample->rows * d, sizeof *exact);
+    if (!V || !got || !exact) local = PONS_ERR_NOMEM;
+    PONS_TRY_ALL(st, s->comm, local);
+    work w = {.problem = p, .solver = solver, .split = p->split, .V = V};
+    if (solver != PONS_SOLVER_DIRECT) PONS_TRY(st, time_stage1(s, &w, &stage1, &r->stage1_seconds));
+    PONS_TRY(st, pons_bench_time(s, run, &w, &r->seconds, &r->workspace_bytes));
+    products[0] = (double)stage1;
+    products[1] = (double)(w.metrics.iterations - stage1);
+    if (solver != PONS_SOLVER_DIRECT) count_iterations(s, &w, products, r);
+    r->gflops = 1e-9 * count_flop(s, &w, products) / r->seconds;
+
+    PONS_TRY(st, time_baseline(s, 1, sample, total, exact, &r->one_thread));
+    r->baseline = r->one_thread;
+    if (s->threads > 1)
+        PONS_TRY(st, time_baseline(s, s->threads, sample, total, exact, &r->baseline));
+    r->one_thread.speedup = r->one_thread.seconds / r->seconds;
+    r->speedup_vs_potrf = r->baseline.speedup = r->baseline.seconds / r->seconds;
+
+    for (int64_t i = 0; i < sample->rows; i++)
+        memcpy(got + i * d, V + pons_bench_sample_row(p->rows, sample->rows, i) * d,
+               (size_t)d * sizeof *got);
+    PONS_TRY(st, compare(s, sample, got, exact, &r->error_ratio, &r->worst_error_ratio));
+    PONS_TRY(st, compare_stage1(s, sample, solver, got, exact, r));
+    PONS_TRY(st, pons_bench_peak(s, bf16, p->rows, d, d, &r->peak_gflops));
+    r->share_of_peak = r->gflops / r->peak_gflops;
+done:
+    pons_mem_free(exact);
+    pons_mem_free(got);
+    pons_mem_free(V);
+    return st;
+}
+
+pons_status pons_bench_solver(const pons_bench_setting *s, const pons_bench_layer *layer,
+                              pons_solver solver, bool bf16, int64_t sample_rows,
+                              pons_bench_result *out)
+{
+    pons_status st = PONS_OK;
+    pons_bench_problem p = {0}, sample = {0};
+    pons_bench_setting once = *s;
+    pons_bench_result r = pons_bench_result_empty(
+        s, "solver", solver == PONS_SOLVER_DIRECT ? "direct" : "dual", bf16 ? "bf16" : "fp32");
+    once.repeat = 1;
+    if (bf16)
+        return pons_fail(PONS_ERR_UNSUPPORTED, "--precision bf16: the solvers compute in fp32");
+    PONS_TRY(st, pons_bench_problem_create(s->comm, layer, &p));
+    factor_work f = {layer, &p};
+    PONS_TRY(st, pons_bench_time(&once, run_factor, &f, &r.factor_seconds, NULL));
+    PONS_TRY_ALL(st, s->comm, pons_bench_problem_sample(&p, sample_rows, &sample));
+    r.rows = p.total;
+    r.d = p.d;
+    PONS_TRY(st, measure(s, &p, solver, bf16, &sample, &r));
+    *out = r;
+done:
+    pons_bench_problem_clear_sample(&sample);
+    pons_bench_problem_clear(&p);
+    return st;
+}
