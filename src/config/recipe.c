@@ -15,6 +15,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->method = PONS_METHOD_OBR_GPTQ;
     recipe->compat = PONS_COMPAT_CORRECTED;
     recipe->compute = PONS_COMPUTE_AUTO;
+    recipe->coordinator_works = true;
     recipe->calibration.windows = 128;
     recipe->calibration.length = 2048;
     recipe->rotation.kind = PONS_ROTATION_SPINQUANT;

@@ -77,7 +77,8 @@ typedef struct pons_recipe {
     uint32_t seed; /* calibration windows and, unless rotation.seed is given, rotation signs */
     pons_method method;
     pons_compat compat;
-    pons_compute compute; /* matrix products of the forward pass */
+    pons_compute compute;   /* matrix products of the forward pass */
+    bool coordinator_works; /* rank 0 holds windows and rows, too, when there are other ranks */
 
     struct {
         int64_t windows, length; /* N windows of S tokens */

@@ -52,6 +52,8 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "matrix products of the forward pass; auto takes bf16 where the processor has it"},
     {"int8_down_proj", PONS_KEY_INT8, AT(weights.down_proj_bits), .names = booleans,
      .help = "8 bits for the weights and inputs of down_proj"},
+    {"coordinator_works", PONS_KEY_BOOL, AT(coordinator_works), .names = booleans,
+     .help = "rank 0 holds windows and rows, too; false: it only reads, deals and writes"},
     {"hessians", PONS_KEY_BOOL, AT(keep_hessians), .names = keeps,
      .help = "write the Hessians of every block to the run directory"},
     {"calibration.windows", PONS_KEY_I64, AT(calibration.windows), RANGE(1, MANY),

@@ -51,6 +51,19 @@ typedef struct pons_job {
     double start;
 } pons_job;
 
+/** Ranks that do not work: 1 when rank 0 only coordinates, else 0. Local. */
+static inline int pons_job_idle_ranks(const pons_job *job)
+{
+    return job->size > 1 && !job->recipe.coordinator_works;
+}
+
+/** First of n items that falls to rank r, in [0, size]; see pons_share_begin. Local. */
+static inline int64_t pons_job_share_begin(const pons_job *job, int64_t n, int r)
+{
+    int idle = pons_job_idle_ranks(job);
+    return r < idle ? 0 : pons_share_begin(n, job->size - idle, r - idle);
+}
+
 /** Recipe, model, rotation, output and state directories. Collective. */
 pons_status pons_job_open(pons_job *job);
 

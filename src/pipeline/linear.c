@@ -26,7 +26,7 @@ static void deal_rows(const pons_job *job, pons_linear_work works[PONS_LINEARS])
             if (!in_group(w, (pons_group)g)) continue;
             int64_t own = (w->rows + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL;
             for (int r = 0; r <= job->size; r++) {
-                int64_t panel = pons_share_begin(panels, job->size, r) - before;
+                int64_t panel = pons_job_share_begin(job, panels, r) - before;
                 panel = panel < 0 ? 0 : panel > own ? own : panel;
                 w->row_begin[r] =
                     panel * PONS_ROW_PANEL < w->rows ? panel * PONS_ROW_PANEL : w->rows;
@@ -55,7 +55,8 @@ pons_status pons_linear_works_create(pons_job *job, int64_t layer,
                   : w->linear == PONS_DOWN && quant->down_proj_bits ? quant->down_proj_bits
                                                                     : quant->bits;
         w->groups = w->bits == 16 ? 0 : pons_weight_groups(quant, w->cols);
-        w->owner = (int)((layer * PONS_LINEARS + i) % job->size);
+        int idle = pons_job_idle_ranks(job);
+        w->owner = idle + (int)((layer * PONS_LINEARS + i) % (job->size - idle));
         PONS_ALLOC(st, w->row_begin, job->size + 1);
     }
     deal_rows(job, works);

@@ -53,8 +53,8 @@ static pons_status deal_windows(pons_job *job, const int32_t *ids)
     int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length;
     int64_t size = S * job->config->hidden;
     float *buffer = NULL;
-    job->window_begin = pons_share_begin(N, job->size, job->rank);
-    job->window_end = pons_share_begin(N, job->size, job->rank + 1);
+    job->window_begin = pons_job_share_begin(job, N, job->rank);
+    job->window_end = pons_job_share_begin(job, N, job->rank + 1);
     int64_t mine = job->window_end - job->window_begin;
     job->h = pons_mem_alloc(mine * size, sizeof *job->h);
     job->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *job->x);
@@ -62,8 +62,8 @@ static pons_status deal_windows(pons_job *job, const int32_t *ids)
     if (!job->h || !job->x || (job->rank == 0 && !buffer)) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, job->comm, local);
     for (int owner = 0; owner < job->size; owner++) {
-        int64_t first = pons_share_begin(N, job->size, owner),
-                last = pons_share_begin(N, job->size, owner + 1);
+        int64_t first = pons_job_share_begin(job, N, owner),
+                last = pons_job_share_begin(job, N, owner + 1);
         for (int64_t w = first; w < last; w++) {
             float *to = job->rank == owner ? job->h + (w - first) * size : buffer;
             /* A failed embedding is still sent: the receiver waits for it, and the status is agreed on below. */

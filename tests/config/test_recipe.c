@@ -135,6 +135,7 @@ static void every_key(void **state)
         "compat: corrected\n"
         "compute: bf16\n"
         "int8_down_proj: true\n"
+        "coordinator_works: false\n"
         "hessians: keep\n"
         "calibration: {windows: 7, length: 33}\n"
         "rotation:\n"
@@ -162,7 +163,7 @@ static void every_key(void **state)
     assert_int_equal(r.method, PONS_METHOD_SPARSEGPT_GPTQ);
     assert_int_equal(r.compute, PONS_COMPUTE_BF16);
     assert_true(r.weights.down_proj_bits == 8 && r.activations.down_proj_bits == 8);
-    assert_true(r.keep_hessians);
+    assert_true(r.keep_hessians && !r.coordinator_works);
     assert_true(r.calibration.windows == 7 && r.calibration.length == 33);
     assert_int_equal(r.rotation.kind, PONS_ROTATION_QUAROT);
     assert_int_equal(r.rotation.mode, PONS_ROTATE_RANDOM);
@@ -449,7 +450,7 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    assert_int_equal(keys, 37);
+    assert_int_equal(keys, 38);
     free(list);
     free(yaml);
 }

@@ -16,9 +16,9 @@ calibration: {windows: 5, length: 64}
 evaluate: {text: $work/text.ids, windows: 7, length: 32}
 YAML
 
-compress() { # ranks threads out method
+compress() { # ranks threads coordinator_works method
     OMP_NUM_THREADS=$2 mpirun -n "$1" "$PONS_BIN" compress "$work/recipe.yaml" --model "$model" --calib "$work/text.ids" \
-        --out "$3" --force --set "method=$4" --json
+        --out "$work/out" --force --set "coordinator_works=$3" --set "method=$4" --json
 }
 field() { python3 -c 'import json,sys; v=json.load(sys.stdin)
 for k in sys.argv[1].split("."): v=v[k]
@@ -26,12 +26,13 @@ print(v)' "$1"; }
 
 for method in rtn gptq wanda_rtn sparsegpt_gptq obr_rtn obr_gptq; do
     expected=
-    for layout in 1/1 1/3 2/1 3/2 4/1; do
-        compress "${layout%/*}" "${layout#*/}" "$work/out" $method >"$work/report.json" 2>"$work/log" || { cat "$work/log"; exit 1; }
+    for layout in "1 1 true" "1 3 true" "2 1 true" "3 2 true" "4 1 true" "3 1 false"; do
+        # shellcheck disable=SC2086 # three words
+        compress $layout $method >"$work/report.json" 2>"$work/log" || { cat "$work/log"; exit 1; }
         digest=$(field digest <"$work/report.json")/$(field perplexity.weights_only <"$work/report.json")/$(field perplexity.full <"$work/report.json")
         expected=${expected:-$digest}
         if [ "$digest" != "$expected" ]; then
-            echo "$method at $layout ranks/threads: $digest, expected $expected"
+            echo "$method at ranks, threads, coordinator_works $layout: $digest, expected $expected"
             exit 1
         fi
     done
