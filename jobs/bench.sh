@@ -11,7 +11,7 @@ Build, run pons bench all for each number of threads and, where python3 has torc
 with the same threads; write the table with machine, versions and core type, and print it.
 
   --threads LIST  numbers of threads (default: 1 and all cores)
-  --sweep         also the cost over dim, and the exponents fitted to it
+  --sweep         also the cost over dim, rows and ranks, and the exponents fitted to it
   --no-model      without the forward pass of SmolLM2-135M-Instruct (which is fetched)
   --out FILE      default: $PONS_WORK/bench/bench.md
 
@@ -60,8 +60,14 @@ for t in $threads; do
   rm -f "$results/layer.safetensors"
 done
 if [ $sweep = 1 ]; then
-  say "pons bench solver --sweep dim"
-  "$PONS_BIN" bench solver --sweep dim --json ${clock[@]+"${clock[@]}"} >"$results/sweep.json"
+  for over in dim rows; do
+    say "pons bench solver --sweep $over"
+    "$PONS_BIN" bench solver --sweep $over --json ${clock[@]+"${clock[@]}"} >"$results/sweep-$over.json"
+  done
+  for ((ranks = 1; ranks <= cores; ranks *= 2)); do
+    say "pons bench solver, $ranks ranks"
+    mpirun -n "$ranks" "$PONS_BIN" bench solver --threads 1 --json ${clock[@]+"${clock[@]}"} >"$results/ranks-$ranks.json"
+  done
 fi
 [ $has_torch = 1 ] || say "python3 has no torch: the table is without its rows"
 python3 "$PONS_ROOT/jobs/bench_table.py" "$results" >"$out"

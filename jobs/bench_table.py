@@ -2,6 +2,7 @@
 """The Markdown table of jobs/bench.sh from the JSON files in a directory."""
 import glob
 import json
+import math
 import os
 import platform
 import sys
@@ -9,6 +10,13 @@ import sys
 
 def number(value, form):
     return "" if value is None else format(value, form)
+
+
+def exponent(points):
+    """Least-squares slope of log y over log x."""
+    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
+    mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((x - mx) * (y - my) for x, y in zip(xs, ys)) / sum((x - mx) ** 2 for x in xs)
 
 
 def load(path):
@@ -58,12 +66,17 @@ def main():
                 whole = base["measured_rows"] >= r["rows"]
                 text = f"{base['what']}, {base['threads']} thr." + ("" if whole else f", from {base['measured_rows']} rows")
                 row(cells + [text, f"{base['seconds_all_rows']:.4f}", f"{base['speedup']:.2f}"])
-    sweep = os.path.join(sys.argv[1], "sweep.json")
-    if os.path.exists(sweep):
-        s = load(sweep)
-        dims = ", ".join(str(r["dim"]) for r in s["results"])
-        print(f"\nExponents over dim = {dims} at {s['results'][0]['rows']} rows: "
-              + ", ".join(f"{name} {value:.2f}" for name, value in s["exponents"].items() if name != "over") + ".")
+    for path in sorted(glob.glob(os.path.join(sys.argv[1], "sweep-*.json"))):
+        s = load(path)
+        over, points = s["exponents"].pop("over"), s["results"]
+        other = f"{points[0]['rows']} rows" if over == "dim" else f"dim {points[0]['dim']}"
+        print(f"\nOver {over} = {', '.join(str(r[over]) for r in points)} at {other}: "
+              + ", ".join(f"{name} ~ {over}^{value:.2f}" for name, value in s["exponents"].items()) + ".")
+    ranks = sorted((load(p) for p in glob.glob(os.path.join(sys.argv[1], "ranks-*.json"))), key=lambda r: r["ranks"])
+    if ranks:
+        print(f"\nRanks of one thread, {ranks[0]['rows']} x {ranks[0]['dim']}: "
+              + ", ".join(f"{r['ranks']}: {r['seconds']:.4f} s" for r in ranks)
+              + (f"; seconds ~ ranks^{exponent([(r['ranks'], r['seconds']) for r in ranks]):.2f}" if len(ranks) > 1 else "") + ".")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ typedef struct pons_bench_result {
     double stage1_worst_error_ratio; /* of a sampled row */
     double stage1_seconds;           /* stage 1 alone, one run */
     double factor_seconds;           /* shared Cholesky of the input group, not in `seconds` */
-    double iterations[2];            /* dual: mean products per panel in stage 1, stage 2 */
+    double speedup_with_factor;      /* the baseline, which needs no factor, over both */
+    double iterations[2];            /* dual: mean products of a row in stage 1, stage 2 */
     int64_t fallbacks;               /* dual: rows finished by the direct solver */
 } pons_bench_result;
 
@@ -74,7 +75,8 @@ typedef pons_status (*pons_bench_body)(void *user);
 /**
  * Best seconds of setting->repeat runs, all ranks starting together, the slowest rank counting.
  * Collective on setting->comm.
- * @param workspace bytes, see pons_bench_result; -1 where the system cannot tell. May be NULL
+ * @param workspace bytes of the first run, see pons_bench_result; pages that the caller has not
+ * touched before count, too. -1 where the system cannot tell. May be NULL
  * @return the status of `body`, agreed on.
  */
 pons_status pons_bench_time(const pons_bench_setting *setting, pons_bench_body body, void *user,

@@ -84,6 +84,8 @@ pons_status pons_bench_forward(const pons_bench_setting *s, const pons_model *mo
         for (int64_t t = 0; t < tokens; t++)
             ids[t] = (int32_t)(t * 7919 % c->vocab);
         local = pons_model_read_embedding(model, ids, tokens, input);
+        memset(h, 0, (size_t)size * sizeof *h); /* not workspace */
+        memset(x, 0, (size_t)(tokens * pons_block_width(c)) * sizeof *x);
     }
     PONS_TRY_ALL(st, s->comm, local);
     forward f = {.runtime = *pons_model_runtime(model),

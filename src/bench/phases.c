@@ -50,7 +50,7 @@ static pons_status run_full_product(void *user)
 }
 
 /* Largest difference of some entries from fp64 sums over this rank's tokens, over the largest entry.
- * `times` the window was added to each entry of `H`, which carries `scale`. */
+ * H times scale is X^T X. */
 static double hessian_difference(const sum *s, const double *H, double scale)
 {
     double worst = 0, largest = 0;
@@ -191,7 +191,7 @@ pons_status pons_bench_clip(const pons_bench_setting *s, const pons_bench_layer 
         error[1] += clip_error(p.d, w, scale[i]);
     }
     pons_comm_sum_f64(s->comm, error, 2);
-    r.error_ratio = error[0] / error[1];
+    r.error_ratio = error[1] > 0 ? error[0] / error[1] : error[0] > 0 ? INFINITY : 1.0;
     PONS_TRY(st, pons_bench_peak(s, false, p.rows, p.d, p.d, &r.peak_gflops));
     r.share_of_peak = r.gflops / r.peak_gflops;
     *out = r;
@@ -304,7 +304,7 @@ pons_status pons_bench_gptq(const pons_bench_setting *s, const pons_bench_layer 
     if (local == PONS_OK) local = gptq_error(&sample, plain_codes, &error[0]);
     PONS_TRY_ALL(st, s->comm, local);
     pons_comm_sum_f64(s->comm, error, 2);
-    r.error_ratio = error[1] > 0 ? error[0] / error[1] : 1.0;
+    r.error_ratio = error[1] > 0 ? error[0] / error[1] : error[0] > 0 ? INFINITY : 1.0;
     int64_t inner = p.d - p.split < block ? p.d - p.split : block;
     PONS_TRY(st, pons_bench_peak(s, false, p.rows, p.d, inner > 0 ? inner : 1, &r.peak_gflops));
     r.share_of_peak = r.gflops / r.peak_gflops;

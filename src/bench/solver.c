@@ -99,7 +99,10 @@ static pons_status time_baseline(const pons_bench_setting *setting, int threads,
     return st;
 }
 
-/* flop of all ranks. */
+/* Rows that were multiplied by the shared matrix: obr counts products of whole, padded panels. */
+static double rows_multiplied(int64_t iterations) { return (double)iterations * PONS_ROW_PANEL; }
+
+/* flop of all ranks. @param products rows multiplied in stage 1, in stage 2 */
 static double count_flop(const pons_bench_setting *s, const work *w, const double *products)
 {
     const pons_bench_problem *p = w->problem;
@@ -114,9 +117,9 @@ static double count_flop(const pons_bench_setting *s, const work *w, const doubl
         }
     } else {
         double padded = (double)(pons_panel_count(p->row, p->rows) * PONS_ROW_PANEL);
-        flop = d * d * d / 3.0 + 2.0 * d * d * (products[0] * PONS_ROW_PANEL + padded);
+        flop = d * d * d / 3.0 + 2.0 * d * d * (products[0] + padded);
         if (w->split > 0)
-            flop += n * n * n / 3.0 + 2.0 * n * n * (products[1] * PONS_ROW_PANEL + padded) +
+            flop += n * n * n / 3.0 + 2.0 * n * n * (products[1] + padded) +
                     2.0 * (split + n) * n * padded;
     }
     pons_comm_sum_f64(s->comm, &flop, 1);
@@ -136,12 +139,12 @@ static pons_status time_stage1(const pons_bench_setting *setting, const work *w,
     return st;
 }
 
-/* Means over all panels of all ranks. */
+/* Means over all rows of all ranks, padding included. */
 static void count_iterations(const pons_bench_setting *s, const work *w, const double *products,
                              pons_bench_result *r)
 {
-    double sums[3] = {products[0], products[1],
-                      (double)pons_panel_count(w->problem->row, w->problem->rows)};
+    int64_t panels = pons_panel_count(w->problem->row, w->problem->rows);
+    double sums[3] = {products[0], products[1], (double)(panels * PONS_ROW_PANEL)};
     pons_comm_sum_f64(s->comm, sums, 3);
     r->iterations[0] = sums[0] / sums[2];
     r->iterations[1] = sums[1] / sums[2];
@@ -191,8 +194,8 @@ static pons_status measure(const pons_bench_setting *s, pons_bench_problem *p, p
     work w = {.problem = p, .solver = solver, .split = p->split, .V = V};
     if (solver != PONS_SOLVER_DIRECT) PONS_TRY(st, time_stage1(s, &w, &stage1, &r->stage1_seconds));
     PONS_TRY(st, pons_bench_time(s, run, &w, &r->seconds, &r->workspace_bytes));
-    products[0] = (double)stage1;
-    products[1] = (double)(w.metrics.iterations - stage1);
+    products[0] = rows_multiplied(stage1);
+    products[1] = rows_multiplied(w.metrics.iterations - stage1);
     if (solver != PONS_SOLVER_DIRECT) count_iterations(s, &w, products, r);
     r->gflops = 1e-9 * count_flop(s, &w, products) / r->seconds;
 
@@ -202,6 +205,7 @@ static pons_status measure(const pons_bench_setting *s, pons_bench_problem *p, p
         PONS_TRY(st, time_baseline(s, s->threads, sample, total, exact, &r->baseline));
     r->one_thread.speedup = r->one_thread.seconds / r->seconds;
     r->speedup_vs_potrf = r->baseline.speedup = r->baseline.seconds / r->seconds;
+    r->speedup_with_factor = r->baseline.seconds / (r->seconds + r->factor_seconds);
 
     for (int64_t i = 0; i < sample->rows; i++)
         memcpy(got + i * d, V + pons_bench_sample_row(p->rows, sample->rows, i) * d,

@@ -32,6 +32,7 @@ pons_bench_result pons_bench_result_empty(const pons_bench_setting *setting, con
                                .stage1_worst_error_ratio = NAN,
                                .stage1_seconds = NAN,
                                .factor_seconds = NAN,
+                               .speedup_with_factor = NAN,
                                .iterations = {NAN, NAN},
                                .fallbacks = -1};
 }
@@ -74,8 +75,7 @@ pons_status pons_bench_time(const pons_bench_setting *setting, pons_bench_body b
     pons_status st = PONS_OK;
     double best = INFINITY, bytes = -1;
     for (int64_t k = 0; k < setting->repeat; k++) {
-        bool last = k == setting->repeat - 1; /* results have been touched by then */
-        int64_t before = workspace && last ? begin_memory() : -1;
+        int64_t before = workspace && k == 0 ? begin_memory() : -1; /* some keep what they take */
         pons_comm_barrier(setting->comm);
         double start = now(setting);
         st = body(user);
