@@ -1,4 +1,4 @@
-# ctest: timeout=300
+# ctest: timeout=900
 # The packed output has the same bytes for 1, 2, 3 and 4 ranks and any number of threads, for every method;
 # eval of the directory reproduces the perplexity measured while compressing.
 set -euo pipefail
@@ -26,7 +26,11 @@ print(v)' "$1"; }
 
 for method in rtn gptq wanda_rtn sparsegpt_gptq obr_rtn obr_gptq; do
     expected=
-    for layout in "1 1 true" "1 3 true" "2 1 true" "3 2 true" "4 1 true" "3 1 false"; do
+    layouts=("1 1 true" "3 2 true")
+    case $method in # every layout for the method that splits rows furthest and the one that cannot split them
+    obr_gptq | sparsegpt_gptq) layouts+=("1 3 true" "2 1 true" "4 1 true" "3 1 false") ;;
+    esac
+    for layout in "${layouts[@]}"; do
         # shellcheck disable=SC2086 # three words
         compress $layout $method >"$work/report.json" 2>"$work/log" || { cat "$work/log"; exit 1; }
         digest=$(field digest <"$work/report.json")/$(field perplexity.weights_only <"$work/report.json")/$(field perplexity.full <"$work/report.json")
