@@ -94,3 +94,9 @@ void pons_progress_end(pons_progress *p)
              pons_clock() - p->start);
     p->active = false;
 }
+
+void pons_progress_drop(pons_progress *p)
+{
+    if (p->active && p->terminal) fprintf(stderr, "\r\033[K");
+    p->active = false;
+}

@@ -44,6 +44,9 @@ void pons_progress_update(pons_progress *p, int64_t done);
 /** Finish: clears the bar or writes the last line with the seconds taken. Local. */
 void pons_progress_end(pons_progress *p);
 
+/** Stop showing an unfinished step: clears the bar, says nothing; fine when it has ended. Local. */
+void pons_progress_drop(pons_progress *p);
+
 /** Monotonic seconds. Local. */
 double pons_clock(void);
 

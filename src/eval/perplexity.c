@@ -82,10 +82,11 @@ pons_status pons_eval_perplexity(pons_comm *comm, const pons_model *model, const
     PONS_TRY(st, pons_eval_stream_finish(stream, comm, gain, read_head, (void *)(uintptr_t)model,
                                          &result));
     pons_progress_update(&progress, config->layers + 1);
+    pons_progress_end(&progress);
     result.seconds = pons_clock() - start;
     *out = result;
 done:
-    if (progress.active) pons_progress_end(&progress);
+    pons_progress_drop(&progress);
     pons_eval_stream_destroy(&stream);
     pons_mem_free(gain);
     return st;

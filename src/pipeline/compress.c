@@ -38,7 +38,7 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
     pons_progress_end(&progress);
     PONS_TRY(st, pons_job_finish(&job, report));
 done:
-    if (st != PONS_OK) pons_progress_end(&progress);
+    pons_progress_drop(&progress);
     pons_job_close(&job, st == PONS_OK);
     return st;
 }
