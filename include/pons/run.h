@@ -47,7 +47,8 @@ void pons_log_to(int level, pons_run_line line, void *user);
  * Compress. Collective on the job.
  * @param[out] report NULL, or receives on rank 0 the report as JSON text, to be freed with free(),
  *             and NULL elsewhere
- * @return the same status on every rank; on failure nothing is left under OUT.
+ * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence
+ *         says that OUT is complete and only the report failed.
  */
 pons_status pons_run(const pons_run_options *options, char **report);
 

@@ -216,7 +216,7 @@ static pons_status inspect(const arguments *a, bool json)
     count_bytes(pons_model_store(model), &bytes, &linear_bytes);
     pons_cli_set(totals, "bits", pons_cli_real(8.0 * (double)linear_bytes / (double)weights), &ok);
     pons_cli_set(totals, "bytes", json_integer(bytes), &ok);
-    pons_cli_set(result, "path", json_string(a->path), &ok);
+    pons_cli_set(result, "path", pons_json_name(a->path), &ok);
     pons_cli_set(result, "layers", json_integer(layers), &ok);
     pons_cli_set(result, "linears", json_incref(list), &ok);
     pons_cli_set(result, "totals", json_incref(totals), &ok);

@@ -113,7 +113,7 @@ static pons_status print(const arguments *a, bool json, const int32_t *ids, int6
     pons_cli_set(object, "count", json_integer(count), &ok);
     pons_cli_set(object, "sha256", json_string(hex), &ok);
     if (a->out) {
-        pons_cli_set(object, "out", json_string(a->out), &ok);
+        pons_cli_set(object, "out", pons_json_name(a->out), &ok);
     } else {
         list = json_array();
         for (int64_t i = 0; i < count; i++)

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -137,6 +138,49 @@ pons_status pons_dir_remove(const char *path)
         st = walk(plain, remove_one);
 done:
     pons_mem_free(plain);
+    return st;
+}
+
+/* The path with links resolved as far as it is there, then what is still to be made. */
+static pons_status resolve(const char *path, char **out)
+{
+    char *there = pons_mem_strdup(path), *real = NULL;
+    if (!there) return PONS_ERR_NOMEM;
+    size_t n = strlen(there);
+    for (;;) {
+        while (n > 1 && there[n - 1] == '/')
+            there[--n] = 0;
+        real = realpath(n ? there : ".", NULL);
+        if (real || n == 0) break;
+        while (n > 0 && there[n - 1] != '/')
+            there[--n] = 0;
+    }
+    const char *rest = path + n;
+    while (*rest == '/')
+        rest++;
+    size_t end = strlen(rest);
+    while (end > 0 && rest[end - 1] == '/')
+        end--;
+    *out = real ? pons_mem_printf("%s%s%.*s", strcmp(real, "/") ? real : "", end ? "/" : "",
+                                  (int)end, rest)
+                : pons_mem_strdup(path);
+    free(real);
+    pons_mem_free(there);
+    return *out ? PONS_OK : PONS_ERR_NOMEM;
+}
+
+pons_status pons_dir_overlap(const char *a, const char *b, bool *overlap)
+{
+    pons_status st;
+    char *x = NULL, *y = NULL;
+    PONS_TRY(st, resolve(a, &x));
+    PONS_TRY(st, resolve(b, &y));
+    size_t n = strlen(x), m = strlen(y), shorter = n < m ? n : m;
+    char next = n < m ? y[n] : x[m];
+    *overlap = !strncmp(x, y, shorter) && (!next || next == '/');
+done:
+    pons_mem_free(y);
+    pons_mem_free(x);
     return st;
 }
 

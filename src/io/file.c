@@ -172,3 +172,16 @@ done:
     free(text);
     return st;
 }
+
+json_t *pons_json_name(const char *name)
+{
+    json_t *value = json_string(name);
+    if (value) return value;
+    char *ascii = pons_mem_strdup(name);
+    if (!ascii) return NULL;
+    for (char *c = ascii; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    value = json_string(ascii);
+    pons_mem_free(ascii);
+    return value;
+}

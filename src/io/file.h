@@ -44,6 +44,12 @@ pons_status pons_dir_make(const char *path);
 pons_status pons_dir_remove(const char *path);
 
 /**
+ * Whether two directories, there already or still to be made, are the same one or one lies in the
+ * other. Links are resolved; a ".." behind what is not there yet is not.
+ */
+pons_status pons_dir_overlap(const char *a, const char *b, bool *overlap);
+
+/**
  * Begin an output directory: refuses an existing OUT unless `force` (PONS_ERR_EXISTS), removes a
  * stale OUT.part, makes OUT.part (and the directories above). OUT itself is untouched until commit.
  * With `force` and an existing OUT, refuses an existing OUT.old too: commit moves OUT there.
@@ -61,5 +67,9 @@ pons_status pons_json_read(const char *path, json_t **out);
 
 /** Write JSON atomically, 2-space indent, in insertion order. */
 pons_status pons_json_write(const char *path, const json_t *value);
+
+/** New JSON string of a file name. JSON is UTF-8 and names need not be: in one that is not, every
+ * byte beyond ASCII becomes '?'. NULL when memory is out. */
+json_t *pons_json_name(const char *name);
 
 #endif

@@ -34,7 +34,8 @@ typedef struct pons_compress_options {
  *   relative_error (sum of errors over sum of energies), digest, out, run, seconds {total, read,
  *   forward, hessian, factor, solve, clip, gptq, pack, evaluate}, peak_rss_bytes, and when the
  *   recipe evaluates: perplexity {windows, tokens, weights_only, full}
- * @return the same status on every rank; on failure nothing is left under OUT.
+ * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence
+ *         says that OUT is complete and only the report failed.
  */
 pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options *options,
                                    json_t **report);

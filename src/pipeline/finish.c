@@ -1,5 +1,5 @@
 /* The end of a job: evaluation results, embedding and head, manifest, commit, report. */
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -150,15 +150,16 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t *perplexity, 
         PONS_TRY(st, pons_pack_digest(out, digest));
     const pons_phase_seconds *s = &job->seconds;
     *report = json_pack(
-        "{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:s, s:s, s:s, s:I, s:o, s:O*}",
+        "{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:I, s:o, s:O*}",
         "method", pons_method_name(job->recipe.method), "compat",
         job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "ranks", job->size,
         "linears", (json_int_t)job->linear_count, "rows", (json_int_t)job->rows, "weights",
         (json_int_t)job->weights, "zeros", (json_int_t)job->zeros, "sparsity",
         ratio((double)job->zeros, (double)job->weights), "bits",
         ratio(8.0 * (double)linear_bytes, (double)job->weights), "bytes", (json_int_t)bytes,
-        "relative_error", ratio(job->error, job->energy), "digest", digest, "out", out, "run",
-        job->run, "peak_rss_bytes", (json_int_t)peak, "seconds",
+        "relative_error", ratio(job->error, job->energy), "digest", digest, "out",
+        pons_json_name(out), "run", pons_json_name(job->run), "peak_rss_bytes", (json_int_t)peak,
+        "seconds",
         json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
                   pons_clock() - job->start, "read", s->read, "forward", s->forward, "hessian",
                   s->hessian, "factor", s->factor, "solve", job->metrics.solve_seconds, "clip",
@@ -181,10 +182,21 @@ static pons_status write_output(pons_job *job, const float *final_norm, json_t *
                                        head ? pons_job_head_rows : NULL, job, final_norm));
     PONS_TRY(st, make_manifest(job, perplexity, &manifest));
     PONS_TRY(st, pons_pack_writer_commit(&job->writer, manifest));
+    job->committed = true;
 done:
     json_decref(manifest);
     job->seconds.pack += pons_clock() - start;
     return st;
+}
+
+/* A failure after OUT appeared: the sentence says that OUT is good. */
+static pons_status only_the_report(pons_status code, json_t **report)
+{
+    char cause[PONS_ERROR_MESSAGE_BYTES];
+    snprintf(cause, sizeof cause, "%s", pons_error_message());
+    json_decref(*report);
+    *report = NULL;
+    return pons_fail(code, "the output is complete, but not its report: %s", cause);
 }
 
 pons_status pons_job_finish(pons_job *job, json_t **report)
@@ -204,9 +216,10 @@ pons_status pons_job_finish(pons_job *job, json_t **report)
     if (job->rank == 0) {
         local = make_report(job, (int64_t)peak, perplexity, report);
         if (local == PONS_OK)
-            local = pons_job_journal(job, json_pack("{s:s, s:s, s:f}", "event", "finished", "out",
-                                                    job->options->out, "seconds",
+            local = pons_job_journal(job, json_pack("{s:s, s:o, s:f}", "event", "finished", "out",
+                                                    pons_json_name(job->options->out), "seconds",
                                                     pons_clock() - job->start));
+        if (local != PONS_OK) local = only_the_report(local, report);
     }
     PONS_TRY_ALL(st, job->comm, local);
 done:

@@ -21,8 +21,9 @@ typedef struct pons_job {
     pons_comm *comm;
     int rank, size;
     const pons_compress_options *options;
-    char *run;     /* state directory; rank 0 */
-    bool run_made; /* and it is ours to remove on failure */
+    char *run;      /* state directory; rank 0 */
+    bool run_made;  /* and it is ours to remove on failure */
+    bool committed; /* OUT is complete, so that RUN stays with it; rank 0 */
 
     pons_recipe recipe;
     pons_model *model;
@@ -76,7 +77,8 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer);
 /** Embedding, head, manifest, commit, report on rank 0. Collective. */
 pons_status pons_job_finish(pons_job *job, json_t **report);
 
-/** Free everything; a job that did not finish leaves neither OUT nor a state directory. Local. */
+/** Free everything; a job that did not finish leaves neither OUT nor a state directory, unless OUT
+ * was complete before it failed: then both. Local. */
 void pons_job_close(pons_job *job, bool finished);
 
 /** Embedding rows / rotated table rows / rotated head rows as the output will hold them. pons_pack_rows. Local. */

@@ -32,21 +32,26 @@ static pons_status choose_precision(pons_job *job)
     return PONS_OK;
 }
 
-/* --force replaces OUT and RUN: neither may be the model, hold it or lie in it. */
-static pons_status check_apart(const char *option, const char *path, const char *model)
+/* OUT and RUN are removed when a run fails or is repeated: neither may be, hold or lie in what must
+ * stay. */
+static pons_status check_apart(const char *option, const char *path, const char *other_option,
+                               const char *other)
 {
-    pons_status st = PONS_OK;
-    char *a = realpath(path, NULL), *b = realpath(model, NULL);
-    if (a && b) {
-        size_t n = strlen(a), m = strlen(b), shorter = n < m ? n : m;
-        const char *longer = n < m ? b : a;
-        if (!strncmp(a, b, shorter) && (!longer[shorter] || longer[shorter] == '/' || shorter == 1))
-            st = pons_fail(PONS_ERR_USAGE, "%s %s and the model %s must not hold one another",
-                           option, path, model);
-    }
-    free(a);
-    free(b);
-    return st;
+    bool overlap = false;
+    pons_status st = pons_dir_overlap(path, other, &overlap);
+    if (st != PONS_OK || !overlap) return st;
+    return pons_fail(PONS_ERR_USAGE,
+                     "%s %s and %s %s must be apart: not the same, nor one inside the other",
+                     option, path, other_option, other);
+}
+
+/* RUN when it is not given: OUT.run, beside OUT also when OUT is written with a slash at its end. */
+static char *default_run(const char *out)
+{
+    size_t n = strlen(out);
+    while (n > 1 && out[n - 1] == '/')
+        n--;
+    return pons_mem_printf("%.*s.run", (int)n, out);
 }
 
 /* --force replaces what an earlier run made, not whatever directory the path happens to name. */
@@ -120,12 +125,13 @@ static pons_status make_directories(pons_job *job)
     const pons_compress_options *o = job->options;
     char *hessians = NULL;
     bool untie = pons_rotation_is_active(job->rotation) && job->config->tied;
+    PONS_TRY(st, check_apart("--out", o->out, "--run", job->run));
+    PONS_TRY(st, check_apart("--out", o->out, "--model", o->model));
+    PONS_TRY(st, check_apart("--run", job->run, "--model", o->model));
     if (!o->force && pons_dir_exists(job->run))
         return pons_fail(PONS_ERR_EXISTS,
                          "%s: state directory exists; give --force to replace it or --run DIR",
                          job->run);
-    PONS_TRY(st, check_apart("--out", o->out, o->model));
-    PONS_TRY(st, check_apart("--run", job->run, o->model));
     if (o->force) PONS_TRY(st, check_ours("--out", o->out, "pons.json"));
     if (o->force) PONS_TRY(st, check_ours("--run", job->run, "recipe.yaml"));
     PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
@@ -170,7 +176,7 @@ pons_status pons_job_open(pons_job *job)
     job->calibration.kv.bits = 16;
 
     if (job->rank == 0) {
-        job->run = o->run ? pons_mem_strdup(o->run) : pons_mem_printf("%s.run", o->out);
+        job->run = o->run ? pons_mem_strdup(o->run) : default_run(o->out);
         local = job->run ? make_directories(job) : PONS_ERR_NOMEM;
     }
     PONS_TRY_ALL(st, job->comm, local);
@@ -187,7 +193,7 @@ void pons_job_close(pons_job *job, bool finished)
     pons_eval_stream_destroy(&job->weights_only);
     pons_eval_stream_destroy(&job->full);
     pons_pack_writer_abandon(&job->writer);
-    if (!finished && job->run_made) pons_dir_remove(job->run);
+    if (!finished && job->run_made && !job->committed) pons_dir_remove(job->run);
     json_decref(job->linears);
     pons_rotation_destroy(&job->rotation);
     pons_model_close(&job->model);

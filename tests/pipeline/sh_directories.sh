@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Where OUT and RUN may be: apart from each other and from the model, whatever their names look like; what is left when
+# only the report fails.
+# ctest: timeout=300
+. "$PONS_SOURCE/tests/support/program.sh"
+
+model=$scratch/model
+cp -r "$PONS_FIXTURES/models/llama-gqa" "$model"
+python3 -c "print(*((7 * i * i + i) % 320 for i in range(500)))" >"$scratch/calib.ids"
+printf 'method: obr_gptq\ncalibration: {windows: 4, length: 32}\n' >"$scratch/recipe.yaml"
+work=$scratch/work
+mkdir "$work"
+compress() { # RANKS ARGUMENT...
+  local ranks=$1
+  shift
+  on "$ranks" --quiet compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" --json "$@"
+}
+# apart OUT RUN [OPTION]: refused before anything is made or removed.
+apart() {
+  local before after
+  before=$(find "$work" "$model" | sort)
+  refuses 2 'must be apart' --quiet compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" \
+    --out "$1" --run "$2" "${@:3}"
+  after=$(find "$work" "$model" | sort)
+  [ "$before" = "$after" ] || fail "--out $1 --run $2: the refusal changed: $(diff <(echo "$before") <(echo "$after"))"
+}
+
+# ---- a slash at the end of OUT, as the shell completes names: RUN is beside OUT, not in it
+for ranks in 1 3; do
+  compress $ranks --out "$work/slash/" --force || fail "--out with a slash (ranks = $ranks): $(cat "$scratch/err")"
+  [ -f "$work/slash/pons.json" ] && [ -f "$work/slash.run/journal.jsonl" ] && [ ! -e "$work/slash/.run" ] ||
+    fail "--out with a slash: $(find "$work" -maxdepth 2)"
+done
+
+# ---- one in the other, there already or not, by name or by link
+apart "$work/a" "$work/a"
+apart "$work/a" "$work/a/"
+apart "$work/a" "$work/a/run"
+apart "$work/a/b/out" "$work/a"
+apart "$work/slash" "$work/slash/run" --force
+apart "$work/slash.run/out" "$work/slash.run" --force
+ln -s slash "$work/link"
+apart "$work/slash" "$work/link/run" --force
+apart "$model/out" "$work/a"
+apart "$work/a" "$model/run"
+apart "$model" "$work/a" --force
+compress 1 --out "$work/ab" --run "$work/a" || fail "names that only begin alike: $(cat "$scratch/err")"
+
+# ---- a name that is not UTF-8 is printed with question marks, and nothing fails
+name=$work/$'caf\xe9'
+compress 1 --out "$name" || fail "a name that is not UTF-8: $(cat "$scratch/err")"
+python3 -c 'import json, sys; assert json.load(sys.stdin)["out"].endswith("/caf?")' <"$scratch/out" ||
+  fail "a name that is not UTF-8: $(cat "$scratch/out")"
+on 1 inspect --json "$name" || fail "inspect of a name that is not UTF-8: $(cat "$scratch/err")"
+
+# ---- RUN's disk is full when only the journal's last line is missing: OUT and RUN stay. That line holds OUT's name,
+# made too long here for what is left of the disk's two pages.
+disk=$scratch/disk
+mkdir "$disk"
+if mount -t tmpfs -o size=8k pons "$disk" 2>/dev/null; then
+  long=$work$(printf '/.%.0s' $(seq $(((3960 - ${#work}) / 2))))/late
+  for ranks in 1 3; do
+    compress $ranks --out "$long" --run "$disk/run" --force
+    [ $? = 6 ] || fail "full at the end (ranks = $ranks): not reported: $(cat "$scratch/err")"
+    grep -q '^pons: the output is complete.*No space left on device' "$scratch/err" ||
+      fail "full at the end (ranks = $ranks): $(cat "$scratch/err")"
+    [ -s "$scratch/out" ] && fail "full at the end (ranks = $ranks): a report is printed"
+    [ -f "$work/late/pons.json" ] && [ -f "$disk/run/recipe.yaml" ] ||
+      fail "full at the end (ranks = $ranks): OUT or RUN is gone: $(find "$work/late" "$disk")"
+  done
+  umount "$disk"
+else
+  echo "full disk: not tested (mounting a tmpfs is not permitted)"
+fi
+finish
