@@ -106,6 +106,9 @@ refuses 6 'nowhere' bench solver --hessian "$scratch/nowhere.h5:o"
 refuses 10 '768 wide, --dim is 64' bench solver --hessian "$PONS_FIXTURES/block0_down_proj_64x768.safetensors" --dim 64
 refuses 10 '64 rows, --rows is 65' bench solver --hessian "$PONS_FIXTURES/block0_down_proj_64x768.safetensors" --rows 65
 refuses 10 '' bench solver --dim 66 --rows 8 --pattern 2:4
-refuses 2 'leave out --hessian' bench solver --sweep dim --hessian x.h5:o
+refuses 2 'sweep excludes --hessian' bench solver --sweep dim --hessian x.h5:o
+refuses 2 'hessian excludes --power' bench solver --power 2 --hessian x.h5:o
+refuses 2 'pattern excludes --sparsity' bench solver --pattern 2:4 --sparsity 0.6
+refuses 2 '--to: found 300' bench solver --sweep dim --to 300
 refuses 2 'what the sweep changes' bench solver --sweep dim --dim 64
 finish
