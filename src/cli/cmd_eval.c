@@ -103,8 +103,8 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     if (positions > 0 && a.length > positions)
         pons_log(PONS_LOG_WARN, "--length %lld is beyond the %lld positions the model was made for",
                  (long long)a.length, (long long)positions);
-    bool bf16 =
-        a.compute == PONS_COMPUTE_AUTO ? pons_kern_has_bf16() : a.compute == PONS_COMPUTE_BF16;
+    bool everywhere = pons_comm_all(comm, pons_kern_has_bf16()); /* processors may differ */
+    bool bf16 = a.compute == PONS_COMPUTE_AUTO ? everywhere : a.compute == PONS_COMPUTE_BF16;
     pons_perplexity result;
     PONS_TRY(st, pons_eval_perplexity(comm, model, ids, count, a.windows, a.length, a.weights_only,
                                       bf16, &result));

@@ -117,6 +117,13 @@ void pons_comm_sum_i64(pons_comm *comm, int64_t *x, int64_t n)
     reduce(comm, x, n, sizeof *x, MPI_INT64_T, MPI_SUM);
 }
 
+bool pons_comm_all(pons_comm *comm, bool mine)
+{
+    int64_t without = !mine;
+    pons_comm_sum_i64(comm, &without, 1);
+    return without == 0;
+}
+
 void pons_comm_allgather_parts(pons_comm *comm, void *data, const size_t *offset)
 {
     for (int r = 0; comm->size > 1 && r < comm->size; r++)

@@ -9,6 +9,7 @@
 #ifndef PONS_PAR_COMM_H
 #define PONS_PAR_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -67,6 +68,9 @@ void pons_comm_max_f64(pons_comm *comm, double *x, int64_t n);
 
 /** x[i] <- sum over ranks, in place. Collective. */
 void pons_comm_sum_i64(pons_comm *comm, int64_t *x, int64_t n);
+
+/** Whether `mine` is true on every rank. Collective. */
+bool pons_comm_all(pons_comm *comm, bool mine);
 
 /**
  * Give every rank all parts of a buffer of which each rank filled its own.

@@ -21,13 +21,14 @@ static pons_status check_options(const pons_job *job)
     return PONS_OK;
 }
 
+/* Collective: one precision for all ranks, also when their processors differ. */
 static pons_status choose_precision(pons_job *job)
 {
-    bool have = pons_kern_has_bf16();
+    bool have = pons_comm_all(job->comm, pons_kern_has_bf16());
     if (job->recipe.compute == PONS_COMPUTE_BF16 && !have)
         return pons_fail(PONS_ERR_UNSUPPORTED,
-                         "compute: bf16 needs a build with oneDNN (PONS_ONEDNN=ON); "
-                         "use compute: fp32 or auto");
+                         "compute: bf16 needs a build with oneDNN (PONS_ONEDNN=ON) and a processor "
+                         "with bf16 products on every rank; use compute: fp32 or auto");
     job->bf16 = have && job->recipe.compute != PONS_COMPUTE_FP32;
     return PONS_OK;
 }
@@ -159,7 +160,7 @@ pons_status pons_job_open(pons_job *job)
     PONS_TRY_ALL(st, job->comm, local);
     pons_comm_bcast(job->comm, &job->recipe, sizeof job->recipe, 0);
     PONS_TRY_ALL(st, job->comm, check_options(job));
-    PONS_TRY_ALL(st, job->comm, choose_precision(job));
+    PONS_TRY(st, choose_precision(job));
 
     PONS_TRY_ALL(st, job->comm, pons_model_open(o->model, &job->model));
     job->config = pons_model_get_config(job->model);

@@ -25,6 +25,8 @@ static void test(pons_comm *comm)
     pons_comm_max_f64(comm, &m, 1);
     CHECK(m == size - 1);
 
+    CHECK(pons_comm_all(comm, true) && !pons_comm_all(comm, rank > 0));
+
     char parts[64];
     size_t offset[65];
     memset(parts, '?', sizeof parts);

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Ranks on unlike processors: when one has no bf16 products, all compute in fp32, and one alone is not asked for bf16.
+# ctest: timeout=120
+. "$PONS_SOURCE/tests/support/program.sh"
+
+model=$PONS_FIXTURES/models/llama-gqa
+python3 -c "print(*((7 * i * i + i) % 320 for i in range(500)))" >"$scratch/text.ids"
+cat >"$scratch/recipe.yaml" <<YAML
+method: obr_gptq
+calibration: {windows: 4, length: 32}
+evaluate: {text: $scratch/text.ids, windows: 4, length: 32}
+YAML
+field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[2]))[sys.argv[1]])' "$1" "$scratch/out"; }
+one=(--quiet compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/text.ids" --out "$scratch/model" --force --json)
+ppl=(--quiet eval ppl --model "$model" --text "$scratch/text.ids" --windows 4 --length 32 --json)
+# unlike ARGUMENT...: two ranks, oneDNN of the first one kept from the instructions of bf16.
+unlike() {
+  timeout 60 mpirun -n 1 -x ONEDNN_MAX_CPU_ISA=AVX2 "$PONS_BIN" "$@" : -n 1 "$PONS_BIN" "$@" \
+    >"$scratch/out" 2>"$scratch/err"
+}
+
+on 2 "${one[@]}" --set compute=fp32 || fail "compute=fp32: $(cat "$scratch/err")"
+expected=$(field digest)
+unlike "${one[@]}" || fail "unlike ranks: $(cat "$scratch/err")"
+[ "$(field digest)" = "$expected" ] || fail "compress on unlike ranks is not that in fp32"
+
+on 2 "${ppl[@]}" --compute fp32 || fail "eval ppl in fp32: $(cat "$scratch/err")"
+expected=$(field perplexity)
+unlike "${ppl[@]}" || fail "eval ppl on unlike ranks: $(cat "$scratch/err")"
+[ "$(field perplexity)" = "$expected" ] || fail "eval ppl on unlike ranks is not that in fp32"
+
+unlike "${one[@]}" --set compute=bf16
+[ $? = 5 ] || fail "compute=bf16 with a rank that has none: $(cat "$scratch/err")"
+unlike "${ppl[@]}" --compute bf16
+[ $? = 5 ] || fail "eval ppl --compute bf16 with a rank that has none: $(cat "$scratch/err")"
+finish
