@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "kern/gemm.h"
+#include "kern/fused.h"
 #include "kern/hadamard.h"
 #include "kern/transformer.h"
 #include "quant/activation.h"
@@ -16,8 +16,9 @@
 /* Buffers for one window; they grow to the longest window seen. */
 typedef struct workspace {
     int64_t tokens;
-    float *cosine, *sine; /* [tokens, head_dim / 2] */
-    float *scratch;       /* [tokens, scratch_width] */
+    float *cosine, *sine;     /* [tokens, head_dim / 2] */
+    float *scratch;           /* [tokens, (heads + 2 kv_heads) head_dim] */
+    pons_matmul_input *input; /* x in the form that products take it */
 } workspace;
 
 struct pons_block {
@@ -25,7 +26,6 @@ struct pons_block {
     int64_t window; /* keys visible to a query, 0: all */
     bool bf16;
     pons_matmul *linear[PONS_LINEARS];
-    float *bias[PONS_LINEARS]; /* [rows] or NULL */
     float *attention_norm, *mlp_norm;
     workspace *work; /* apart, so that a stage can use it in a block it does not change */
 };
@@ -35,11 +35,6 @@ static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 int64_t pons_block_width(const pons_model_config *c)
 {
     return max_i64(max_i64(c->hidden, c->heads * c->head_dim), c->intermediate);
-}
-
-static int64_t scratch_width(const pons_model_config *c)
-{
-    return max_i64((c->heads + 2 * c->kv_heads) * c->head_dim, c->hidden + c->intermediate);
 }
 
 pons_status pons_block_create(const pons_model_config *config, int64_t layer, bool bf16,
@@ -61,6 +56,7 @@ done:
 
 static void free_workspace(workspace *w)
 {
+    pons_matmul_input_destroy(&w->input);
     pons_mem_free(w->scratch);
     pons_mem_free(w->sine);
     pons_mem_free(w->cosine);
@@ -75,10 +71,8 @@ void pons_block_destroy(pons_block **block)
     pons_mem_free(b->work);
     pons_mem_free(b->mlp_norm);
     pons_mem_free(b->attention_norm);
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        pons_mem_free(b->bias[i]);
+    for (int i = 0; i < PONS_LINEARS; i++)
         pons_matmul_destroy(&b->linear[i]);
-    }
     pons_mem_free(b);
     *block = NULL;
 }
@@ -100,18 +94,15 @@ pons_status pons_block_set_linear(pons_block *block, pons_linear linear, const f
 {
     pons_status st = PONS_OK;
     pons_matmul *product = NULL;
-    float *b = NULL;
     int64_t rows, cols;
     pons_linear_shape(&block->config, linear, &rows, &cols);
-    PONS_TRY(st, copy_floats(bias, rows, &b));
     PONS_TRY(st, pons_matmul_create(rows, cols, W, block->bf16, &product));
+    PONS_TRY(st, pons_matmul_set_bias(product, bias));
     pons_matmul_destroy(&block->linear[linear]);
-    pons_mem_free(block->bias[linear]);
     block->linear[linear] = product;
-    block->bias[linear] = b;
-    b = NULL;
+    product = NULL;
 done:
-    pons_mem_free(b);
+    pons_matmul_destroy(&product);
     return st;
 }
 
@@ -140,7 +131,7 @@ static pons_status reserve(const pons_block *b, int64_t S)
     free_workspace(w);
     PONS_ALLOC(st, w->cosine, S * (b->config.head_dim / 2));
     PONS_ALLOC(st, w->sine, S * (b->config.head_dim / 2));
-    PONS_ALLOC(st, w->scratch, S * scratch_width(&b->config));
+    PONS_ALLOC(st, w->scratch, S * (b->config.heads + 2 * b->config.kv_heads) * b->config.head_dim);
     pons_rope_tables(&b->config, S, w->cosine, w->sine);
     w->tokens = S;
 done:
@@ -148,20 +139,17 @@ done:
     return st;
 }
 
-/* y [S, rows] = x W^T + bias */
-static pons_status apply(const pons_block *b, pons_linear linear, int64_t S, const float *x,
-                         float *y)
+/* Prepare x for products with `linear` and those that share its input; all must have been set. */
+static pons_status pack(const pons_block *b, int count, const pons_linear *linears, int64_t S,
+                        const float *x)
 {
-    pons_status st = PONS_OK;
     int64_t rows, cols;
-    pons_linear_shape(&b->config, linear, &rows, &cols);
-    if (!b->linear[linear])
-        return pons_fail(PONS_ERR_BUG, "a block was run before its %s was set",
-                         pons_linear_short_name(linear));
-    PONS_TRY(st, pons_matmul_apply(b->linear[linear], S, x, cols, y, rows));
-    if (b->bias[linear]) pons_add_bias(S, rows, b->bias[linear], y, rows);
-done:
-    return st;
+    for (int n = 0; n < count; n++)
+        if (!b->linear[linears[n]])
+            return pons_fail(PONS_ERR_BUG, "a block was run before its %s was set",
+                             pons_linear_short_name(linears[n]));
+    pons_linear_shape(&b->config, linears[0], &rows, &cols);
+    return pons_matmul_pack(b->bf16, S, cols, x, cols, &b->work->input);
 }
 
 /* h += W x + bias */
@@ -169,8 +157,8 @@ static pons_status add_linear(const pons_block *b, pons_linear linear, int64_t S
                               float *h)
 {
     pons_status st = PONS_OK;
-    PONS_TRY(st, apply(b, linear, S, x, b->work->scratch));
-    pons_add(S * b->config.hidden, b->work->scratch, h);
+    PONS_TRY(st, pack(b, 1, &linear, S, x));
+    PONS_TRY(st, pons_matmul_add(b->linear[linear], b->work->input, h, b->config.hidden));
 done:
     return st;
 }
@@ -189,9 +177,10 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
     const pons_model_config *c = &b->config;
     int64_t hd = c->head_dim, q_dim = c->heads * hd, kv_dim = c->kv_heads * hd;
     float *q = b->work->scratch, *k = q + S * q_dim, *v = k + S * kv_dim;
-    PONS_TRY(st, apply(b, PONS_Q, S, x, q));
-    PONS_TRY(st, apply(b, PONS_K, S, x, k));
-    PONS_TRY(st, apply(b, PONS_V, S, x, v));
+    PONS_TRY(st, pack(b, 3, (const pons_linear[]){PONS_Q, PONS_K, PONS_V}, S, x));
+    PONS_TRY(st, pons_matmul_put(b->linear[PONS_Q], b->work->input, q, q_dim));
+    PONS_TRY(st, pons_matmul_put(b->linear[PONS_K], b->work->input, k, kv_dim));
+    PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
     pons_rope(S, c->heads, hd, q, q_dim, b->work->cosine, b->work->sine);
     pons_rope(S, c->kv_heads, hd, k, kv_dim, b->work->cosine, b->work->sine);
     if (runtime->kv.bits < 16) {
@@ -213,12 +202,9 @@ static pons_status gate_and_up(const pons_block *b, const pons_runtime *runtime,
                                float *x)
 {
     pons_status st = PONS_OK;
-    int64_t d = b->config.hidden, f = b->config.intermediate;
-    float *input = b->work->scratch, *up = input + S * d;
-    memcpy(input, x, (size_t)(S * d) * sizeof *x); /* the result takes its place, and is wider */
-    PONS_TRY(st, apply(b, PONS_GATE, S, input, x));
-    PONS_TRY(st, apply(b, PONS_UP, S, input, up));
-    pons_silu_mul(S * f, x, up);
+    int64_t f = b->config.intermediate;
+    PONS_TRY(st, pack(b, 2, (const pons_linear[]){PONS_GATE, PONS_UP}, S, x));
+    PONS_TRY(st, pons_matmul_gate(b->linear[PONS_GATE], b->linear[PONS_UP], b->work->input, x, f));
     if (runtime->hadamard_down) pons_hadamard_rows(x, S, f, f);
 done:
     return st;

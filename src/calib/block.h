@@ -55,7 +55,8 @@ int64_t pons_block_width(const pons_model_config *config);
  * stage's group], rows adjacent, in a buffer of S * pons_block_width floats; stages 1-4 read what
  * the stage before left there
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG when a linear was not set.
- * Memory: S * max((heads + 2 kv_heads) head_dim, hidden + intermediate) floats, and the RoPE tables.
+ * Memory: S * (heads + 2 kv_heads) head_dim floats, the widest x once more as products take it, and
+ * the RoPE tables.
  * Cost: all stages together 2 S flop per weight and the attention.
  * Source: specification 4.2, 4.3 (quantizers), 5.3 (online transforms).
  */

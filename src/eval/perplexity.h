@@ -56,7 +56,8 @@ typedef pons_status (*pons_read_rows)(void *user, int64_t row, int64_t n, float 
  * @param read rows of the head [vocab, hidden], valid on every rank
  * @return the same on every rank: PONS_ERR_NUMERIC naming the first window whose cross-entropy is
  * NaN or infinite, PONS_ERR_NOMEM, or what read returns. Memory: the head (4 bytes an entry, 2 in
- * bf16) and 256 vocab floats on ranks that have windows.
+ * bf16), 12 bytes for every 256 logits of a window and its hidden states once more, on ranks that
+ * have windows.
  */
 pons_status pons_eval_stream_finish(pons_eval_stream *stream, pons_comm *comm, const float *gain,
                                     pons_read_rows read, void *user, pons_perplexity *out);

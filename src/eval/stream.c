@@ -3,8 +3,8 @@
  * last step from them to the cross-entropy. The blocks they are pushed through belong to the
  * caller.
  *
- * Same bits for any number of ranks: a window is pushed whole by one rank, its sum is added in
- * panels of fixed size, and the sums of all windows are added in window order on every rank.
+ * Same bits for any number of ranks: a window is pushed whole by one rank, and the sums of all
+ * windows are added in window order on every rank.
  */
 #include <math.h>
 #include <string.h>
@@ -13,11 +13,10 @@
 #include "base/mem.h"
 #include "eval/deal.h"
 #include "eval/perplexity.h"
-#include "kern/gemm.h"
+#include "kern/fused.h"
 #include "kern/transformer.h"
 
 enum {
-    TOKEN_PANEL = 256, /* tokens whose logits exist at the same time */
     HEAD_PANEL = 8192, /* rows of the head read, broadcast and prepared at a time */
     TAG_IDS = 1,
     TAG_HIDDEN = 2
@@ -185,37 +184,21 @@ static pons_status take_panel(void *user, int64_t panel, const float *data)
                               &t->panel[panel]);
 }
 
-/* Sum of the cross-entropies of local window w over its length - 1 predicted tokens. */
-static pons_status window_sum(const pons_eval_stream *s, const head *t, const float *gain,
-                              int64_t w, float *logits, double *out)
-{
-    pons_status st = PONS_OK;
-    int64_t d = s->config.hidden, V = s->config.vocab, predicted = s->length - 1;
-    const float *h = s->h + w * s->length * d;
-    const int32_t *target = s->ids + w * s->length + 1;
-    double sum = 0;
-    for (int64_t first = 0; first < predicted; first += TOKEN_PANEL) {
-        int64_t T = min_i64(TOKEN_PANEL, predicted - first);
-        pons_rmsnorm(T, d, h + first * d, gain, (float)s->config.rms_eps, s->x);
-        for (int64_t p = 0; p < t->panels; p++)
-            PONS_TRY(st, pons_matmul_apply(t->panel[p], T, s->x, d, logits + p * HEAD_PANEL, V));
-        sum += pons_cross_entropy(T, V, logits, target + first);
-    }
-    *out = sum;
-done:
-    return st;
-}
-
+/* Sums of the cross-entropies of the local windows over their length - 1 predicted tokens. */
 static pons_status local_sums(const pons_eval_stream *s, const head *t, const float *gain,
                               double *sum)
 {
     pons_status st = PONS_OK;
-    float *logits = NULL;
-    PONS_ALLOC(st, logits, s->begin < s->end ? TOKEN_PANEL * s->config.vocab : 0);
-    for (int64_t w = 0; w < s->end - s->begin; w++)
-        PONS_TRY(st, window_sum(s, t, gain, w, logits, &sum[s->begin + w]));
+    int64_t d = s->config.hidden, predicted = s->length - 1;
+    pons_matmul_input *input = NULL;
+    for (int64_t w = 0; w < s->end - s->begin; w++) {
+        pons_rmsnorm(predicted, d, s->h + w * s->length * d, gain, (float)s->config.rms_eps, s->x);
+        PONS_TRY(st, pons_matmul_pack(s->bf16, predicted, d, s->x, d, &input));
+        PONS_TRY(st, pons_matmul_cross_entropy(t->panels, HEAD_PANEL, t->panel, input,
+                                               s->ids + w * s->length + 1, &sum[s->begin + w]));
+    }
 done:
-    pons_mem_free(logits);
+    pons_matmul_input_destroy(&input);
     return st;
 }
 

@@ -50,14 +50,38 @@ typedef struct pons_matmul pons_matmul;
 pons_status pons_matmul_create(int64_t rows, int64_t d, const float *W, bool bf16,
                                pons_matmul **out);
 
+/** Have `bias` [rows] (copied; NULL: none) added to every product with W. Local. @return PONS_OK,
+ * PONS_ERR_NOMEM. */
+pons_status pons_matmul_set_bias(pons_matmul *W, const float *bias);
+
+/** Tokens in the form that products take them, for several products. Opaque. */
+typedef struct pons_matmul_input pons_matmul_input;
+
 /**
- * Y[T, rows] = X[T, d] W^T. Local, parallel over fixed tiles.
+ * Prepare X [T, d]; X is copied. Local.
+ * @param bf16 as the matrices it will meet; @param ldx row stride in elements
+ * @param[in,out] input NULL, or an earlier input whose memory is used again
+ * @return PONS_OK, PONS_ERR_NOMEM. Memory: T d 4 (fp32) or 2 (bf16) bytes.
+ */
+pons_status pons_matmul_pack(bool bf16, int64_t T, int64_t d, const float *X, int64_t ldx,
+                             pons_matmul_input **input);
+
+/** Free; takes the address, nulls it, accepts NULL. Local. */
+void pons_matmul_input_destroy(pons_matmul_input **input);
+
+/**
+ * Y[T, rows] = X W^T + bias. Local, parallel over fixed tiles. kern/fused.h has products of which
+ * something else is made.
  *
  * The bits of a token's row depend on the tokens before it in no way but their number, and neither
  * on T nor on the threads.
- * @param ldx, ldy row strides in elements
+ * @param ldy row stride in elements
  * @return PONS_OK, PONS_ERR_NOMEM. Memory: a tile per thread. Cost 2 T rows d flop.
  */
+pons_status pons_matmul_put(const pons_matmul *W, const pons_matmul_input *X, float *Y,
+                            int64_t ldy);
+
+/** pons_matmul_put of X [T, d], row stride ldx, prepared for this product alone. Local. */
 pons_status pons_matmul_apply(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
                               float *Y, int64_t ldy);
 

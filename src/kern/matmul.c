@@ -1,9 +1,10 @@
-/* Products with a prepared weight matrix. Owns the tiles of Y = X W^T; a tile itself is one BLAS
- * call (fp32) or one oneDNN kernel (bf16).
+/* Products with a prepared weight matrix. Owns the packed matrix, the packed input and the tiles of
+ * X W^T; a tile itself is one BLAS call (fp32) or one oneDNN kernel (bf16). What is made of tiles
+ * beyond storing them is fused.c and loss.c.
  *
- * Y is cut into panels of PANEL tokens from the first one on and into tiles of equal width along
- * the rows of W. A last panel that is not full is padded with zero tokens to the same shape, so the
- * bits of a token depend neither on T nor on the threads. */
+ * The product is cut into panels of PANEL tokens from the first one on and into tiles of equal width
+ * along the rows of W. A last panel that is not full is padded with zero tokens to the same shape,
+ * so the bits of a token depend neither on T nor on the threads. */
 #include <cblas.h>
 #include <limits.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "kern/bf16.h"
 #include "kern/gemm.h"
 #include "kern/threads.h"
+#include "kern/tiles.h"
 
 /* Tokens of a panel; largest width of a tile of W, and the multiple it is rounded to. */
 enum { PANEL = 128, WIDEST = 256, WIDTH_STEP = 16 };
@@ -26,6 +28,14 @@ struct pons_matmul {
     pons_bf16_kernel *kernel;
     uint8_t *packed; /* bf16: [tiles] of packed_bytes */
     size_t packed_bytes;
+    float *bias; /* [rows] or NULL */
+};
+
+struct pons_matmul_input {
+    bool bf16;
+    int64_t T, d;
+    size_t bytes; /* of the memory at x */
+    void *x;      /* [T in whole panels, d] floats or bf16, zero past T */
 };
 
 /* W into the kernel's layout, tile by tile; rows past the last are zero. */
@@ -91,102 +101,205 @@ void pons_matmul_destroy(pons_matmul **W)
     pons_matmul *m = *W;
     if (!m) return;
     pons_bf16_kernel_destroy(&m->kernel);
+    pons_mem_free(m->bias);
     pons_mem_free(m->packed);
     pons_mem_free(m->W);
     pons_mem_free(m);
     *W = NULL;
 }
 
-/* Tile [PANEL, width] of panel p and tile t into Y, without what is padding. */
-static void put_tile(const pons_matmul *m, int64_t T, int64_t p, int64_t t, const float *tile,
-                     float *Y, int64_t ldy)
-{
-    int64_t tokens = T - p * PANEL < PANEL ? T - p * PANEL : PANEL;
-    int64_t rows = m->rows - t * m->width < m->width ? m->rows - t * m->width : m->width;
-    for (int64_t i = 0; i < tokens; i++)
-        memcpy(Y + (p * PANEL + i) * ldy + t * m->width, tile + i * m->width,
-               (size_t)rows * sizeof *Y);
-}
-
-static pons_status apply_fp32(const pons_matmul *m, int64_t T, const float *X, int64_t ldx,
-                              float *Y, int64_t ldy)
+pons_status pons_matmul_set_bias(pons_matmul *W, const float *bias)
 {
     pons_status st = PONS_OK;
-    int threads = pons_kern_threads(), d = (int)m->d, width = (int)m->width;
-    int64_t panels = (T + PANEL - 1) / PANEL, whole = T / PANEL;
-    float *last = NULL, *tiles = NULL; /* the padded panel; one tile per thread */
-    PONS_ASSERT(ldx <= INT_MAX);
-    PONS_CALLOC(st, last, panels > whole ? PANEL * m->d : 0);
-    PONS_ALLOC(st, tiles, threads * PANEL * m->width);
-    for (int64_t i = whole * PANEL; i < T; i++)
-        memcpy(last + (i - whole * PANEL) * m->d, X + i * ldx, (size_t)m->d * sizeof *X);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t n = 0; n < panels * m->tiles; n++) {
-        int64_t p = n % panels, t = n / panels, rows = m->rows - t * m->width;
-        float *tile = tiles + omp_get_thread_num() * PANEL * m->width;
-        const float *from = p < whole ? X + p * PANEL * ldx : last;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, PANEL,
-                    rows < m->width ? (int)rows : width, d, 1.0f, from, p < whole ? (int)ldx : d,
-                    m->W + t * m->width * m->d, d, 0.0f, tile, width);
-        put_tile(m, T, p, t, tile, Y, ldy);
+    float *copy = NULL;
+    if (bias) {
+        PONS_ALLOC(st, copy, W->rows);
+        memcpy(copy, bias, (size_t)W->rows * sizeof *bias);
     }
+    pons_mem_free(W->bias);
+    W->bias = copy;
 done:
-    pons_mem_free(tiles);
-    pons_mem_free(last);
     return st;
 }
 
-/* Tiles of W that one work item takes: as many as stay in L2 beside the panel, fewer when the
- * threads would be left without work. Changes no bits. */
-static int64_t tiles_of_item(const pons_matmul *m, int64_t panels, int threads)
+void pons_matmul_input_destroy(pons_matmul_input **input)
 {
-    int64_t fit = PACKED_IN_CACHE / (int64_t)m->packed_bytes;
+    pons_matmul_input *in = *input;
+    if (!in) return;
+    pons_mem_free(in->x);
+    pons_mem_free(in);
+    *input = NULL;
+}
+
+static pons_status reserve(pons_matmul_input *in, size_t bytes)
+{
+    if (bytes <= in->bytes) return PONS_OK;
+    pons_mem_free(in->x);
+    in->bytes = 0;
+    in->x = pons_mem_alloc((int64_t)bytes, 1);
+    if (!in->x) return PONS_ERR_NOMEM;
+    in->bytes = bytes;
+    return PONS_OK;
+}
+
+pons_status pons_matmul_pack(bool bf16, int64_t T, int64_t d, const float *X, int64_t ldx,
+                             pons_matmul_input **input)
+{
+    pons_status st = PONS_OK;
+    int threads = pons_kern_threads();
+    int64_t padded = (T + PANEL - 1) / PANEL * PANEL;
+    size_t entry = bf16 ? sizeof(uint16_t) : sizeof *X, row = (size_t)d * entry;
+    if (!*input) PONS_CALLOC(st, *input, 1);
+    pons_matmul_input *in = *input;
+    PONS_TRY(st, reserve(in, (size_t)padded * row));
+    in->bf16 = bf16;
+    in->T = T;
+    in->d = d;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t t = 0; t < padded; t++) {
+        char *to = (char *)in->x + (size_t)t * row;
+        if (t >= T)
+            memset(to, 0, row);
+        else if (bf16)
+            pons_bf16_convert(d, X + t * ldx, (uint16_t *)to);
+        else
+            memcpy(to, X + t * ldx, row);
+    }
+done:
+    return st;
+}
+
+/* Matrices whose tiles are made together, and what each thread has for that. */
+typedef struct job {
+    int count;
+    const pons_matmul *const *W;
+    const pons_matmul_input *X;
+    pons_bf16_worker **workers[PONS_TILES]; /* [threads] in bf16 */
+    float *tiles;                           /* [threads, count, PANEL, width] */
+} job;
+
+/* Tile t of panel p, bias added; false when the library refused. */
+static bool make_tile(const job *j, int n, int self, int64_t p, int64_t t, float *tile)
+{
+    const pons_matmul *m = j->W[n];
+    int64_t d = m->d, left = m->rows - t * m->width, rows = left < m->width ? left : m->width;
+    if (m->kernel) {
+        const uint16_t *x = j->X->x;
+        if (!pons_bf16_run(j->workers[n][self], x + p * PANEL * d,
+                           m->packed + (size_t)t * m->packed_bytes, tile))
+            return false;
+    } else {
+        const float *x = j->X->x;
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, PANEL, (int)rows, (int)d, 1.0f,
+                    x + p * PANEL * d, (int)d, m->W + t * m->width * d, (int)d, 0.0f, tile,
+                    (int)m->width);
+    }
+    for (int64_t i = 0; m->bias && i < PANEL; i++)
+        for (int64_t r = 0; r < rows; r++)
+            tile[i * m->width + r] += m->bias[t * m->width + r];
+    return true;
+}
+
+/* Tiles along W that one work item takes: as many as stay in L2 beside the panel, fewer when the
+ * threads would be left without work. Changes no bits. */
+static int64_t tiles_of_item(const job *j, int64_t panels, int threads)
+{
+    const pons_matmul *m = j->W[0];
+    int64_t bytes = m->kernel ? (int64_t)m->packed_bytes : m->width * m->d * (int64_t)sizeof *m->W;
+    int64_t fit = PACKED_IN_CACHE / (j->count * bytes);
     int64_t share = m->tiles * panels / (ITEMS_PER_THREAD * threads);
     int64_t count = fit < share ? fit : share;
     return count < 1 ? 1 : count < m->tiles ? count : m->tiles;
 }
 
-static pons_status apply_bf16(const pons_matmul *m, int64_t T, const float *X, int64_t ldx,
-                              float *Y, int64_t ldy)
+/* All tiles of one panel from number `first` to before `end`. */
+static bool run_item(const job *j, int64_t p, int64_t first, int64_t end, pons_tile_use *use,
+                     void *user)
+{
+    const pons_matmul *m = j->W[0];
+    int self = omp_get_thread_num();
+    float *mine = j->tiles + self * j->count * PANEL * m->width;
+    int64_t tokens = j->X->T - p * PANEL;
+    for (int64_t t = first; t < end; t++) {
+        int64_t rows = m->rows - t * m->width;
+        pons_tile tile = {.token = p * PANEL,
+                          .tokens = tokens < PANEL ? tokens : PANEL,
+                          .number = t,
+                          .row = t * m->width,
+                          .rows = rows < m->width ? rows : m->width,
+                          .ld = m->width};
+        for (int n = 0; n < j->count; n++) {
+            float *y = mine + n * PANEL * m->width;
+            if (!make_tile(j, n, self, p, t, y)) return false;
+            tile.y[n] = y;
+        }
+        use(user, &tile);
+    }
+    return true;
+}
+
+int64_t pons_matmul_tokens(const pons_matmul_input *X) { return X->T; }
+
+int64_t pons_matmul_tiles(const pons_matmul *W) { return W->tiles; }
+
+pons_status pons_matmul_run(int count, const pons_matmul *const *W, const pons_matmul_input *X,
+                            pons_tile_use *use, void *user)
 {
     pons_status st = PONS_OK;
+    const pons_matmul *m = W[0];
     int threads = pons_kern_threads(), failed = 0;
-    int64_t panels = (T + PANEL - 1) / PANEL, step = tiles_of_item(m, panels, threads);
+    job j = {.count = count, .W = W, .X = X};
+    int64_t panels = (X->T + PANEL - 1) / PANEL, step = tiles_of_item(&j, panels, threads);
     int64_t items = panels * ((m->tiles + step - 1) / step);
-    pons_bf16_worker **workers = NULL;
-    uint16_t *x = NULL; /* a panel per thread */
-    float *tiles = NULL;
-    PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, x, threads * PANEL * m->d);
-    PONS_ALLOC(st, tiles, threads * PANEL * m->width);
-    PONS_TRY(st, pons_bf16_workers_create(m->kernel, threads, workers));
+    PONS_ALLOC(st, j.tiles, threads * count * PANEL * m->width);
+    for (int n = 0; n < count; n++) {
+        PONS_ASSERT(W[n]->rows == m->rows && W[n]->d == X->d && !W[n]->kernel == !X->bf16);
+        if (!X->bf16) continue;
+        PONS_CALLOC(st, j.workers[n], threads);
+        PONS_TRY(st, pons_bf16_workers_create(W[n]->kernel, threads, j.workers[n]));
+    }
 #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
     for (int64_t n = 0; n < items; n++) {
-        int self = omp_get_thread_num();
-        float *tile = tiles + self * PANEL * m->width;
-        uint16_t *panel = x + self * PANEL * m->d;
-        int64_t p = n % panels, first = n / panels * step;
-        int64_t tokens = T - p * PANEL < PANEL ? T - p * PANEL : PANEL;
-        for (int64_t i = 0; i < tokens; i++)
-            pons_bf16_convert(m->d, X + (p * PANEL + i) * ldx, panel + i * m->d);
-        memset(panel + tokens * m->d, 0, (size_t)((PANEL - tokens) * m->d) * sizeof *panel);
-        for (int64_t t = first; t < first + step && t < m->tiles; t++) {
-            if (!pons_bf16_run(workers[self], panel, m->packed + (size_t)t * m->packed_bytes, tile))
-                failed = 1;
-            put_tile(m, T, p, t, tile, Y, ldy);
-        }
+        int64_t first = n / panels * step, end = first + step;
+        if (!run_item(&j, n % panels, first, end < m->tiles ? end : m->tiles, use, user))
+            failed = 1;
     }
     if (failed) st = pons_bf16_refused();
 done:
-    if (workers) pons_bf16_workers_destroy(threads, workers);
-    pons_mem_free(tiles);
-    pons_mem_free(x);
-    pons_mem_free(workers);
+    for (int n = 0; n < count; n++) {
+        if (j.workers[n]) pons_bf16_workers_destroy(threads, j.workers[n]);
+        pons_mem_free(j.workers[n]);
+    }
+    pons_mem_free(j.tiles);
     return st;
+}
+
+typedef struct target {
+    float *Y;
+    int64_t ldy;
+} target;
+
+static void store_tile(void *user, const pons_tile *t)
+{
+    const target *to = user;
+    for (int64_t i = 0; i < t->tokens; i++)
+        memcpy(to->Y + (t->token + i) * to->ldy + t->row, t->y[0] + i * t->ld,
+               (size_t)t->rows * sizeof *to->Y);
+}
+
+pons_status pons_matmul_put(const pons_matmul *W, const pons_matmul_input *X, float *Y, int64_t ldy)
+{
+    return pons_matmul_run(1, &W, X, store_tile, &(target){Y, ldy});
 }
 
 pons_status pons_matmul_apply(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
                               float *Y, int64_t ldy)
 {
-    return W->kernel ? apply_bf16(W, T, X, ldx, Y, ldy) : apply_fp32(W, T, X, ldx, Y, ldy);
+    pons_status st = PONS_OK;
+    pons_matmul_input *input = NULL;
+    PONS_TRY(st, pons_matmul_pack(W->kernel, T, W->d, X, ldx, &input));
+    PONS_TRY(st, pons_matmul_put(W, input, Y, ldy));
+done:
+    pons_matmul_input_destroy(&input);
+    return st;
 }

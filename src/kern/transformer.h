@@ -51,19 +51,4 @@ pons_status pons_attention_causal_bf16(int64_t S, int64_t heads, int64_t kv_head
                                        const float *q, const float *k, const float *v,
                                        int64_t window, float *out);
 
-/** gate[i] <- silu(gate[i]) * up[i]. @param gate, up [n] */
-void pons_silu_mul(int64_t n, float *gate, const float *up);
-
-/** y[i] += x[i]. */
-void pons_add(int64_t n, const float *x, float *y);
-
-/** y[t] += bias for every token. @param y [T, n], stride ld */
-void pons_add_bias(int64_t T, int64_t n, const float *bias, float *y, int64_t ld);
-
-/**
- * Sum over t of -log softmax(logits[t])[target[t]], each term in fp64, added in token order.
- * @param logits [T, V]; @param target [T] in [0, V)
- */
-double pons_cross_entropy(int64_t T, int64_t V, const float *logits, const int32_t *target);
-
 #endif

@@ -9,7 +9,7 @@
 #include "base/mt19937.h"
 #include "eval/load_block.h"
 #include "eval/perplexity.h"
-#include "kern/gemm.h"
+#include "kern/fused.h"
 #include "kern/transformer.h"
 #include "support/mpi_harness.h"
 
@@ -68,9 +68,9 @@ static double plain_forward(pons_comm *comm, const pons_model *model, const pons
     float *h = malloc((size_t)(windows * floats) * sizeof *h), *gain = malloc((size_t)floats * 4);
     float *x = malloc((size_t)(S * pons_block_width(c)) * sizeof *x);
     float *head = malloc((size_t)(c->vocab * c->hidden) * sizeof *head);
-    float *logits = malloc((size_t)(S * c->vocab) * sizeof *logits);
     pons_matmul *product = NULL;
-    double total = 0;
+    pons_matmul_input *input = NULL;
+    double total = 0, sum = 0;
     CHECK(pons_model_read_embedding(model, ids, windows * S, h) == PONS_OK);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         pons_block *block = NULL;
@@ -86,11 +86,13 @@ static double plain_forward(pons_comm *comm, const pons_model *model, const pons
     CHECK(pons_matmul_create(c->vocab, c->hidden, head, false, &product) == PONS_OK);
     for (int64_t w = 0; w < windows; w++) {
         pons_rmsnorm(S - 1, c->hidden, h + w * floats, gain, (float)c->rms_eps, x);
-        CHECK(pons_matmul_apply(product, S - 1, x, c->hidden, logits, c->vocab) == PONS_OK);
-        total += pons_cross_entropy(S - 1, c->vocab, logits, ids + w * S + 1) / (double)(S - 1);
+        CHECK(pons_matmul_pack(false, S - 1, c->hidden, x, c->hidden, &input) == PONS_OK);
+        CHECK(pons_matmul_cross_entropy(1, c->vocab, &product, input, ids + w * S + 1, &sum) ==
+              PONS_OK);
+        total += sum / (double)(S - 1);
     }
+    pons_matmul_input_destroy(&input);
     pons_matmul_destroy(&product);
-    free(logits);
     free(head);
     free(x);
     free(gain);
