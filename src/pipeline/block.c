@@ -106,6 +106,7 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
             local = pons_block_set_linear(block, works[i].linear, works[i].all.value,
                                           works[i].has_bias ? works[i].bias : NULL);
     PONS_TRY_ALL(st, job->comm, local);
+    pons_linear_works_keep(job, group, works);
 done:
     pons_hessian_destroy(&hessian);
     pons_hessian_factor_destroy(&factor);

@@ -255,3 +255,22 @@ done:
     job->seconds.solve += pons_clock() - start;
     return st;
 }
+
+void pons_linear_works_keep(const pons_job *job, pons_group group,
+                            pons_linear_work works[PONS_LINEARS])
+{
+    bool dense = job->recipe.output.format == PONS_OUTPUT_DENSE;
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_row_result *r = &works[i].all;
+        if (!in_group(&works[i], group)) continue;
+        if (job->rank != 0) {
+            result_free(r);
+        } else if (works[i].bits < 16 && !dense) { /* the shard takes codes */
+            pons_mem_free(r->value);
+            r->value = NULL;
+        } else { /* the shard takes values */
+            pons_mem_free(r->codes);
+            r->codes = NULL;
+        }
+    }
+}

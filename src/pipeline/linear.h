@@ -19,7 +19,7 @@ typedef struct pons_linear_work {
     float *panel;   /* [own rows, cols] rotated */
     bool has_bias;
     float *bias;         /* [rows] rotated */
-    pons_row_result all; /* [rows, ...] the gathered result, on every rank */
+    pons_row_result all; /* [rows, ...] the gathered result, on every rank until kept */
 } pons_linear_work;
 
 /** Names, shapes, owner and the deal of rows of all seven linears of a block. Local, the same on every rank. */
@@ -35,5 +35,10 @@ pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group grou
 pons_status pons_linear_works_compress(pons_job *job, pons_group group,
                                        const pons_hessian_factor *factor,
                                        pons_linear_work works[PONS_LINEARS]);
+
+/** Free what is not needed once the block holds the values of a group: everything but what the shard
+ * takes on rank 0. Local. */
+void pons_linear_works_keep(const pons_job *job, pons_group group,
+                            pons_linear_work works[PONS_LINEARS]);
 
 #endif
