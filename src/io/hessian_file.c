@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/hdf5_error.h"
 #include "io/hessian_digest.h"
@@ -135,6 +136,17 @@ static void destroy(pons_hessian_file **file)
     *file = NULL;
 }
 
+/* After create_file failed on some rank. To close is collective: a file that only some ranks have
+ * would keep them waiting for ever, so they end the job. */
+static void give_up(const pons_hessian_file *f, pons_status st)
+{
+    if (f->file >= 0) {
+        pons_log(PONS_LOG_ERROR, "%s; other ranks have the file open", pons_error_message());
+        pons_par_abort(pons_status_exit_code(st));
+    }
+    if (pons_comm_rank(f->comm) == 0) unlink(f->part);
+}
+
 pons_status pons_hessian_file_create(pons_comm *comm, const char *path,
                                      const pons_hessian_attributes *attributes,
                                      pons_hessian_file **out)
@@ -150,7 +162,11 @@ pons_status pons_hessian_file_create(pons_comm *comm, const char *path,
     PONS_TRY_ALL(st, comm, f && f->path && f->part ? PONS_OK : PONS_ERR_NOMEM);
     pons_hdf5_quiet();
     PONS_TRY(st, try_name(comm, f->part));
-    PONS_TRY_ALL(st, comm, create_file(comm, f->part, &f->file));
+    st = pons_comm_agree(comm, create_file(comm, f->part, &f->file));
+    if (st != PONS_OK) {
+        give_up(f, st);
+        goto done;
+    }
     PONS_TRY(st, reserve(f, METADATA_BYTES));
     PONS_TRY_ALL(st, comm, put_attributes(f->part, f->file, attributes));
     *out = f;
