@@ -46,13 +46,29 @@ static pons_status check_apart(const char *option, const char *path, const char 
                      option, path, other_option, other);
 }
 
-/* RUN when it is not given: OUT.run, beside OUT also when OUT is written with a slash at its end. */
-static char *default_run(const char *out)
+/* OUT.run or OUT.part: beside OUT also when OUT is written with a slash at its end. */
+static char *beside(const char *out, const char *suffix)
 {
     size_t n = strlen(out);
     while (n > 1 && out[n - 1] == '/')
         n--;
-    return pons_mem_printf("%.*s.run", (int)n, out);
+    return pons_mem_printf("%.*s%s", (int)n, out, suffix);
+}
+
+/* What lies where OUT is to be filled belongs to a killed run, to one that is still going, or to
+ * somebody else: only --force says which. */
+static pons_status check_staging(const char *out)
+{
+    char *part = beside(out, ".part");
+    if (!part) return PONS_ERR_NOMEM;
+    pons_status st = PONS_OK;
+    if (pons_dir_exists(part))
+        st = pons_fail(PONS_ERR_EXISTS,
+                       "%s exists, left by a killed run or filled by another one; --force "
+                       "replaces it",
+                       part);
+    pons_mem_free(part);
+    return st;
 }
 
 /* --force replaces what an earlier run made, not whatever directory the path happens to name. */
@@ -133,6 +149,7 @@ static pons_status make_directories(pons_job *job)
         return pons_fail(PONS_ERR_EXISTS,
                          "%s: state directory exists; give --force to replace it or --run DIR",
                          job->run);
+    if (!o->force) PONS_TRY(st, check_staging(o->out));
     if (o->force) PONS_TRY(st, check_ours("--out", o->out, "pons.json"));
     if (o->force) PONS_TRY(st, check_ours("--run", job->run, "recipe.yaml"));
     PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
@@ -177,7 +194,7 @@ pons_status pons_job_open(pons_job *job)
     job->calibration.kv.bits = 16;
 
     if (job->rank == 0) {
-        job->run = o->run ? pons_mem_strdup(o->run) : default_run(o->out);
+        job->run = o->run ? pons_mem_strdup(o->run) : beside(o->out, ".run");
         local = job->run ? make_directories(job) : PONS_ERR_NOMEM;
     }
     PONS_TRY_ALL(st, job->comm, local);

@@ -46,6 +46,14 @@ apart "$work/a" "$model/run"
 apart "$model" "$work/a" --force
 compress 1 --out "$work/ab" --run "$work/a" || fail "names that only begin alike: $(cat "$scratch/err")"
 
+# ---- what lies at OUT.part is not removed unless --force says so
+mkdir "$work/c.part"
+echo mine >"$work/c.part/file"
+refuses 7 'c.part exists' --quiet compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" --out "$work/c/"
+[ "$(cat "$work/c.part/file")" = mine ] && [ ! -e "$work/c.run" ] || fail "OUT.part: the refusal changed $(find "$work/c"*)"
+compress 1 --out "$work/c" --force || fail "OUT.part and --force: $(cat "$scratch/err")"
+[ -f "$work/c/pons.json" ] && [ ! -e "$work/c.part" ] || fail "OUT.part and --force: $(find "$work/c"*)"
+
 # ---- a name that is not UTF-8 is printed with question marks, and nothing fails
 name=$work/$'caf\xe9'
 compress 1 --out "$name" || fail "a name that is not UTF-8: $(cat "$scratch/err")"
