@@ -4,8 +4,10 @@
 PONS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PONS_CACHE=${PONS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/pons} # downloads, kept between runs
 PONS_WORK=${PONS_WORK:-$PONS_ROOT/build/work}                        # what the scripts make
+case $PONS_WORK in /*) ;; *) PONS_WORK=$PWD/$PONS_WORK ;; esac        # before any script changes directory
 PONS_BIN=${PONS_BIN:-$PONS_ROOT/build/release/pons}
 
+export PYTHONDONTWRITEBYTECODE=1 # nothing is left in the source tree
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}             # more ranks than cores
 export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}        # threads need the whole mask

@@ -85,7 +85,7 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "share of columns whose rounding error moves to the others"},
     {"obr.damping", PONS_KEY_F64, AT(obr.damping), RANGE(0, 1),
      .help = "added to the Hessian's diagonal, as a share of its mean"},
-    {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, MANY), .help = "columns of a GPTQ block"},
+    {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, 65536), .help = "columns of a GPTQ block"},
     {"obr.solver", PONS_KEY_CHOICE, AT(obr.solver), .names = solvers,
      .help = "of the masked least-squares problems"},
     {"activations.bits", PONS_KEY_BITS, AT(activations.bits), RANGE(2, 8),

@@ -135,6 +135,36 @@ static pons_status write_effective_recipe(const pons_job *job)
     return st;
 }
 
+/* A mistyped path is refused; it does not become a tree of new directories. */
+static pons_status check_parent(const char *option, const char *path)
+{
+    pons_status st = PONS_OK;
+    char *parent = pons_mem_strdup(path);
+    if (!parent) return PONS_ERR_NOMEM;
+    size_t n = strlen(parent);
+    while (n > 1 && parent[n - 1] == '/')
+        parent[--n] = 0;
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = 0;
+    if (slash && !pons_dir_exists(parent))
+        st = pons_fail(PONS_ERR_IO, "%s %s: no directory %s", option, path, parent);
+    pons_mem_free(parent);
+    return st;
+}
+
+/* Whether the journal of a state directory says that its run finished. */
+static bool run_finished(const char *run)
+{
+    char *path = pons_mem_printf("%s/journal.jsonl", run), *text = NULL;
+    size_t bytes = 0;
+    bool finished = path && pons_file_exists(path) &&
+                    pons_file_read(path, &text, &bytes) == PONS_OK &&
+                    strstr(text, "\"event\":\"finished\"");
+    pons_mem_free(text);
+    pons_mem_free(path);
+    return finished;
+}
+
 /* Rank 0. OUT is staged and RUN made before any work starts, so that a refusal costs nothing. */
 static pons_status make_directories(pons_job *job)
 {
@@ -145,10 +175,12 @@ static pons_status make_directories(pons_job *job)
     PONS_TRY(st, check_apart("--out", o->out, "--run", job->run));
     PONS_TRY(st, check_apart("--out", o->out, "--model", o->model));
     PONS_TRY(st, check_apart("--run", job->run, "--model", o->model));
+    PONS_TRY(st, check_parent("--out", o->out));
+    PONS_TRY(st, check_parent("--run", job->run));
     if (!o->force && pons_dir_exists(job->run))
-        return pons_fail(PONS_ERR_EXISTS,
-                         "%s: state directory exists; give --force to replace it or --run DIR",
-                         job->run);
+        return pons_fail(
+            PONS_ERR_EXISTS, "%s: state directory of %s; give --force to replace it or --run DIR",
+            job->run, run_finished(job->run) ? "an earlier run" : "a run that did not finish");
     if (!o->force) PONS_TRY(st, check_staging(o->out));
     if (o->force) PONS_TRY(st, check_ours("--out", o->out, "pons.json"));
     if (o->force) PONS_TRY(st, check_ours("--run", job->run, "recipe.yaml"));
