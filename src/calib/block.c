@@ -13,6 +13,9 @@
 #include "kern/transformer.h"
 #include "quant/activation.h"
 
+/* Tokens that go through all steps of a kind at once, in cache. */
+enum { CHUNK = 32 };
+
 /* Buffers for one window; they grow to the longest window seen. */
 typedef struct workspace {
     int64_t tokens;
@@ -29,6 +32,8 @@ struct pons_block {
     float *attention_norm, *mlp_norm;
     workspace *work; /* apart, so that a stage can use it in a block it does not change */
 };
+
+static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -171,6 +176,26 @@ static void quantize_kv(const pons_model_config *c, const pons_kv_quant *kv, int
                              kv->per_head ? c->head_dim : 0, S, d, x, d);
 }
 
+/* Positions, R3 and the quantizers of n tokens from token s on. */
+static void turn(const pons_block *b, const pons_runtime *runtime, int64_t s, int64_t n, float *q,
+                 float *k, float *v)
+{
+    const pons_model_config *c = &b->config;
+    int64_t hd = c->head_dim, q_dim = c->heads * hd, kv_dim = c->kv_heads * hd;
+    const float *cosine = b->work->cosine + s * (hd / 2), *sine = b->work->sine + s * (hd / 2);
+    q += s * q_dim;
+    k += s * kv_dim;
+    pons_rope(n, c->heads, hd, q, q_dim, cosine, sine);
+    pons_rope(n, c->kv_heads, hd, k, kv_dim, cosine, sine);
+    if (runtime->kv.bits == 16) return;
+    if (runtime->hadamard_qk) { /* R3 leaves q k^T as it is and spreads outliers of k */
+        pons_hadamard_rows(q, n * c->heads, hd, hd);
+        pons_hadamard_rows(k, n * c->kv_heads, hd, hd);
+    }
+    quantize_kv(c, &runtime->kv, n, k);
+    quantize_kv(c, &runtime->kv, n, v + s * kv_dim);
+}
+
 static pons_status attend(const pons_block *b, const pons_runtime *runtime, int64_t S, float *x)
 {
     pons_status st = PONS_OK;
@@ -181,31 +206,21 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_Q], b->work->input, q, q_dim));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_K], b->work->input, k, kv_dim));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
-    pons_rope(S, c->heads, hd, q, q_dim, b->work->cosine, b->work->sine);
-    pons_rope(S, c->kv_heads, hd, k, kv_dim, b->work->cosine, b->work->sine);
-    if (runtime->kv.bits < 16) {
-        if (runtime->hadamard_qk) { /* R3 leaves q k^T as it is and spreads outliers of k */
-            pons_hadamard_rows(q, S * c->heads, hd, hd);
-            pons_hadamard_rows(k, S * c->kv_heads, hd, hd);
-        }
-        quantize_kv(c, &runtime->kv, S, k);
-        quantize_kv(c, &runtime->kv, S, v);
-    }
+#pragma omp parallel for schedule(static)
+    for (int64_t s = 0; s < S; s += CHUNK)
+        turn(b, runtime, s, min_i64(CHUNK, S - s), q, k, v);
     PONS_TRY(st, (b->bf16 ? pons_attention_causal_bf16 : pons_attention_causal)(
                      S, c->heads, c->kv_heads, hd, q, k, v, b->window, x));
-    if (runtime->hadamard_heads) pons_hadamard_heads(x, S, c->heads, hd, q_dim);
 done:
     return st;
 }
 
-static pons_status gate_and_up(const pons_block *b, const pons_runtime *runtime, int64_t S,
-                               float *x)
+static pons_status gate_and_up(const pons_block *b, int64_t S, float *x)
 {
     pons_status st = PONS_OK;
-    int64_t f = b->config.intermediate;
     PONS_TRY(st, pack(b, 2, (const pons_linear[]){PONS_GATE, PONS_UP}, S, x));
-    PONS_TRY(st, pons_matmul_gate(b->linear[PONS_GATE], b->linear[PONS_UP], b->work->input, x, f));
-    if (runtime->hadamard_down) pons_hadamard_rows(x, S, f, f);
+    PONS_TRY(st, pons_matmul_gate(b->linear[PONS_GATE], b->linear[PONS_UP], b->work->input, x,
+                                  b->config.intermediate));
 done:
     return st;
 }
@@ -220,25 +235,46 @@ static void quantize_input(const pons_model_config *c, const pons_act_quant *qua
     pons_activation_quantize(bits, quant->symmetric, quant->clip_ratio, size, S, dim, x, dim);
 }
 
+/* What ends a stage token by token: the norm (of h into x) or the online Hadamard transform of its
+ * input, and its quantizer. */
+static void finish_input(const pons_block *b, const pons_runtime *runtime, pons_group group,
+                         int64_t n, const float *h, float *x)
+{
+    const pons_model_config *c = &b->config;
+    float eps = (float)c->rms_eps;
+    switch (group) {
+    case PONS_GROUP_QKV: pons_rmsnorm(n, c->hidden, h, b->attention_norm, eps, x); break;
+    case PONS_GROUP_O:
+        if (runtime->hadamard_heads)
+            pons_hadamard_heads(x, n, c->heads, c->head_dim, c->heads * c->head_dim);
+        break;
+    case PONS_GROUP_GATE_UP: pons_rmsnorm(n, c->hidden, h, b->mlp_norm, eps, x); break;
+    case PONS_GROUP_DOWN:
+        if (runtime->hadamard_down) pons_hadamard_rows(x, n, c->intermediate, c->intermediate);
+        break;
+    default: break;
+    }
+    quantize_input(c, &runtime->activations, group, n, x);
+}
+
 pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
                              int64_t S, float *h, float *x)
 {
     pons_status st = PONS_OK;
-    const pons_model_config *c = &block->config;
-    float eps = (float)c->rms_eps;
     PONS_ASSERT(stage >= 0 && stage < PONS_STAGES && S >= 1);
     PONS_TRY(st, reserve(block, S));
     switch (stage) {
-    case 0: pons_rmsnorm(S, c->hidden, h, block->attention_norm, eps, x); break;
     case 1: PONS_TRY(st, attend(block, runtime, S, x)); break;
-    case 2:
-        PONS_TRY(st, add_linear(block, PONS_O, S, x, h));
-        pons_rmsnorm(S, c->hidden, h, block->mlp_norm, eps, x);
-        break;
-    case 3: PONS_TRY(st, gate_and_up(block, runtime, S, x)); break;
+    case 2: PONS_TRY(st, add_linear(block, PONS_O, S, x, h)); break;
+    case 3: PONS_TRY(st, gate_and_up(block, S, x)); break;
     case 4: return add_linear(block, PONS_DOWN, S, x, h);
     }
-    quantize_input(c, &runtime->activations, (pons_group)stage, S, x);
+    int64_t hidden = block->config.hidden;
+    int64_t dim = pons_group_dim(&block->config, (pons_group)stage);
+#pragma omp parallel for schedule(static)
+    for (int64_t s = 0; s < S; s += CHUNK)
+        finish_input(block, runtime, (pons_group)stage, min_i64(CHUNK, S - s), h + s * hidden,
+                     x + s * dim);
 done:
     return st;
 }

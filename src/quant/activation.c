@@ -4,31 +4,17 @@
 
 #include <math.h>
 
-/* Lanes of the running minimum and maximum: a fixed order of comparisons that compiles to vectors. */
-enum { LANES = 16 };
-
 /* Bounds of x[0..n), not above / below the start value `low` / `high`; NaN is skipped. */
 static void bounds(const float *x, int64_t n, float *low, float *high)
 {
-    float least[LANES], most[LANES];
-    for (int l = 0; l < LANES; l++) {
-        least[l] = *low;
-        most[l] = *high;
+    float least = *low, most = *high;
+#pragma omp simd reduction(min : least) reduction(max : most)
+    for (int64_t j = 0; j < n; j++) {
+        least = x[j] < least ? x[j] : least;
+        most = x[j] > most ? x[j] : most;
     }
-    int64_t j = 0;
-    for (; j + LANES <= n; j += LANES)
-        for (int l = 0; l < LANES; l++) {
-            least[l] = x[j + l] < least[l] ? x[j + l] : least[l];
-            most[l] = x[j + l] > most[l] ? x[j + l] : most[l];
-        }
-    for (int l = 0; j < n; j++, l++) {
-        least[l] = x[j] < least[l] ? x[j] : least[l];
-        most[l] = x[j] > most[l] ? x[j] : most[l];
-    }
-    for (int l = 0; l < LANES; l++) {
-        *low = least[l] < *low ? least[l] : *low;
-        *high = most[l] > *high ? most[l] : *high;
-    }
+    *low = least;
+    *high = most;
 }
 
 /* x <- scale (clamp(rint(x / scale) + zero, least, most) - zero); the comparisons keep NaN. */
