@@ -15,9 +15,7 @@ struct pons_hessian {
     int64_t *window;     /* [observed] global index of each window seen on this rank */
     double *window_norm; /* [observed, d] squared column norms n_t */
     int64_t observed, capacity;
-    float *inverse_scale; /* [d] 1 / s_j, powers of two */
-    float *scaled;        /* [scaled_tokens, d] work: X with columns scaled */
-    int64_t scaled_tokens;
+    float *inverse_scale;    /* [d] 1 / s_j, powers of two */
     double *H;               /* [d, d] scaled sums; after reduce the Hessian */
     double *mean, *harmonic; /* [d] */
 };
@@ -55,7 +53,6 @@ void pons_hessian_destroy(pons_hessian **hessian)
     pons_mem_free(h->window);
     pons_mem_free(h->window_norm);
     pons_mem_free(h->inverse_scale);
-    pons_mem_free(h->scaled);
     pons_mem_free(h->H);
     pons_mem_free(h->mean);
     pons_mem_free(h->harmonic);
@@ -79,26 +76,38 @@ static pons_status grow(pons_hessian *h)
     return PONS_OK;
 }
 
+/* Squared norms of the columns of X [n, d]. */
+static void column_norms(int64_t n, int64_t d, const float *X, bool bf16, double *norm)
+{
+    memset(norm, 0, (size_t)d * sizeof *norm);
+    for (int64_t s = 0; s < n; s++)
+        for (int64_t j = 0; j < d; j++) {
+            double x = bf16 ? pons_bf16_round(X[s * d + j]) : X[s * d + j];
+            norm[j] += x * x;
+        }
+}
+
 pons_status pons_hessian_observe(pons_hessian *h, int64_t window, int64_t S, const float *X)
 {
-    enum { STRIP = 64 }; /* columns per task: one or two cache lines of every token */
-    pons_status st = grow(h);
-    if (st != PONS_OK) return st;
-    int64_t d = h->d;
+    enum { TOKENS = 128 }; /* tokens of a partial sum */
+    pons_status st = PONS_OK;
+    int64_t d = h->d, parts = (S + TOKENS - 1) / TOKENS;
+    double *part = NULL; /* [parts, d] */
+    PONS_TRY(st, grow(h));
+    PONS_ALLOC(st, part, parts * d);
     double *norm = h->window_norm + h->observed * d;
     h->window[h->observed++] = window;
 #pragma omp parallel for schedule(static)
-    for (int64_t j0 = 0; j0 < d; j0 += STRIP) {
-        int64_t j1 = j0 + STRIP < d ? j0 + STRIP : d;
-        for (int64_t j = j0; j < j1; j++)
-            norm[j] = 0;
-        for (int64_t s = 0; s < S; s++)
-            for (int64_t j = j0; j < j1; j++) {
-                double x = h->bf16 ? pons_bf16_round(X[s * d + j]) : X[s * d + j];
-                norm[j] += x * x;
-            }
-    }
-    return PONS_OK;
+    for (int64_t p = 0; p < parts; p++)
+        column_norms(S - p * TOKENS < TOKENS ? S - p * TOKENS : TOKENS, d, X + p * TOKENS * d,
+                     h->bf16, part + p * d);
+    memset(norm, 0, (size_t)d * sizeof *norm);
+    for (int64_t p = 0; p < parts; p++)
+        for (int64_t j = 0; j < d; j++)
+            norm[j] += part[p * d + j];
+done:
+    pons_mem_free(part);
+    return st;
 }
 
 static pons_status check_finite(const pons_hessian *h)
@@ -154,19 +163,7 @@ done:
 
 pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
 {
-    int64_t d = h->d;
-    if (h->scaled_tokens < S) {
-        pons_mem_free(h->scaled);
-        h->scaled_tokens = 0;
-        h->scaled = pons_mem_alloc(S * d, sizeof *h->scaled);
-        if (!h->scaled) return PONS_ERR_NOMEM;
-        h->scaled_tokens = S;
-    }
-#pragma omp parallel for schedule(static)
-    for (int64_t s = 0; s < S; s++)
-        for (int64_t j = 0; j < d; j++)
-            h->scaled[s * d + j] = X[s * d + j] * h->inverse_scale[j];
-    return pons_gram_add(S, d, h->scaled, h->bf16, h->quantum, h->H);
+    return pons_gram_add(S, h->d, X, h->inverse_scale, h->bf16, h->quantum, h->H);
 }
 
 pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)

@@ -22,19 +22,20 @@ void pons_gemm_nn(int64_t M, int64_t N, int64_t K, float alpha, const float *A, 
                   const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
 
 /**
- * Add X^T X of one window to a running fp64 sum, exactly reproducibly.
+ * Add Z^T Z of one window, Z = X with its columns scaled, to a running fp64 sum, exactly
+ * reproducibly.
  *
  * Local. Upper triangle (j >= i) of H only, in tiles over OpenMP. Each tile's product is fp32 (bf16
  * inputs with fp32 accumulation when `bf16`, for X that holds bf16 values), then every entry is
  * rounded to a multiple of `quantum` before it is added, so that sums of up to 2^52 quanta are
  * exact and independent of order.
- * @param X [S, d] fp32, ld = d, |column norms| at most 1 (the caller scales columns by powers of
- * two)
+ * @param X [S, d] fp32, ld = d; @param scale [d] powers of two such that the columns of Z have norms
+ * of at most 1
  * @param H [d, d] fp64, ld = d
- * Cost: S d^2 flop.
+ * @return PONS_OK, PONS_ERR_NOMEM. Memory: X once more. Cost: S d^2 flop.
  */
-pons_status pons_gram_add(int64_t S, int64_t d, const float *X, bool bf16, double quantum,
-                          double *H);
+pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
+                          double quantum, double *H);
 
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
 typedef struct pons_matmul pons_matmul;

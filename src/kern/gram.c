@@ -16,7 +16,7 @@ enum { WIDEST = 256, WIDTH_STEP = 32 };
 
 typedef struct gram {
     int64_t S, d, width, tiles;
-    const float *X;
+    const float *X, *scale;
     double quantum, *H;
 } gram;
 
@@ -50,8 +50,13 @@ static pons_status add_fp32(const gram *g)
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), ld = (int)g->d;
     int64_t count = g->tiles * (g->tiles + 1) / 2;
-    float *products = NULL;
+    float *products = NULL, *X = NULL; /* X with its columns scaled */
     PONS_ALLOC(st, products, threads * g->width * g->width);
+    PONS_ALLOC(st, X, g->S * g->d);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t s = 0; s < g->S; s++)
+        for (int64_t j = 0; j < g->d; j++)
+            X[s * g->d + j] = g->X[s * g->d + j] * g->scale[j];
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t n = 0; n < count; n++) {
         int64_t i, j;
@@ -60,22 +65,27 @@ static pons_status add_fp32(const gram *g)
         int64_t rows = g->d - i * g->width, cols = g->d - j * g->width;
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans,
                     (int)(rows < g->width ? rows : g->width),
-                    (int)(cols < g->width ? cols : g->width), (int)g->S, 1.0f, g->X + i * g->width,
-                    ld, g->X + j * g->width, ld, 0.0f, tile, (int)g->width);
+                    (int)(cols < g->width ? cols : g->width), (int)g->S, 1.0f, X + i * g->width, ld,
+                    X + j * g->width, ld, 0.0f, tile, (int)g->width);
         add_tile(g, i, j, tile);
     }
 done:
+    pons_mem_free(X);
     pons_mem_free(products);
     return st;
 }
 
-/* Columns [j width, (j + 1) width) of X in bf16 [S, width]; columns past d are zero. */
+/* Columns [j width, (j + 1) width) of X, scaled, in bf16 [S, width]; columns past d are zero. */
 static void convert_tile(const gram *g, int64_t j, uint16_t *to)
 {
     int64_t first = j * g->width, cols = g->d - first < g->width ? g->d - first : g->width;
+    float row[WIDEST];
     if (cols < g->width) memset(to, 0, (size_t)(g->S * g->width) * sizeof *to);
-    for (int64_t s = 0; s < g->S; s++)
-        pons_bf16_convert(cols, g->X + s * g->d + first, to + s * g->width);
+    for (int64_t s = 0; s < g->S; s++) {
+        for (int64_t c = 0; c < cols; c++)
+            row[c] = g->X[s * g->d + first + c] * g->scale[first + c];
+        pons_bf16_convert(cols, row, to + s * g->width);
+    }
 }
 
 static pons_status add_bf16(const gram *g)
@@ -119,11 +129,11 @@ done:
     return st;
 }
 
-pons_status pons_gram_add(int64_t S, int64_t d, const float *X, bool bf16, double quantum,
-                          double *H)
+pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
+                          double quantum, double *H)
 {
     PONS_ASSERT(d > 0 && d <= INT_MAX && S <= INT_MAX && quantum > 0);
-    gram g = {.S = S, .d = d, .X = X, .quantum = quantum, .H = H};
+    gram g = {.S = S, .d = d, .X = X, .scale = scale, .quantum = quantum, .H = H};
     g.tiles = (d + WIDEST - 1) / WIDEST;
     g.width = (d + g.tiles - 1) / g.tiles;
     g.width = (g.width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP;

@@ -180,6 +180,15 @@ static float *window(int64_t S, int64_t d)
     return X;
 }
 
+/* Scales as callers choose them: 1, 1/2, 1/4, ... */
+static float *powers(int64_t d)
+{
+    float *scale = pons_mem_alloc(d, sizeof *scale);
+    for (int64_t j = 0; j < d; j++)
+        scale[j] = ldexpf(1, -(int)(j % 3));
+    return scale;
+}
+
 static void gram_values(void **state)
 {
     (void)state;
@@ -188,11 +197,11 @@ static void gram_values(void **state)
     for (int bf16 = 0; bf16 < 1 + pons_kern_has_bf16(); bf16++)
         for (int n = 0; n < 5; n++) {
             int64_t S = sizes[n][0], d = sizes[n][1];
-            float *X = window(S, d);
+            float *X = window(S, d), *scale = powers(d);
             double *H = pons_mem_alloc(d * d, sizeof *H);
             for (int64_t i = 0; i < d * d; i++)
                 H[i] = 3;
-            assert_int_equal(pons_gram_add(S, d, X, bf16, quantum, H), PONS_OK);
+            assert_int_equal(pons_gram_add(S, d, X, scale, bf16, quantum, H), PONS_OK);
             for (int64_t i = 0; i < d; i++)
                 for (int64_t j = 0; j < d; j++) {
                     double sum = 0, size = 0, got = H[i * d + j] - 3;
@@ -201,13 +210,14 @@ static void gram_values(void **state)
                         continue;
                     }
                     for (int64_t s = 0; s < S; s++) {
-                        sum += (double)X[s * d + i] * X[s * d + j];
-                        size += fabs((double)X[s * d + i] * X[s * d + j]);
+                        double v = (double)X[s * d + i] * scale[i] * X[s * d + j] * scale[j];
+                        sum += v;
+                        size += fabs(v);
                     }
                     assert_true(fmod(got, quantum) == 0);
                     assert_true(fabs(got - sum) <= quantum / 2 + (double)(S + 3) * 0x1p-24 * size);
                 }
-            pons_mem_free(X), pons_mem_free(H);
+            pons_mem_free(X), pons_mem_free(scale), pons_mem_free(H);
         }
     assert_int_equal(pons_mem_outstanding(), 0);
 }
@@ -218,21 +228,21 @@ static void gram_rounding(void **state)
     (void)state;
     enum { D = 70 };
     const double quantum = 0x1p-14;
-    float *X = window(1, D);
+    float *X = window(1, D), *scale = powers(D);
     double *H = pons_mem_calloc(D * D, sizeof *H);
     int moved = 0;
     for (int bf16 = 0; bf16 < 1 + pons_kern_has_bf16(); bf16++) {
         memset(H, 0, D * D * sizeof *H);
-        assert_int_equal(pons_gram_add(1, D, X, bf16, quantum, H), PONS_OK);
+        assert_int_equal(pons_gram_add(1, D, X, scale, bf16, quantum, H), PONS_OK);
         for (int i = 0; i < D; i++)
             for (int j = i; j < D; j++) {
-                double v = (double)X[i] * X[j];
+                double v = (double)X[i] * scale[i] * X[j] * scale[j];
                 assert_true(H[i * D + j] == rint(v / quantum) * quantum);
                 moved += H[i * D + j] != v;
             }
     }
     assert_true(moved > D);
-    pons_mem_free(X), pons_mem_free(H);
+    pons_mem_free(X), pons_mem_free(scale), pons_mem_free(H);
 }
 
 /* Sums of windows in any order, with any number of threads, are the same bits. */
@@ -241,7 +251,7 @@ static void gram_order(void **state)
     (void)state;
     enum { WINDOWS = 5, S = 120, D = 290 };
     static const int orders[3][WINDOWS] = {{0, 1, 2, 3, 4}, {4, 2, 0, 3, 1}, {3, 4, 1, 0, 2}};
-    float *X[WINDOWS];
+    float *X[WINDOWS], *scale = powers(D);
     double *H = pons_mem_alloc(D * D, sizeof *H), *G = pons_mem_alloc(D * D, sizeof *G);
     int before = omp_get_max_threads();
     for (int w = 0; w < WINDOWS; w++) { /* so different in size that fp64 alone would round */
@@ -255,13 +265,14 @@ static void gram_order(void **state)
             omp_set_num_threads(o + 1);
             memset(to, 0, D * D * sizeof *to);
             for (int w = 0; w < WINDOWS; w++)
-                assert_int_equal(pons_gram_add(S, D, X[orders[o][w]], bf16, 0x1p-40, to), PONS_OK);
+                assert_int_equal(pons_gram_add(S, D, X[orders[o][w]], scale, bf16, 0x1p-40, to),
+                                 PONS_OK);
             assert_memory_equal(to, H, D * D * sizeof *to);
         }
     omp_set_num_threads(before);
     for (int w = 0; w < WINDOWS; w++)
         pons_mem_free(X[w]);
-    pons_mem_free(H), pons_mem_free(G);
+    pons_mem_free(H), pons_mem_free(G), pons_mem_free(scale);
 }
 
 static void begin_keeps_openmp(void **state)
