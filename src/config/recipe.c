@@ -29,6 +29,8 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->obr.damping = 0.01;
     recipe->obr.block = 128;
     recipe->obr.solver = PONS_SOLVER_AUTO;
+    recipe->obr.precision = PONS_COMPUTE_AUTO;
+    recipe->obr.tolerance = 2e-3;
     recipe->activations.bits = 4;
     recipe->activations.o_proj_head_groups = true;
     recipe->activations.clip_ratio = 1.0f;

@@ -106,6 +106,9 @@ typedef struct pons_recipe {
         double damping; /* of the mean diagonal (percdamp) */
         int64_t block;  /* GPTQ block, columns */
         pons_solver solver;
+        pons_compute precision; /* of the dual solver's iterations */
+        double tolerance;       /* dual solver: largest excess of a row's layer error over the least
+                                   one, as a share of it */
     } obr;
 
     pons_act_quant activations;

@@ -87,7 +87,12 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "added to the Hessian's diagonal, as a share of its mean"},
     {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, 65536), .help = "columns of a GPTQ block"},
     {"obr.solver", PONS_KEY_CHOICE, AT(obr.solver), .names = solvers,
-     .help = "of the masked least-squares problems"},
+     .help =
+         "of the masked least-squares problems; auto: dual from width 300 on, up to 85 % zeros"},
+    {"obr.precision", PONS_KEY_CHOICE, AT(obr.precision), .names = computes,
+     .help = "of the dual solver's iterations; auto takes bf16 where the processor has it"},
+    {"obr.tolerance", PONS_KEY_F64, AT(obr.tolerance), RANGE(0, 1), .low_open = true,
+     .help = "dual solver: a row's layer error may exceed the least one by this share"},
     {"activations.bits", PONS_KEY_BITS, AT(activations.bits), RANGE(2, 8),
      .help = "bits of a linear's input; 16: not quantized"},
     {"activations.symmetric", PONS_KEY_BOOL, AT(activations.symmetric), .names = booleans,

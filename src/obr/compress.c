@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "kern/gemm.h"
+#include "obr/dual.h"
 #include "obr/gptq.h"
 #include "obr/panel.h"
 #include "obr/solver.h"
@@ -18,6 +20,7 @@
 typedef struct job {
     const pons_row_task *task;
     const pons_recipe *recipe;
+    const pons_row_shared *shared;
     pons_row_result *result;
     pons_row_metrics *metrics;
     int64_t group_size, groups;
@@ -128,9 +131,49 @@ static int64_t sweep_start(const job *j)
     return start < j->task->d ? start : j->task->d;
 }
 
-/* auto is direct: at the precision of equal codes the dual solver needs 20 to 35 products, which pays
- * only for wide layers of moderate sparsity. */
-static bool use_dual(const job *j) { return j->recipe->obr.solver == PONS_SOLVER_DUAL; }
+/* A factor per row costs k^3 / 3 flop for k kept columns, ten products with a shared matrix 20 d^2. */
+#define DUAL_WIDTH 300
+#define DUAL_SPARSITY 0.85
+
+struct pons_row_shared {
+    pons_dual *dual; /* NULL: rows are solved directly, or not at all */
+};
+
+static bool use_dual(const pons_recipe *r, int64_t d)
+{
+    if (r->method != PONS_METHOD_OBR_RTN && r->method != PONS_METHOD_OBR_GPTQ) return false;
+    if (r->obr.solver != PONS_SOLVER_AUTO) return r->obr.solver == PONS_SOLVER_DUAL;
+    double sparsity = r->prune.n > 0 ? (double)r->prune.n / r->prune.m : r->prune.sparsity;
+    return d >= DUAL_WIDTH && sparsity <= DUAL_SPARSITY;
+}
+
+pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
+                                   pons_row_shared **out)
+{
+    pons_status st = PONS_OK;
+    pons_row_shared *s = NULL;
+    PONS_CALLOC(st, s, 1);
+    if (factor && use_dual(recipe, factor->d)) {
+        bool bf16 = recipe->obr.precision == PONS_COMPUTE_AUTO
+                        ? pons_kern_has_bf16()
+                        : recipe->obr.precision == PONS_COMPUTE_BF16;
+        PONS_TRY(st, pons_dual_create(factor, (int64_t)(recipe->obr.alpha * (double)factor->d),
+                                      bf16, recipe->obr.tolerance, &s->dual));
+    }
+    *out = s;
+    s = NULL;
+done:
+    pons_row_shared_destroy(&s);
+    return st;
+}
+
+void pons_row_shared_destroy(pons_row_shared **shared)
+{
+    if (!*shared) return;
+    pons_dual_destroy(&(*shared)->dual);
+    pons_mem_free(*shared);
+    *shared = NULL;
+}
 
 static pons_status run_obr(job *j, bool gptq)
 {
@@ -140,8 +183,9 @@ static pons_status run_obr(job *j, bool gptq)
     pons_solve_panel panel = {t->name, t->row,    t->rows,
                               t->d,    j->split,  j->W,
                               j->mask, t->factor, j->recipe->compat == PONS_COMPAT_FAITHFUL};
-    st = use_dual(j) ? pons_solve_dual(&panel, quantize_left, j, j->V, j->metrics)
-                     : pons_solve_direct(&panel, quantize_left, j, j->V, j->metrics);
+    const pons_dual *dual = j->shared->dual;
+    st = dual ? pons_dual_solve(dual, &panel, quantize_left, j, j->V, j->metrics)
+              : pons_solve_direct(&panel, quantize_left, j, j->V, j->metrics);
     if (st != PONS_OK) return st;
     int64_t start = sweep_start(j);
     for (int64_t i = 0; gptq && i < t->rows; i++) /* columns neither half reaches are zero (Q2) */
@@ -222,8 +266,10 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     const pons_recipe *recipe = task->recipe;
     int64_t rows = task->rows, d = task->d;
     float *undead = NULL, *work = NULL;
+    pons_row_shared *shared = NULL;
     job j = {.task = task,
              .recipe = recipe,
+             .shared = task->shared,
              .result = result,
              .metrics = metrics ? metrics : &unused,
              .group_size = pons_weight_group_size(&recipe->weights, d),
@@ -238,6 +284,12 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     if (task->factor) PONS_ALLOC(st, work, rows * d);
 
     double begin = pons_clock();
+    if (!task->shared) {
+        PONS_TRY(st, pons_row_shared_create(task->factor, recipe, &shared));
+        j.shared = shared;
+        j.metrics->solve_seconds += pons_clock() - begin;
+        begin = pons_clock();
+    }
     if (recipe->method != PONS_METHOD_WANDA)
         pons_weight_scales(&recipe->weights, task->bits, rows, d, task->W, d, result->scale,
                            result->zero);
@@ -251,6 +303,7 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     PONS_TRY(st, run_method(&j));
     PONS_TRY(st, measure(&j, work));
 done:
+    pons_row_shared_destroy(&shared);
     pons_mem_free(work);
     pons_mem_free(j.mask);
     pons_mem_free(j.V);

@@ -16,6 +16,23 @@
  * the rows gives the same bits; splits at multiples of it waste nothing. */
 #define PONS_ROW_PANEL 64
 
+/** What the rows of all linears with one factor share beside it. Opaque. */
+typedef struct pons_row_shared pons_row_shared;
+
+/**
+ * Prepare what the recipe's solver shares between linears: nothing but a name for methods without one.
+ *
+ * Local, parallel over tiles. Both arguments are borrowed until it is destroyed.
+ * @param factor may be NULL where the method needs none
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (obr.precision: bf16 where there is none).
+ * Cost (dual): about d^3 / 2 flop; memory 8 to 20 d^2 bytes.
+ */
+pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
+                                   pons_row_shared **out);
+
+/** Free; takes the address, nulls it, accepts NULL. Local. */
+void pons_row_shared_destroy(pons_row_shared **shared);
+
 /** What to compress. Everything is borrowed. */
 typedef struct pons_row_task {
     const char *name;                  /* for messages: "block 3 q_proj" */
@@ -23,7 +40,8 @@ typedef struct pons_row_task {
     const float *W;                    /* [rows, d] dense, rotated */
     const pons_hessian_factor *factor; /* may be NULL for rtn */
     const pons_recipe *recipe;
-    int bits; /* of this linear: weights.bits, or down_proj_bits */
+    int bits;                      /* of this linear: weights.bits, or down_proj_bits */
+    const pons_row_shared *shared; /* of the same factor and recipe; NULL: made for this call */
 } pons_row_task;
 
 /** Result, in buffers of the caller. */
@@ -38,11 +56,17 @@ typedef struct pons_row_result {
     int64_t *zeros; /* [rows] entries of value that are exactly 0 */
 } pons_row_result;
 
+/** Rows are counted by their iterations up to this many, less one. */
+#define PONS_ITERATION_BINS 64
+
 /** Counts of what was done; pons_compress_rows adds to them. */
 typedef struct pons_row_metrics {
     double solve_seconds, clip_seconds, gptq_seconds;
-    int64_t iterations, fallbacks; /* dual solver: GEMM iterations over panels; rows finished by the
-                                      direct solver */
+    /* Iterative solvers; an iteration of a row is one product with the shared matrix, in any stage. */
+    int64_t iterations; /* of all rows */
+    int64_t refined;    /* rows that missed the tolerance at first and went on in fp32 */
+    int64_t fallbacks;  /* rows finished by the direct solver */
+    int64_t rows_by_iterations[PONS_ITERATION_BINS]; /* the last: that many or more */
 } pons_row_metrics;
 
 /**

@@ -1,265 +1,337 @@
-/* The masked solves through the inverse Hessian, all rows at once. Owns the conjugate gradients, their
- * stopping rule and their verification; what they cannot do it hands to pons_solve_direct.
+/* The masked solves through the inverse Hessian, many rows at once. Owns what is solved, how it is
+ * checked and what happens to rows that miss; the iterations are cg.c's, the products kern's.
  *
  * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x zero on
- * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where H_II is not, and K is the same for
- * every row: an iteration is one product of [rows, n] with [n, n]. K is scaled to unit diagonal first.
+ * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the kept columns
+ * is not, and K is the same for every row.
  *   A: y = w over all columns
  *   B: the correction of the trailing columns T after rounding the left ones, e = w'_L - Q(w'_L):
- *      y = e H_LT K_T, K_T = (H_TT)^-1 = U_TT^T U_TT, pruned set within T
- * The increments of the dual objective add up to the optimum from below, the masked x bounds it from
- * above: the stopping rule compares the last increment with the sum, the verification compares the two
- * bounds. A row stops by its own numbers alone, so its bits do not depend on the others. */
-#include "obr/solver.h"
+ *      y = (e H_LT - g) K_T, g the gradient that stage A left at kept columns
+ * Check: increments of the dual objective add up to the minimum from below, the objective of x in fp32
+ * with H bounds it from above; a row passes when the two agree to the tolerance. A row that misses is
+ * refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K.
+ * Last resort is pons_solve_direct. */
+#include "obr/dual.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "obr/panel.h"
+#include "kern/gemm.h"
+#include "obr/cg.h"
 
-#define TILE 256        /* columns of a product */
-#define CHUNK_PANELS 16 /* panels in flight: bounds the work space */
-#define LANES 8
-#define ITERATIONS 60
-#define TOLERANCE 1e-8   /* last increment over their sum */
-#define LARGEST_GAP 1e-4 /* of the two bounds, relative */
+enum {
+    MOST_ROWS = 512,       /* of a chunk: what a thread works on at once */
+    MOST_BYTES = 32 << 20, /* about, of its vectors */
+    CAP = 40               /* iterations of a round */
+};
 
-/* One least-squares problem per row over n columns that share a Hessian. */
+/* Last increment over the objective at which a row stops, in units of the tolerance: what is still to
+ * gain and what zeroing E costs are together about ten times the last increment. */
+#define STOP_SHARE 0.1
+#define AGAIN                                                                                      \
+    0.1 /* stricter with each round: the row has shown that its last increments say little */
+
+/* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
+#define UNCERTAINTY 0x1p-22
+
+/* What one thread needs for one stage. */
 typedef struct stage {
-    int64_t n;
-    const float *H; /* [n, n], leading dimension ldh */
-    int64_t ldh;
-    float *K;    /* [n, n] inverse of H scaled to unit diagonal */
-    float *unit; /* [n] square roots of the inverse's diagonal */
+    const pons_hessian_inverse *inverse; /* NULL: no such stage */
+    pons_product_worker *fast, *exact, *hessian;
 } stage;
 
-/* State of up to CHUNK_PANELS panels; arrays are [panels * PONS_ROW_PANEL, n], zero in the padding. */
-typedef struct state {
-    float *Y;     /* targets y, then the minimiser x */
-    float *V;     /* (l K) over unit */
-    float *R;     /* residual on E */
-    float *P, *Q; /* direction, its product */
-    double *rr, *sum;
-    bool *active, *failed; /* per row */
-    int64_t iterations;
-} state;
+/* What one thread works in. Arrays of rows have the stride of the stage's columns. */
+typedef struct chunk {
+    stage A, B;
+    pons_product_worker *left;
+    pons_cg cg;
+    float *X, *Y;  /* minimiser, target */
+    float *G;      /* gradient at kept columns */
+    float *b;      /* stage B: y H_TT as it came, before K made y of it */
+    float *line;   /* [2, padded] */
+    double *value; /* objective of x */
+    double *moved; /* stage B: squared norms of what made b */
+    bool *failed, *refined;
+    bool refused; /* a product could not be run */
+} chunk;
 
-static double dot(int64_t n, const float *a, const float *b)
+static int64_t slots_of(int64_t rows)
 {
-    double lane[LANES] = {0}, total = 0.0;
-    int64_t whole = n / LANES * LANES;
-    for (int64_t j = 0; j < whole; j += LANES)
-        for (int l = 0; l < LANES; l++)
-            lane[l] += (double)a[j + l] * (double)b[j + l];
-    for (int64_t j = whole; j < n; j++)
-        total += (double)a[j] * (double)b[j];
-    for (int l = 0; l < LANES; l++)
-        total += lane[l];
-    return total;
+    return (rows + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
 }
 
-/* stage->K, stage->unit from the n x n upper triangle U: K = U^T U, tile by tile. */
-static void invert(stage *s, const float *U, int64_t ldu)
+static void multiply(chunk *c, pons_product_worker *worker, int64_t rows)
 {
-    int64_t n = s->n, tiles = (n + TILE - 1) / TILE;
-    float *K = s->K;
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t item = 0; item < tiles * tiles; item++) {
-        int64_t i = item % tiles * TILE, j = item / tiles * TILE;
-        int64_t ni = n - i < TILE ? n - i : TILE, nj = n - j < TILE ? n - j : TILE;
-        if (i > j) continue;
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)ni, (int)nj, (int)(i + ni), 1.0f,
-                    U + i, (int)ldu, U + j, (int)ldu, 0.0f, K + i * n + j, (int)n);
-    }
-    for (int64_t j = 0; j < n; j++)
-        s->unit[j] = sqrtf(K[j * n + j]);
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = i; j < n; j++)
-            K[i * n + j] = K[i * n + j] / (s->unit[i] * s->unit[j]);
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < i; j++)
-            K[i * n + j] = K[j * n + i];
+    if (!pons_product_run(worker, rows, c->cg.P, c->cg.Q)) c->refused = true;
 }
 
-/* C = A B for the listed panels: A [panels, PONS_ROW_PANEL, k], B [k, n], C [panels, PONS_ROW_PANEL, n].
- */
-static void multiply(int64_t count, const int64_t *panels, int64_t n, int64_t k, const float *A,
-                     const float *B, int64_t ldb, float *C)
+/* Lists rows for the iterations and sets the others' x. Row i's mask is at mask + i * ldm. */
+static int64_t start_rows(chunk *c, const pons_hessian_inverse *s, int64_t rows,
+                          const uint8_t *mask, int64_t ldm)
 {
-    int64_t tiles = (n + TILE - 1) / TILE;
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t item = 0; item < count * tiles; item++) {
-        int64_t first = panels[item % count] * PONS_ROW_PANEL, j = item / count * TILE;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, PONS_ROW_PANEL,
-                    (int)(n - j < TILE ? n - j : TILE), (int)k, 1.0f, A + first * k, (int)k, B + j,
-                    (int)ldb, 0.0f, C + first * n + j, (int)n);
-    }
-}
-
-static void scale_columns(int64_t rows, int64_t n, const float *factor, float *X)
-{
-#pragma omp parallel for
-    for (int64_t i = 0; i < rows; i++)
+    int64_t n = s->n, padded = s->of.padded, listed = 0;
+    c->cg.of = s->of;
+    for (int64_t i = 0; i < rows; i++) {
+        const uint8_t *keep = mask + i * ldm;
+        float *u = c->cg.U + i * padded, *x = c->X + i * padded, *y = c->Y + i * padded;
+        int8_t *E = c->cg.E + i * padded;
+        int64_t kept = 0, wrong = 0;
+        memset(E, 0, (size_t)padded);
+        memset(u, 0, (size_t)padded * sizeof *u);
+        for (int64_t j = 0; j < n; j++) {
+            E[j] = (int8_t)(keep[j] - 1);
+            u[j] = y[j] / s->unit[j];
+            kept += keep[j];
+            wrong += !keep[j] && y[j] != 0.0f;
+        }
+        c->cg.sum[i] = 0.0;
+        if (c->failed[i]) continue;
+        if (kept > 0 && wrong > 0) {
+            c->cg.row[listed++] = i;
+            memset(x, 0, (size_t)padded * sizeof *x);
+            continue;
+        }
         for (int64_t j = 0; j < n; j++)
-            X[i * n + j] *= factor[j];
+            x[j] = keep[j] ? y[j] : 0.0f;
+        memset(c->G + i * padded, 0, (size_t)padded * sizeof *c->G); /* nothing left to gain */
+    }
+    return listed;
 }
 
-/* Next CG step of one row after Q = P K. */
-static void step(const stage *s, state *t, int64_t i, const uint8_t *mask)
+/* x += what the iterations found for the listed rows. */
+static void collect(chunk *c, const pons_hessian_inverse *s, int64_t listed, const int64_t *list)
 {
-    int64_t n = s->n;
-    float *p = t->P + i * n, *q = t->Q + i * n, *r = t->R + i * n, *v = t->V + i * n;
-    double pq = dot(n, p, q), alpha = t->rr[i] / pq;
-    if (!(pq > 0.0) || !isfinite(alpha)) {
-        t->failed[i] = true;
-        t->active[i] = false;
-        return;
+    int64_t padded = s->of.padded;
+    for (int64_t k = 0; k < listed; k++) {
+        const float *u = c->cg.U + list[k] * padded;
+        const int8_t *E = c->cg.E + list[k] * padded;
+        float *x = c->X + list[k] * padded;
+        for (int64_t j = 0; j < padded; j++)
+            x[j] += E[j] ? 0.0f : u[j] * s->unit[j];
     }
-    float a = (float)alpha;
-    for (int64_t j = 0; j < n; j++) {
-        v[j] += a * q[j];
-        r[j] = mask[j] ? 0.0f : r[j] - a * q[j];
-    }
-    double increment = alpha * t->rr[i], rr = dot(n, r, r);
-    t->sum[i] += increment;
-    t->active[i] = increment > TOLERANCE * t->sum[i] && rr > 0.0;
-    float b = (float)(rr / t->rr[i]);
-    t->rr[i] = rr;
-    for (int64_t j = 0; j < n; j++)
-        p[j] = r[j] + b * p[j];
 }
 
-/* The panels of which some row is still active; returns how many. */
-static int64_t active_panels(const state *t, int64_t panels, int64_t *list)
+/* What rounding does to D (x H): four to five standard deviations. Each entry of x H is a chain of fp32
+ * operations whose partial sums wander up to |x| |H_j|. */
+static double rounding(const pons_hessian_inverse *s, const float *x, const float *D)
 {
-    int64_t count = 0;
-    for (int64_t k = 0; k < panels; k++) {
-        bool any = false;
-        for (int64_t r = 0; r < PONS_ROW_PANEL; r++)
-            any |= t->active[k * PONS_ROW_PANEL + r];
-        if (any) list[count++] = k;
+    double square = pons_cg_dot(s->of.padded, x, x), spread = 0.0;
+    for (int64_t j = 0; j < s->n; j++)
+        spread += (double)D[j] * (double)D[j] * (double)s->size[j] * (double)s->size[j];
+    return 0x1p-23 * sqrt(square * spread);
+}
+
+/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g. */
+static double target_rounding(const pons_hessian_inverse *s, const float *b, const float *g)
+{
+    double square = 0.0, spread = 0.0;
+    for (int64_t j = 0; j < s->n; j++) {
+        double bu = (double)b[j] * (double)s->unit[j], gu = (double)g[j] * (double)s->unit[j];
+        square += bu * bu;
+        spread += gu * gu * (double)s->reach[j] * (double)s->reach[j];
     }
-    return count;
+    return 0x1p-23 * sqrt(square * spread);
+}
+
+/* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over E,
+ * l = -g there. Averages out with the width; the diagonal is exact. */
+static double bound_rounding(const pons_hessian_inverse *s, bool bf16, const float *g,
+                             const int8_t *E)
+{
+    double square = 0.0, spread = 0.0;
+    int64_t count = 1;
+    for (int64_t j = 0; j < s->n; j++) {
+        double l = E[j] ? (double)g[j] * (double)s->unit[j] : 0.0;
+        square += l * l;
+        spread += l * l * ((double)s->reach[j] * (double)s->reach[j] - 1.0);
+        count += E[j] != 0;
+    }
+    return (bf16 ? 0x1p-9 : 0x1p-22) * sqrt(square / (double)count * fmax(spread, 0.0));
+}
+
+/* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work */
+static bool within(chunk *c, const stage *w, double tolerance, int round, int64_t i, const float *g,
+                   float *D)
+{
+    const pons_hessian_inverse *s = w->inverse;
+    int64_t padded = s->of.padded;
+    bool known = w == &c->B;
+    const float *x = c->X + i * padded, *y = c->Y + i * padded, *u = c->cg.U + i * padded;
+    const int8_t *E = c->cg.E + i * padded;
+    float *old = c->G + i * padded;
+    double noise = 0.0;
+    if (round >
+        0) { /* the correction changed the objective by itself times (g + the gradient before) */
+        for (int64_t j = 0; j < padded; j++) {
+            D[j] = E[j] ? 0.0f : u[j] * s->unit[j];
+            old[j] += g[j];
+        }
+        c->value[i] += pons_cg_dot(padded, D, old);
+        noise = 2 * rounding(s, x, D);
+    } else {
+        for (int64_t j = 0; j < padded; j++)
+            D[j] = x[j] - y[j];
+        c->value[i] = pons_cg_dot(padded, D, g);
+        noise = rounding(s, known ? x : D, D);
+        noise += bound_rounding(s, w->fast != NULL, g, E);
+        if (known) noise += target_rounding(s, c->b + i * padded, g);
+    }
+    /* and what the gradient cannot tell, being rounded itself */
+    noise += 0x1p-48 * s->blur * (known ? c->moved[i] : pons_cg_dot(padded, D, D));
+    return fabs(c->value[i] - c->cg.sum[i]) + noise <=
+           tolerance * fmax(c->cg.sum[i], c->cg.least[i]);
 }
 
 /*
- * Solve every row of a chunk. Rows [lead, lead + rows) of the state are real; row i's mask is at
- * mask + (i - lead) * ldm. On entry Y holds y, on exit x.
+ * Compare the bounds of the listed rows. Those that agree are done: G becomes the gradient at kept
+ * columns. Returns how many do not; they are listed anew, their gradients in units of K's scaling in P.
  */
-static void minimise(const stage *s, state *t, int64_t lead, int64_t rows, const uint8_t *mask,
+static int64_t check_rows(chunk *c, const stage *w, double tolerance, int round, int64_t listed,
+                          int64_t *list, bool bf16)
+{
+    const pons_hessian_inverse *s = w->inverse;
+    int64_t padded = s->of.padded, missed = 0;
+    bool known = w == &c->B; /* y H, more exactly than from y */
+    float *P = c->cg.P, *g = c->line, *D = c->line + padded;
+    for (int64_t k = 0; k < listed; k++) {
+        const float *x = c->X + list[k] * padded, *y = c->Y + list[k] * padded;
+        for (int64_t j = 0; j < padded; j++)
+            P[k * padded + j] = known ? x[j] : x[j] - y[j];
+    }
+    multiply(c, w->hessian, listed);
+    for (int64_t k = 0; k < listed; k++) {
+        int64_t i = list[k];
+        const int8_t *E = c->cg.E + i * padded;
+        float *G = c->G + i * padded;
+        pons_cg_get(&s->of, slots_of(listed), k, c->cg.Q, g);
+        for (int64_t j = 0; known && j < padded; j++)
+            g[j] -= c->b[i * padded + j];
+        bool good = within(c, w, tolerance, round, i, g, D);
+        for (int64_t j = 0; j < padded; j++)
+            G[j] = E[j] ? 0.0f : g[j];
+        if (good) continue;
+        for (int64_t j = 0; j < padded; j++)
+            g[j] = G[j] * s->unit[j];
+        pons_cg_put(&s->of, bf16, missed, g, c->cg.P); /* slot `missed` was read before */
+        list[missed++] = i;
+    }
+    return missed;
+}
+
+/* Targets of the correction: u = -g K, and the bound as it is without it. */
+static void start_refinement(chunk *c, const stage *w, bool bf16, int64_t listed,
+                             const int64_t *list)
+{
+    const pons_hessian_inverse *s = w->inverse;
+    int64_t padded = s->of.padded;
+    multiply(c, bf16 ? w->fast : w->exact, listed);
+    for (int64_t k = 0; k < listed; k++) {
+        int64_t i = list[k];
+        float *u = c->cg.U + i * padded;
+        pons_cg_get(&s->of, slots_of(listed), k, c->cg.Q, u);
+        pons_cg_fetch(&s->of, bf16, k, c->cg.P, c->line);
+        c->cg.sum[i] = c->value[i] - pons_cg_dot(padded, c->line, u);
+        c->refined[i] = true;
+        for (int64_t j = 0; j < padded; j++)
+            u[j] = -u[j];
+    }
+}
+
+/* Solve every row of a chunk: on entry Y holds y; on exit X holds x, G the gradient at kept columns. */
+static void minimise(chunk *c, const stage *w, double tolerance, int64_t rows, const uint8_t *mask,
                      int64_t ldm)
 {
-    int64_t n = s->n, panels = pons_panel_count(lead, rows), list[CHUNK_PANELS];
-    memset(t->active, 0, (size_t)(panels * PONS_ROW_PANEL));
-    memset(t->V, 0, (size_t)(panels * PONS_ROW_PANEL * n) * sizeof *t->V);
-#pragma omp parallel for
-    for (int64_t i = lead; i < lead + rows; i++) {
-        const uint8_t *keep = mask + (i - lead) * ldm;
-        float *r = t->R + i * n;
-        int64_t kept = 0;
-        for (int64_t j = 0; j < n; j++) {
-            r[j] = keep[j] ? 0.0f : t->Y[i * n + j] / s->unit[j];
-            kept += keep[j];
-        }
-        memcpy(t->P + i * n, r, (size_t)n * sizeof *r);
-        t->rr[i] = dot(n, r, r);
-        t->sum[i] = 0.0;
-        t->active[i] = kept > 0 && t->rr[i] > 0.0; /* keeping nothing, x is 0 */
+    int64_t list[MOST_ROWS], listed = start_rows(c, w->inverse, rows, mask, ldm);
+    bool bf16 = w->fast != NULL;
+    memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
+    pons_cg_stop stop = {STOP_SHARE * tolerance, CAP};
+    for (int round = 0, rounds = bf16 ? 3 : 2; listed > 0 && !c->refused; round++) {
+        bool fast = bf16 && round < 2, fast_next = bf16 && round < 1;
+        if (!pons_cg_run(&c->cg, fast ? w->fast : w->exact, fast, stop, listed)) c->refused = true;
+        collect(c, w->inverse, listed, list);
+        listed = check_rows(c, w, tolerance, round, listed, list, fast_next);
+        if (listed == 0) return;
+        if (round + 1 == rounds) break;
+        start_refinement(c, w, fast_next, listed, list);
+        memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
+        stop.share *= AGAIN;
     }
-    for (int k = 0; k < ITERATIONS; k++) {
-        int64_t count = active_panels(t, panels, list);
-        if (count == 0) break;
-        multiply(count, list, n, n, t->P, s->K, n, t->Q);
-        t->iterations += count;
-#pragma omp parallel for schedule(dynamic, 4)
-        for (int64_t i = lead; i < lead + rows; i++)
-            if (t->active[i]) step(s, t, i, mask + (i - lead) * ldm);
-    }
-
-    /* Verification: D = x - y in P, D H in Q. */
-#pragma omp parallel for
-    for (int64_t i = lead; i < lead + rows; i++) {
-        const uint8_t *keep = mask + (i - lead) * ldm;
-        float *y = t->Y + i * n, *v = t->V + i * n, *D = t->P + i * n;
-        for (int64_t j = 0; j < n; j++) {
-            float x = keep[j] ? y[j] - v[j] * s->unit[j] : 0.0f;
-            D[j] = x - y[j];
-            y[j] = x;
-        }
-        if (t->active[i] || !isfinite(t->rr[i])) t->failed[i] = true;
-    }
-    for (int64_t k = 0; k < panels; k++)
-        list[k] = k;
-    multiply(panels, list, n, n, t->P, s->H, s->ldh, t->Q);
-#pragma omp parallel for
-    for (int64_t i = lead; i < lead + rows; i++) {
-        double above = dot(n, t->P + i * n, t->Q + i * n), below = t->sum[i];
-        if (below > 0.0 && !(fabs(above - below) <= LARGEST_GAP * below)) t->failed[i] = true;
-    }
+    for (int64_t k = 0; k < listed; k++)
+        c->failed[list[k]] = true;
 }
 
-/* Y <- the targets y = e H_LT K_T of stage B, e what rounding took from columns < split; the rows are
- * those of solve_chunk. On entry Y holds stage A's result, V its rounded copy. */
-static void trailing_targets(const pons_solve_panel *panel, int64_t first, int64_t rows,
-                             int64_t lead, const stage *B, state *t, const float *V)
+/* Y <- targets of stage B for a chunk whose first row is `first`. X, G are stage A's, V rounded. */
+static void trailing_targets(chunk *c, const pons_solve_panel *panel, int64_t first, int64_t rows,
+                             const float *V)
 {
-    int64_t d = panel->d, p = panel->split, n = B->n;
-    int64_t panels = pons_panel_count(lead, rows), list[CHUNK_PANELS];
-    float *E = t->R, *G = t->Q; /* [panels, PONS_ROW_PANEL, p], [.., n] */
-    memset(E, 0, (size_t)(panels * PONS_ROW_PANEL * p) * sizeof *E);
-#pragma omp parallel for
+    int64_t d = panel->d, p = panel->split, n = d - p, whole = c->A.inverse->of.padded;
+    const pons_hessian_inverse *s = c->B.inverse;
+    int64_t padded = s->of.padded, lead = pons_product_tiles_of(p).padded, slots = slots_of(rows);
+    float *P = c->cg.P;
     for (int64_t i = 0; i < rows; i++) {
-        bool full = panel->keep_full_rows;
-        for (int64_t j = 0; full && j < d; j++)
-            full = panel->mask[(first + i) * d + j] != 0;
+        const uint8_t *keep = panel->mask + (first + i) * d;
+        bool full = panel->keep_full_rows && !memchr(keep, 0, (size_t)d);
+        memset(P + i * lead, 0, (size_t)lead * sizeof *P);
         for (int64_t j = 0; !full && j < p; j++)
-            E[(lead + i) * p + j] = t->Y[(lead + i) * d + j] - V[(first + i) * d + j];
+            P[i * lead + j] = c->X[i * whole + j] - V[(first + i) * d + j];
+        c->moved[i] = pons_cg_dot(p, P + i * lead, P + i * lead);
+        for (int64_t j = 0; j < d; j++) {
+            double move = (double)c->X[i * whole + j] - (double)panel->W[(first + i) * d + j];
+            c->moved[i] += move * move;
+        }
     }
-    for (int64_t k = 0; k < panels; k++)
-        list[k] = k;
-    multiply(panels, list, n, p, E, panel->factor->H + p, d, G);
-    scale_columns(panels * PONS_ROW_PANEL, n, B->unit, G);
-    multiply(panels, list, n, n, G, B->K, n, t->Y);
-    scale_columns(panels * PONS_ROW_PANEL, n, B->unit, t->Y);
+    multiply(c, c->left, rows);
+    for (int64_t i = 0; i < rows; i++) {
+        pons_cg_get(&s->of, slots, i, c->cg.Q, P + i * padded);
+        for (int64_t j = 0; j < n; j++) {
+            P[i * padded + j] -= c->G[i * whole + p + j];
+            c->b[i * padded + j] = P[i * padded + j];
+            P[i * padded + j] *= s->unit[j];
+        }
+        for (int64_t j = n; j < padded; j++)
+            c->b[i * padded + j] = 0.0f;
+    }
+    multiply(c, c->B.exact, rows);
+    for (int64_t i = 0; i < rows; i++) {
+        float *y = c->Y + i * padded;
+        pons_cg_get(&s->of, slots, i, c->cg.Q, y);
+        for (int64_t j = 0; j < padded; j++)
+            y[j] *= s->unit[j];
+    }
 }
 
-/* Both stages of the rows [first, first + rows) of the panel. @param failed [panel->rows] */
-static void solve_chunk(const pons_solve_panel *panel, int64_t first, int64_t rows, const stage *A,
-                        const stage *B, state *t, pons_quantize_left quantize, void *user, float *V,
-                        bool *failed)
+/* Both stages of the rows [first, first + rows) of the panel. */
+static void solve_chunk(const pons_dual *dual, const pons_solve_panel *panel, int64_t first,
+                        int64_t rows, chunk *c, pons_quantize_left quantize, void *user, float *V)
 {
-    int64_t d = panel->d, p = panel->split, n = B->n, lead = (panel->row + first) % PONS_ROW_PANEL;
-    size_t padded = (size_t)(pons_panel_count(lead, rows) * PONS_ROW_PANEL);
+    int64_t d = panel->d, p = panel->split, n = d - p, padded = c->A.inverse->of.padded;
     const uint8_t *mask = panel->mask + first * d;
-    memset(t->Y, 0, padded * (size_t)d * sizeof *t->Y);
-    memset(t->P, 0, padded * (size_t)d * sizeof *t->P);
-    memset(t->failed, 0, padded);
-    memcpy(t->Y + lead * d, panel->W + first * d, (size_t)(rows * d) * sizeof *t->Y);
-    minimise(A, t, lead, rows, mask, d);
-    memcpy(V + first * d, t->Y + lead * d, (size_t)(rows * d) * sizeof *V);
-    if (p > 0) {
-#pragma omp parallel for
-        for (int64_t i = first; i < first + rows; i++)
-            quantize(user, i, V + i * d);
+    for (int64_t i = 0; i < rows; i++) {
+        memset(c->Y + i * padded, 0, (size_t)padded * sizeof *c->Y);
+        memcpy(c->Y + i * padded, panel->W + (first + i) * d, (size_t)d * sizeof *c->Y);
+        c->failed[i] = c->refined[i] = false;
+        c->cg.count[i] = 0;
+        c->cg.least[i] = 0.0;
     }
-    if (p > 0 && n > 0) {
-        trailing_targets(panel, first, rows, lead, B, t, V);
-        memset(t->P, 0, padded * (size_t)n * sizeof *t->P);
-        minimise(B, t, lead, rows, mask + p, d);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < n; j++)
-                V[(first + i) * d + p + j] += t->Y[(lead + i) * n + j];
+    minimise(c, &c->A, dual->tolerance, rows, mask, d);
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(V + (first + i) * d, c->X + i * padded, (size_t)d * sizeof *V);
+        c->cg.least[i] = c->cg.sum[i];
+        if (p > 0 && !c->failed[i]) quantize(user, first + i, V + (first + i) * d);
     }
-    memcpy(failed + first, t->failed + lead, (size_t)rows);
+    if (!c->B.inverse) return;
+    trailing_targets(c, panel, first, rows, V);
+    minimise(c, &c->B, dual->tolerance, rows, mask + p, d);
+    padded = c->B.inverse->of.padded;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j++)
+            V[(first + i) * d + p + j] += c->X[i * padded + j];
 }
 
-/* The direct solver sees one row; its callback must still find the row's grid. */
+/* The direct solver sees some rows; its callback must still find a row's grid. */
 typedef struct shifted {
     pons_quantize_left quantize;
     void *user;
@@ -272,113 +344,223 @@ static void quantize_shifted(void *user, int64_t row, float *value)
     s->quantize(s->user, s->row + row, value);
 }
 
-static pons_status solve_failed(const pons_solve_panel *panel, int64_t i,
+/* Runs of rows that failed, by the direct solver. */
+static pons_status solve_failed(const pons_solve_panel *panel, const bool *failed,
                                 pons_quantize_left quantize, void *user, float *V)
 {
-    pons_solve_panel one = *panel;
-    shifted s = {quantize, user, i};
-    one.row = panel->row + i;
-    one.rows = 1;
-    one.W = panel->W + i * panel->d;
-    one.mask = panel->mask + i * panel->d;
-    return pons_solve_direct(&one, quantize_shifted, &s, V + i * panel->d, NULL);
-}
-
-static pons_status stage_create(stage *s, int64_t n, const float *H, const float *U, int64_t ld)
-{
     pons_status st = PONS_OK;
-    *s = (stage){.n = n, .H = H, .ldh = ld};
-    if (n == 0) return PONS_OK;
-    PONS_ALLOC(st, s->K, n * n);
-    PONS_ALLOC(st, s->unit, n);
-    invert(s, U, ld);
-done:
+    for (int64_t i = 0, end; i < panel->rows && st == PONS_OK; i = end) {
+        for (end = i; end < panel->rows && failed[end] == failed[i];)
+            end++;
+        if (!failed[i]) continue;
+        pons_solve_panel some = *panel;
+        shifted s = {quantize, user, i};
+        some.row = panel->row + i;
+        some.rows = end - i;
+        some.W = panel->W + i * panel->d;
+        some.mask = panel->mask + i * panel->d;
+        st = pons_solve_direct(&some, quantize_shifted, &s, V + i * panel->d, NULL);
+    }
     return st;
 }
 
 static void stage_destroy(stage *s)
 {
-    pons_mem_free(s->unit);
-    pons_mem_free(s->K);
+    pons_product_worker_destroy(&s->hessian);
+    pons_product_worker_destroy(&s->exact);
+    pons_product_worker_destroy(&s->fast);
 }
 
-static pons_status state_create(state *t, int64_t rows, int64_t d)
+static pons_status stage_create(const pons_hessian_inverse *inverse, stage *s)
 {
     pons_status st = PONS_OK;
-    PONS_ALLOC(st, t->Y, rows * d);
-    PONS_ALLOC(st, t->V, rows * d);
-    PONS_ALLOC(st, t->R, rows * d);
-    PONS_ALLOC(st, t->P, rows * d);
-    PONS_ALLOC(st, t->Q, rows * d);
-    PONS_ALLOC(st, t->rr, rows);
-    PONS_ALLOC(st, t->sum, rows);
-    PONS_ALLOC(st, t->active, rows);
-    PONS_ALLOC(st, t->failed, rows);
+    s->inverse = inverse;
+    if (!inverse) return PONS_OK;
+    if (inverse->fast) PONS_TRY(st, pons_product_worker_create(inverse->fast, &s->fast));
+    PONS_TRY(st, pons_product_worker_create(inverse->exact, &s->exact));
+    PONS_TRY(st, pons_product_worker_create(inverse->hessian, &s->hessian));
 done:
     return st;
 }
 
-static void state_destroy(state *t)
+static void chunk_destroy(chunk *c)
 {
-    pons_mem_free(t->failed);
-    pons_mem_free(t->active);
-    pons_mem_free(t->sum);
-    pons_mem_free(t->rr);
-    pons_mem_free(t->Q);
-    pons_mem_free(t->P);
-    pons_mem_free(t->R);
-    pons_mem_free(t->V);
-    pons_mem_free(t->Y);
+    pons_mem_free(c->refined);
+    pons_mem_free(c->failed);
+    pons_mem_free(c->moved);
+    pons_mem_free(c->value);
+    pons_mem_free(c->line);
+    pons_mem_free(c->b);
+    pons_mem_free(c->G);
+    pons_mem_free(c->Y);
+    pons_mem_free(c->X);
+    pons_mem_free(c->cg.count);
+    pons_mem_free(c->cg.least);
+    pons_mem_free(c->cg.sum);
+    pons_mem_free(c->cg.row);
+    pons_mem_free(c->cg.Q);
+    pons_mem_free(c->cg.P);
+    pons_mem_free(c->cg.E);
+    pons_mem_free(c->cg.U);
+    pons_product_worker_destroy(&c->left);
+    stage_destroy(&c->B);
+    stage_destroy(&c->A);
+}
+
+static pons_status chunk_create(const pons_dual *dual, int64_t rows, chunk *c)
+{
+    pons_status st = PONS_OK;
+    int64_t size = rows * dual->A->of.padded;
+    PONS_TRY(st, stage_create(dual->A, &c->A));
+    PONS_TRY(st, stage_create(dual->B, &c->B));
+    if (dual->left) PONS_TRY(st, pons_product_worker_create(dual->left, &c->left));
+    PONS_ALLOC(st, c->cg.U, size);
+    PONS_ALLOC(st, c->cg.E, size);
+    float *P = NULL;
+    PONS_CALLOC(st, P, size); /* zeros in the slots past the last row of a product */
+    c->cg.P = P;
+    PONS_CALLOC(st, c->cg.Q, size);
+    PONS_ALLOC(st, c->cg.row, rows);
+    PONS_ALLOC(st, c->cg.sum, rows);
+    PONS_ALLOC(st, c->cg.least, rows);
+    PONS_ALLOC(st, c->cg.count, rows);
+    PONS_ALLOC(st, c->X, size);
+    PONS_ALLOC(st, c->Y, size);
+    PONS_ALLOC(st, c->G, size);
+    if (dual->B) PONS_ALLOC(st, c->b, rows * dual->B->of.padded);
+    PONS_ALLOC(st, c->line, 2 * dual->A->of.padded);
+    PONS_ALLOC(st, c->value, rows);
+    PONS_ALLOC(st, c->moved, rows);
+    PONS_CALLOC(st, c->failed, rows);
+    PONS_CALLOC(st, c->refined, rows);
+done:
+    return st;
+}
+
+/* Rows of a chunk: even shares, two for each thread where there are enough. Changes no bits. */
+static int64_t chunk_rows(const pons_dual *dual, int64_t rows, int64_t threads)
+{
+    int64_t most = MOST_BYTES / (20 * dual->A->of.padded) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    if (most > MOST_ROWS) most = MOST_ROWS;
+    if (most < PONS_PRODUCT_ROWS) most = PONS_PRODUCT_ROWS;
+    int64_t chunks = (rows + most - 1) / most;
+    if (threads > 1 && chunks < 2 * threads) chunks = 2 * threads;
+    return slots_of((rows + chunks - 1) / chunks);
+}
+
+static void count_rows(const chunk *c, int64_t rows, pons_row_metrics *m)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        int32_t n = c->cg.count[i], last = PONS_ITERATION_BINS - 1;
+        m->iterations += n;
+        m->rows_by_iterations[n < last ? n : last]++;
+        m->refined += c->refined[i];
+        m->fallbacks += c->failed[i];
+    }
+}
+
+/* All rows in chunks dealt to the threads. @param failed [rows] out */
+static pons_status solve_chunks(const pons_dual *dual, const pons_solve_panel *panel,
+                                pons_quantize_left quantize, void *user, float *V, bool *failed,
+                                pons_row_metrics *metrics)
+{
+    pons_status st = PONS_OK;
+    int64_t rows = panel->rows, threads = omp_get_max_threads(), made = 0;
+    int64_t size = chunk_rows(dual, rows, threads);
+    int64_t chunks = (rows + size - 1) / size;
+    chunk *work = NULL;
+    bool refused = false;
+    if (threads > chunks) threads = chunks;
+    PONS_CALLOC(st, work, threads);
+    for (; made < threads; made++)
+        PONS_TRY(st, chunk_create(dual, size, &work[made]));
+#pragma omp parallel for schedule(dynamic) num_threads((int)threads)
+    for (int64_t k = 0; k < chunks; k++) {
+        chunk *c = &work[omp_get_thread_num()];
+        int64_t first = k * size, count = rows - first < size ? rows - first : size;
+        solve_chunk(dual, panel, first, count, c, quantize, user, V);
+        memcpy(failed + first, c->failed, (size_t)count);
+#pragma omp critical(pons_dual_solve)
+        count_rows(c, count, metrics);
+    }
+    for (int64_t k = 0; k < threads; k++)
+        refused |= work[k].refused;
+    if (refused) st = pons_fail(PONS_ERR_BUG, "%s: a product failed to run", panel->name);
+done:
+    for (int64_t k = 0; work && k < threads; k++)
+        chunk_destroy(&work[k]);
+    pons_mem_free(work);
+    return st;
+}
+
+pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
+                            pons_quantize_left quantize, void *user, float *V,
+                            pons_row_metrics *metrics)
+{
+    pons_status st = PONS_OK;
+    pons_row_metrics unused = {0}, *m = metrics ? metrics : &unused;
+    bool *failed = NULL;
+    double start = pons_clock();
+    PONS_ASSERT(dual->factor == panel->factor && dual->split == panel->split);
+    if (panel->rows == 0) return PONS_OK;
+    PONS_ALLOC(st, failed, panel->rows);
+    if (dual->A) {
+        PONS_TRY(st, solve_chunks(dual, panel, quantize, user, V, failed, m));
+    } else {
+        memset(failed, 1, (size_t)panel->rows);
+        m->fallbacks += panel->rows;
+        m->rows_by_iterations[0] += panel->rows;
+    }
+    PONS_TRY(st, solve_failed(panel, failed, quantize, user, V));
+    m->solve_seconds += pons_clock() - start;
+done:
+    pons_mem_free(failed);
+    return st;
+}
+
+pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
+                             double tolerance, pons_dual **out)
+{
+    pons_status st = PONS_OK;
+    pons_dual *s = NULL;
+    int64_t d = factor->d;
+    PONS_CALLOC(st, s, 1);
+    *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
+    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, &s->A));
+    if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
+    if (s->A && split > 0 && split < d) {
+        PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, &s->B));
+        PONS_TRY(st, pons_product_create(split, d - split, factor->H + split, d, false, &s->left));
+    }
+    *out = s;
+    s = NULL;
+done:
+    pons_dual_destroy(&s);
+    return st;
+}
+
+void pons_dual_destroy(pons_dual **dual)
+{
+    pons_dual *s = *dual;
+    if (!s) return;
+    pons_product_destroy(&s->left);
+    pons_hessian_inverse_destroy(&s->B);
+    pons_hessian_inverse_destroy(&s->A);
+    pons_mem_free(s);
+    *dual = NULL;
 }
 
 pons_status pons_solve_dual(const pons_solve_panel *panel, pons_quantize_left quantize, void *user,
                             float *V, pons_row_metrics *metrics)
 {
     pons_status st = PONS_OK;
-    const pons_hessian_factor *f = panel->factor;
-    int64_t d = panel->d, p = panel->split, rows = panel->rows, iterations = 0, fallbacks = 0;
-    int64_t panels = pons_panel_count(panel->row, rows), threads = omp_get_max_threads();
-    /* Many panels: each thread takes one at a time (the loops inside are then serial). Few: some
-     * panels at once, all threads inside. The arithmetic is the same. */
-    bool alone = panels >= 2 * threads;
-    int64_t chunk = alone ? 1 : panels < CHUNK_PANELS ? panels : CHUNK_PANELS;
-    int64_t workers = alone ? threads : 1;
-    stage A = {0}, B = {0};
-    state *work = NULL;
-    bool *failed = NULL;
+    pons_dual *dual = NULL;
     double start = pons_clock();
-    PONS_TRY(st, stage_create(&A, d, f->H, f->U, d));
-    if (p > 0) PONS_TRY(st, stage_create(&B, d - p, f->H + p * d + p, f->U + p * d + p, d));
-    PONS_ALLOC(st, failed, rows);
-    PONS_CALLOC(st, work, workers);
-    for (int64_t k = 0; k < workers; k++)
-        PONS_TRY(st, state_create(&work[k], chunk * PONS_ROW_PANEL, d));
-#pragma omp parallel for schedule(dynamic) if (alone)
-    for (int64_t k = 0; k < panels; k += chunk) {
-        pons_panel begin = pons_panel_at(panel->row, rows, k);
-        pons_panel end =
-            pons_panel_at(panel->row, rows, k + chunk < panels ? k + chunk - 1 : panels - 1);
-        solve_chunk(panel, begin.first, end.first + end.count - begin.first, &A, &B,
-                    &work[alone ? omp_get_thread_num() : 0], quantize, user, V, failed);
-    }
-    for (int64_t k = 0; k < workers; k++)
-        iterations += work[k].iterations;
-    for (int64_t i = 0; i < rows; i++) {
-        if (!failed[i]) continue;
-        fallbacks++;
-        PONS_TRY(st, solve_failed(panel, i, quantize, user, V));
-    }
-    if (metrics) {
-        metrics->solve_seconds += pons_clock() - start;
-        metrics->iterations += iterations;
-        metrics->fallbacks += fallbacks;
-    }
+    PONS_TRY(st, pons_dual_create(panel->factor, panel->split, pons_kern_has_bf16(),
+                                  PONS_DUAL_TOLERANCE, &dual));
+    if (metrics) metrics->solve_seconds += pons_clock() - start;
+    PONS_TRY(st, pons_dual_solve(dual, panel, quantize, user, V, metrics));
 done:
-    for (int64_t k = 0; work && k < workers; k++)
-        state_destroy(&work[k]);
-    pons_mem_free(work);
-    pons_mem_free(failed);
-    stage_destroy(&B);
-    stage_destroy(&A);
+    pons_dual_destroy(&dual);
     return st;
 }

@@ -182,7 +182,7 @@ static pons_row_result result_at(const pons_linear_work *w, int64_t row)
 }
 
 static pons_status compress_own_rows(pons_job *job, const pons_hessian_factor *factor,
-                                     pons_linear_work *w)
+                                     const pons_row_shared *shared, pons_linear_work *w)
 {
     int64_t first = w->row_begin[job->rank], n = w->row_begin[job->rank + 1] - first;
     pons_status st = result_alloc(w, &w->all);
@@ -202,7 +202,8 @@ static pons_status compress_own_rows(pons_job *job, const pons_hessian_factor *f
                           .W = w->panel,
                           .factor = factor,
                           .recipe = &job->recipe,
-                          .bits = w->bits};
+                          .bits = w->bits,
+                          .shared = shared};
     return pons_compress_rows(&task, &own, &job->metrics);
 }
 
@@ -238,12 +239,16 @@ pons_status pons_linear_works_compress(pons_job *job, pons_group group,
 {
     pons_status st = PONS_OK, local = PONS_OK;
     size_t *offset = NULL;
+    pons_row_shared *shared = NULL;
     double start = pons_clock();
     offset = pons_mem_alloc(job->size + 1, sizeof *offset);
     if (!offset) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = pons_row_shared_create(factor, &job->recipe, &shared);
+    job->metrics.solve_seconds += pons_clock() - start;
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
-        if (in_group(&works[i], group)) local = compress_own_rows(job, factor, &works[i]);
+        if (in_group(&works[i], group)) local = compress_own_rows(job, factor, shared, &works[i]);
     PONS_TRY_ALL(st, job->comm, local);
+    pons_row_shared_destroy(&shared);
     for (int i = 0; i < PONS_LINEARS; i++) {
         if (!in_group(&works[i], group)) continue;
         gather(job, &works[i], offset);
@@ -251,6 +256,7 @@ pons_status pons_linear_works_compress(pons_job *job, pons_group group,
         works[i].panel = NULL;
     }
 done:
+    pons_row_shared_destroy(&shared);
     pons_mem_free(offset);
     job->seconds.solve += pons_clock() - start;
     return st;

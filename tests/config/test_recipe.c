@@ -146,7 +146,8 @@ static void every_key(void **state)
         "  seed: 12\n"
         "weights: {bits: 3, symmetric: false, group_size: 64, clip: none}\n"
         "prune: {sparsity: 0.3}\n"
-        "obr: {alpha: 1, damping: 1e-3, block: 32, solver: dual}\n"
+        "obr: {alpha: 1, damping: 1e-3, block: 32, solver: dual, precision: bf16, "
+        "tolerance: 1e-4}\n"
         "activations:\n"
         "  bits: 8\n"
         "  symmetric: true\n"
@@ -173,6 +174,8 @@ static void every_key(void **state)
     assert_true(r.prune.sparsity == 0.3 && r.prune.n == 0 && r.prune.m == 0);
     assert_true(r.obr.alpha == 1.0 && r.obr.damping == 1e-3 && r.obr.block == 32);
     assert_int_equal(r.obr.solver, PONS_SOLVER_DUAL);
+    assert_int_equal(r.obr.precision, PONS_COMPUTE_BF16);
+    assert_true(r.obr.tolerance == 1e-4);
     assert_true(r.activations.bits == 8 && r.activations.symmetric);
     assert_true(r.activations.group_size == 128 && !r.activations.o_proj_head_groups);
     assert_true(r.activations.clip_ratio == 0.9f && r.kv.clip_ratio == 0.95f);
@@ -450,7 +453,7 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    assert_int_equal(keys, 38);
+    assert_int_equal(keys, 40);
     free(list);
     free(yaml);
 }

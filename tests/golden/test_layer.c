@@ -2,7 +2,7 @@
  * ours: same W and H in, same codes out. Reads every *.safetensors of that form under $PONS_GOLDEN.
  *
  * In fp64, or with noise on H, those routines reproduce their codes to 99.98 % (sparsegpt 98.7 %),
- * hence the bounds. */
+ * hence the bounds. The dual solver is near enough in error, not code by code. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +47,7 @@ static pons_recipe recipe_of(const variant *v, pons_solver solver)
     recipe.obr.damping = 0.01;
     recipe.obr.block = 128;
     recipe.obr.solver = solver;
+    recipe.obr.tolerance = 2e-3;
     return recipe;
 }
 
@@ -121,7 +122,7 @@ static void check_fixture(const char *path, int *checked)
         snprintf(key, sizeof key, "relative_error.%s", v->name);
         double reference = fixture_number(f, key);
         pons_recipe recipe = recipe_of(v, solver);
-        pons_row_task task = {"fixture", 0, m, d, W, factor, &recipe, 4};
+        pons_row_task task = {"fixture", 0, m, d, W, factor, &recipe, 4, NULL};
         pons_row_result result = {codes, scale, zero, value, error, energy, zeros};
         pons_row_metrics metrics = {0};
         assert_int_equal(pons_compress_rows(&task, &result, &metrics), PONS_OK);
@@ -144,8 +145,9 @@ static void check_fixture(const char *path, int *checked)
                100.0 * share, ours, reference, reported / total,
                metrics.solve_seconds + metrics.clip_seconds + metrics.gptq_seconds);
         assert_int_equal(bad_scales, 0);
-        assert_true(share >= v->least_equal);
-        assert_true(fabs(ours - reference) <= 0.003 * reference);
+        bool exact = solver == PONS_SOLVER_DIRECT;
+        if (exact) assert_true(share >= v->least_equal);
+        assert_true(fabs(ours - reference) <= (exact ? 0.003 : 0.005) * reference);
         assert_true(fabs(reported / total - ours) <= 1e-4 * ours);
         ++*checked;
     }

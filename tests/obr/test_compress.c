@@ -18,8 +18,8 @@
 
 static pons_row_task task_of(const obr_problem *p, const pons_recipe *recipe)
 {
-    return (pons_row_task){"block 0 q_proj",    0, p->m, p->d, p->W, p->factor, recipe,
-                           recipe->weights.bits};
+    return (pons_row_task){"block 0 q_proj",     0,   p->m, p->d, p->W, p->factor, recipe,
+                           recipe->weights.bits, NULL};
 }
 
 static double sum(int64_t n, const double *x)
@@ -138,6 +138,8 @@ static void shapes_and_alphas(void **state)
                         obr_recipe(gptq ? PONS_METHOD_OBR_GPTQ : PONS_METHOD_OBR_RTN);
                     char what[100];
                     recipe.obr.solver = k2 < 2 ? PONS_SOLVER_DIRECT : PONS_SOLVER_DUAL;
+                    recipe.obr.precision = PONS_COMPUTE_FP32;
+                    recipe.obr.tolerance = 1e-6;
                     recipe.prune.sparsity = ratios[s];
                     recipe.obr.alpha = alphas[a];
                     recipe.weights.bits = bits[(a + s) % 4];

@@ -19,8 +19,8 @@ static void compress(const obr_problem *p, const pons_recipe *recipe, const int6
 {
     for (int k = 0; k < pieces; k++) {
         int64_t row = cut[k];
-        pons_row_task task = {"split",           row,       cut[k + 1] - row, p->d,
-                              p->W + row * p->d, p->factor, recipe,           recipe->weights.bits};
+        pons_row_task task = {"split",   row,    cut[k + 1] - row,     p->d, p->W + row * p->d,
+                              p->factor, recipe, recipe->weights.bits, NULL};
         pons_row_result part = {r->codes + row * p->d, r->scale + row, r->zero + row,
                                 r->value + row * p->d, r->error + row, r->energy + row,
                                 r->zeros + row};

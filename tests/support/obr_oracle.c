@@ -67,6 +67,7 @@ pons_recipe obr_recipe(pons_method method)
     recipe.obr.damping = 0.01;
     recipe.obr.block = 16;
     recipe.obr.solver = PONS_SOLVER_DIRECT;
+    recipe.obr.tolerance = 2e-3;
     return recipe;
 }
 

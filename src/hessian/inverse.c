@@ -1,0 +1,107 @@
+/* K = U^T U, its scaling and its prepared forms. Owns nothing of the factorisation, which is factor.c's,
+ * nor of the iterations that use K. */
+#include "hessian/inverse.h"
+
+#include <cblas.h>
+#include <math.h>
+
+#include "base/mem.h"
+
+#define TILE 256
+
+/* Upper tiles of K <- U^T U; every tile is one product. */
+static void multiply(int64_t n, const float *U, int64_t ldu, float *K)
+{
+    int64_t tiles = (n + TILE - 1) / TILE;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t item = 0; item < tiles * tiles; item++) {
+        int64_t i = item % tiles * TILE, j = item / tiles * TILE;
+        int64_t ni = n - i < TILE ? n - i : TILE, nj = n - j < TILE ? n - j : TILE;
+        if (i > j) continue;
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)ni, (int)nj, (int)(i + ni), 1.0f,
+                    U + i, (int)ldu, U + j, (int)ldu, 0.0f, K + i * n + j, (int)n);
+    }
+}
+
+/* Unit diagonal, and the lower triangle from the upper one, tile by tile. */
+static void scale(int64_t n, float *unit, float *K)
+{
+    int64_t tiles = (n + TILE - 1) / TILE;
+    for (int64_t j = 0; j < n; j++)
+        unit[j] = sqrtf(K[j * n + j]);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t item = 0; item < tiles * tiles; item++) {
+        int64_t i0 = item % tiles * TILE, j0 = item / tiles * TILE;
+        int64_t i1 = i0 + TILE < n ? i0 + TILE : n, j1 = j0 + TILE < n ? j0 + TILE : n;
+        if (i0 > j0) continue;
+        for (int64_t i = i0; i < i1; i++)
+            for (int64_t j = j0 > i ? j0 : i; j < j1; j++)
+                K[i * n + j] = i == j ? 1.0f : K[i * n + j] / (unit[i] * unit[j]);
+        for (int64_t j = j0; j < j1; j++)
+            for (int64_t i = i0; i < i1 && i < j; i++)
+                K[j * n + i] = K[i * n + j];
+    }
+}
+
+/* Norms of `rows` rows of A [rows, n]. */
+static void measure(int64_t rows, int64_t n, const float *A, float *size)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < rows; i++) {
+        double sum = 0.0;
+        for (int64_t j = 0; j < n; j++)
+            sum += (double)A[i * n + j] * (double)A[i * n + j];
+        size[i] = (float)sqrt(sum);
+    }
+}
+
+pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
+                                        pons_hessian_inverse **out)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_inverse *s = NULL;
+    int64_t d = factor->d, n = d - from, corner = from * d + from;
+    PONS_ASSERT(from >= 0 && n > 0);
+    PONS_CALLOC(st, s, 1);
+    s->from = from;
+    s->n = n;
+    s->of = pons_product_tiles_of(n);
+    PONS_ALLOC(st, s->K, n * n);
+    PONS_ALLOC(st, s->unit, s->of.padded);
+    PONS_CALLOC(st, s->size, s->of.padded);
+    measure(n, d, factor->H + from * d, s->size); /* symmetric */
+    multiply(n, factor->U + corner, d, s->K);
+    scale(n, s->unit, s->K);
+    PONS_CALLOC(st, s->reach, s->of.padded);
+    measure(n, n, s->K, s->reach);
+    for (int64_t j = 0; j < n; j++) {
+        double size = s->size[j], unit = s->unit[j];
+        s->blur += size * unit * size * unit;
+        s->condition += size * unit * unit / (double)n;
+    }
+    for (int64_t j = n; j < s->of.padded; j++)
+        s->unit[j] = 1.0f;
+    if (bf16) PONS_TRY(st, pons_product_create(n, n, s->K, n, true, &s->fast));
+    PONS_TRY(st, pons_product_create(n, n, s->K, n, false, &s->exact));
+    PONS_TRY(st, pons_product_create(n, n, factor->H + corner, d, false, &s->hessian));
+    *out = s;
+    s = NULL;
+done:
+    pons_hessian_inverse_destroy(&s);
+    return st;
+}
+
+void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse)
+{
+    pons_hessian_inverse *s = *inverse;
+    if (!s) return;
+    pons_product_destroy(&s->hessian);
+    pons_product_destroy(&s->exact);
+    pons_product_destroy(&s->fast);
+    pons_mem_free(s->reach);
+    pons_mem_free(s->size);
+    pons_mem_free(s->unit);
+    pons_mem_free(s->K);
+    pons_mem_free(s);
+    *inverse = NULL;
+}

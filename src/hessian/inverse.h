@@ -1,0 +1,43 @@
+/**
+ * The inverse of a trailing block of the damped Hessian, scaled to unit diagonal and prepared for
+ * products: what the iterative solvers of a group share.
+ *
+ * K = (H_TT)^-1 = U_TT^T U_TT for the columns T = [from, d). Source: design notes on the solver,
+ * sections 0 and 5.
+ */
+#ifndef PONS_HESSIAN_INVERSE_H
+#define PONS_HESSIAN_INVERSE_H
+
+#include <stdbool.h>
+
+#include "hessian/factor.h"
+#include "kern/product.h"
+
+typedef struct pons_hessian_inverse {
+    int64_t from, n;
+    pons_product_tiles of; /* of n columns */
+    float *K;              /* [n, n] K_ij / (unit_i unit_j) */
+    float *unit;           /* [padded] square roots of K's diagonal, 1 in the padding */
+    float *size;           /* [padded] norms of H's columns in T (all rows), 0 in the padding */
+    float *reach;          /* [padded] norms of the columns of K, 0 in the padding */
+    double blur;           /* sum of (size_j unit_j)^2: what white noise in a gradient costs */
+    double condition;      /* mean of size_j unit_j^2, in the manner of a condition number */
+    pons_product *fast;    /* x K in bf16; NULL unless asked for */
+    pons_product *exact;   /* x K in fp32 */
+    pons_product *hessian; /* x H_TT in fp32 */
+} pons_hessian_inverse;
+
+/**
+ * Make K of columns [from, d), from < d. The factor must outlive it.
+ *
+ * Local, parallel over tiles, same bits for any number of threads.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none). Cost n^3 / 3 flop;
+ * memory 4 n^2 bytes, 2 more for bf16.
+ */
+pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
+                                        pons_hessian_inverse **out);
+
+/** Free; takes the address, nulls it, accepts NULL. Local. */
+void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse);
+
+#endif

@@ -1,0 +1,56 @@
+/**
+ * Conjugate gradients in the inverse Hessian over rows that one thread works on together. Internal to
+ * the room.
+ *
+ * A row minimises (x - y) H (x - y)^T with x zero on its pruned set E. With K = H^-1 scaled to unit
+ * diagonal, all in units of `unit`: u = y - l K, where K_EE l = y_E; u shrinks to zero on E, where it is
+ * the residual, and is the minimiser elsewhere. One product of all rows with K is an iteration.
+ */
+#ifndef PONS_OBR_CG_H
+#define PONS_OBR_CG_H
+
+#include "kern/product.h"
+
+/** Rows in flight. Arrays of rows have the stride of.padded and are zero past column n. */
+typedef struct pons_cg {
+    pons_product_tiles of;
+    float *U;       /* [rows, padded] by row */
+    int8_t *E;      /* [rows, padded] by row: -1 pruned, 0 kept or padding */
+    void *P;        /* [slots, padded] directions of the listed rows, fp32 or bf16 */
+    float *Q;       /* [tiles, slots, width] their products */
+    int64_t *row;   /* [slots] the listed rows */
+    double *sum;    /* by row: increments of the dual objective, added up: a lower bound of the
+                       minimum */
+    double *least;  /* by row: what the whole error of the row will be at least */
+    int32_t *count; /* by row: iterations are added */
+} pons_cg;
+
+/** When a row stops: its objective grew by less than `share` of itself (or of `least`, if that is more), or after `cap` iterations. */
+typedef struct pons_cg_stop {
+    double share;
+    int cap;
+} pons_cg_stop;
+
+/**
+ * Iterate the rows listed in row[0..listed), each until it stops.
+ *
+ * On entry U holds y; on exit u. Rows that stopped at the cap or broke down (K not positive, NaN) are
+ * left to the caller's check. Local, one thread. A row's bits do not depend on the others.
+ * @param worker of the product with K; says whether P is bf16
+ * @return false when the library refused a product
+ */
+bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, bool bf16, pons_cg_stop stop,
+                 int64_t listed);
+
+/** Sum of a[j] b[j] in 16 fixed lanes, fp64. Local. */
+double pons_cg_dot(int64_t n, const float *a, const float *b);
+
+/** One slot of a product as a row [padded]. Local. @param slots rounded up to PONS_PRODUCT_ROWS */
+void pons_cg_get(const pons_product_tiles *of, int64_t slots, int64_t slot, const float *Q,
+                 float *out);
+
+/** A row x [padded] as slot `slot` of P, and back. Local. */
+void pons_cg_put(const pons_product_tiles *of, bool bf16, int64_t slot, const float *x, void *P);
+void pons_cg_fetch(const pons_product_tiles *of, bool bf16, int64_t slot, const void *P, float *x);
+
+#endif
