@@ -101,8 +101,8 @@ pons_status pons_bench_gemm(const pons_bench_setting *setting, bool bf16, int64_
 /**
  * Both stages of every row of the layer by `solver`, against one Cholesky per row on `sample` rows.
  * Collective.
- * flop counted. dual: d^3 / 3 and (d - p)^3 / 3 for the inverses; 2 d^2 or 2 (d - p)^2 per padded row
- * and iteration; one more product per stage for the check, 2 p (d - p) + 2 (d - p)^2 per row for
+ * flop counted. dual: d^3 / 3 and (d - p)^3 / 3 for the inverses; 2 d^2 or 2 (d - p)^2 per row and
+ * iteration; one more product per stage for the check, 2 p (d - p) + 2 (d - p)^2 per row for
  * stage 2's right-hand side. direct: k^3 / 3 + 2 d^2 per row of k kept columns.
  * @return PONS_ERR_UNSUPPORTED for a precision that the solver does not have.
  */

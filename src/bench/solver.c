@@ -4,7 +4,7 @@
  * Errors: the finished rows differ from the direct solver's in roundings of the left half, too, so their
  * ratio scatters around 1. Stage 1 alone has an optimum, which the direct solver finds: its ratio says
  * how far the solver stopped from it. */
-#include "obr/solver.h"
+#include "obr/dual.h"
 
 #include <math.h>
 #include <omp.h>
@@ -17,6 +17,7 @@
 typedef struct work {
     pons_bench_problem *problem;
     pons_solver solver;
+    bool bf16;
     int64_t split;
     float *V;
     pons_row_metrics metrics; /* of the latest run */
@@ -29,9 +30,15 @@ static pons_status run(void *user)
     pons_solve_panel panel = {"bench", p->row,  p->rows,   p->d, w->split,
                               p->W,    p->mask, p->factor, false};
     w->metrics = (pons_row_metrics){0};
-    return w->solver == PONS_SOLVER_DIRECT
-               ? pons_solve_direct(&panel, pons_bench_quantize_left, p, w->V, &w->metrics)
-               : pons_solve_dual(&panel, pons_bench_quantize_left, p, w->V, &w->metrics);
+    if (w->solver == PONS_SOLVER_DIRECT)
+        return pons_solve_direct(&panel, pons_bench_quantize_left, p, w->V, &w->metrics);
+    pons_status st = PONS_OK;
+    pons_dual *dual = NULL;
+    PONS_TRY(st, pons_dual_create(p->factor, w->split, w->bf16, PONS_DUAL_TOLERANCE, &dual));
+    PONS_TRY(st, pons_dual_solve(dual, &panel, pons_bench_quantize_left, p, w->V, &w->metrics));
+done:
+    pons_dual_destroy(&dual);
+    return st;
 }
 
 /* Errors (V_i - W_i) H (V_i - W_i)^T of a problem's rows, with the damped H that is minimised.
@@ -99,9 +106,6 @@ static pons_status time_baseline(const pons_bench_setting *setting, int threads,
     return st;
 }
 
-/* Rows that were multiplied by the shared matrix: obr counts products of whole, padded panels. */
-static double rows_multiplied(int64_t iterations) { return (double)iterations * PONS_ROW_PANEL; }
-
 /* flop of all ranks. @param products rows multiplied in stage 1, in stage 2 */
 static double count_flop(const pons_bench_setting *s, const work *w, const double *products)
 {
@@ -116,11 +120,11 @@ static double count_flop(const pons_bench_setting *s, const work *w, const doubl
             flop += 2.0 * d * d;
         }
     } else {
-        double padded = (double)(pons_panel_count(p->row, p->rows) * PONS_ROW_PANEL);
-        flop = d * d * d / 3.0 + 2.0 * d * d * (products[0] + padded);
+        double rows = (double)p->rows;
+        flop = d * d * d / 3.0 + 2.0 * d * d * (products[0] + rows);
         if (w->split > 0)
-            flop += n * n * n / 3.0 + 2.0 * n * n * (products[1] + padded) +
-                    2.0 * (split + n) * n * padded;
+            flop +=
+                n * n * n / 3.0 + 2.0 * n * n * (products[1] + rows) + 2.0 * (split + n) * n * rows;
     }
     pons_comm_sum_f64(s->comm, &flop, 1);
     return flop;
@@ -139,12 +143,11 @@ static pons_status time_stage1(const pons_bench_setting *setting, const work *w,
     return st;
 }
 
-/* Means over all rows of all ranks, padding included. */
+/* Means over all rows of all ranks. */
 static void count_iterations(const pons_bench_setting *s, const work *w, const double *products,
                              pons_bench_result *r)
 {
-    int64_t panels = pons_panel_count(w->problem->row, w->problem->rows);
-    double sums[3] = {products[0], products[1], (double)(panels * PONS_ROW_PANEL)};
+    double sums[3] = {products[0], products[1], (double)w->problem->rows};
     pons_comm_sum_f64(s->comm, sums, 3);
     r->iterations[0] = sums[0] / sums[2];
     r->iterations[1] = sums[1] / sums[2];
@@ -154,11 +157,11 @@ static void count_iterations(const pons_bench_setting *s, const work *w, const d
 
 /* How good stage 1 is on the sampled rows, solved on their own. */
 static pons_status compare_stage1(const pons_bench_setting *s, pons_bench_problem *sample,
-                                  pons_solver solver, float *got, float *exact,
+                                  pons_solver solver, bool bf16, float *got, float *exact,
                                   pons_bench_result *r)
 {
     pons_status st = PONS_OK;
-    work w = {.problem = sample, .solver = solver, .V = got};
+    work w = {.problem = sample, .solver = solver, .bf16 = bf16, .V = got};
     work direct = {.problem = sample, .solver = PONS_SOLVER_DIRECT, .V = exact};
     PONS_TRY_ALL(st, s->comm, run(&w));
     PONS_TRY_ALL(st, s->comm, run(&direct));
@@ -191,11 +194,11 @@ static pons_status measure(const pons_bench_setting *s, pons_bench_problem *p, p
     float *exact = pons_mem_calloc(sample->rows * d, sizeof *exact);
     if (!V || !got || !exact) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, s->comm, local);
-    work w = {.problem = p, .solver = solver, .split = p->split, .V = V};
+    work w = {.problem = p, .solver = solver, .bf16 = bf16, .split = p->split, .V = V};
     if (solver != PONS_SOLVER_DIRECT) PONS_TRY(st, time_stage1(s, &w, &stage1, &r->stage1_seconds));
     PONS_TRY(st, pons_bench_time(s, run, &w, &r->seconds, &r->workspace_bytes));
-    products[0] = rows_multiplied(stage1);
-    products[1] = rows_multiplied(w.metrics.iterations - stage1);
+    products[0] = (double)stage1;
+    products[1] = (double)(w.metrics.iterations - stage1);
     if (solver != PONS_SOLVER_DIRECT) count_iterations(s, &w, products, r);
     r->gflops = 1e-9 * count_flop(s, &w, products) / r->seconds;
 
@@ -211,7 +214,7 @@ static pons_status measure(const pons_bench_setting *s, pons_bench_problem *p, p
         memcpy(got + i * d, V + pons_bench_sample_row(p->rows, sample->rows, i) * d,
                (size_t)d * sizeof *got);
     PONS_TRY(st, compare(s, sample, got, exact, &r->error_ratio, &r->worst_error_ratio));
-    PONS_TRY(st, compare_stage1(s, sample, solver, got, exact, r));
+    PONS_TRY(st, compare_stage1(s, sample, solver, bf16, got, exact, r));
     PONS_TRY(st, pons_bench_peak(s, bf16, p->rows, d, d, &r->peak_gflops));
     r->share_of_peak = r->gflops / r->peak_gflops;
 done:
@@ -231,8 +234,9 @@ pons_status pons_bench_solver(const pons_bench_setting *s, const pons_bench_laye
     pons_bench_result r = pons_bench_result_empty(
         s, "solver", solver == PONS_SOLVER_DIRECT ? "direct" : "dual", bf16 ? "bf16" : "fp32");
     once.repeat = 1;
-    if (bf16)
-        return pons_fail(PONS_ERR_UNSUPPORTED, "--precision bf16: the solvers compute in fp32");
+    if (bf16 && solver == PONS_SOLVER_DIRECT)
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "--precision bf16: the direct solver computes in fp32");
     PONS_TRY(st, pons_bench_problem_create(s->comm, layer, &p));
     factor_work f = {layer, &p};
     PONS_TRY(st, pons_bench_time(&once, run_factor, &f, &r.factor_seconds, NULL));

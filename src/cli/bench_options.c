@@ -97,9 +97,9 @@ static const struct argp_option options[] = {
     {"model", KEY_MODEL, "PATH", 0, "Model whose block 0 is run (forward, all)", 0},
     {NULL, 0, NULL, 0, "Measuring:", 3},
     {"precision", KEY_PRECISION, "TYPE", 0,
-     "Inputs of matrix products, fp32 or bf16 (default: gemm both; solver fp32; else bf16 where "
-     "the "
-     "processor has it)",
+     "Inputs of matrix products, fp32 or bf16 (default: gemm both; else bf16 where the processor "
+     "has "
+     "it)",
      0},
     {"solver", KEY_SOLVER, "NAME", 0, "dual or direct (default: dual)", 0},
     {"sample", KEY_SAMPLE, "N", 0, "Rows of the baseline per rank (default: 32)", 0},

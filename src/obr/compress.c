@@ -148,18 +148,14 @@ static bool use_dual(const pons_recipe *r, int64_t d)
 }
 
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
-                                   pons_row_shared **out)
+                                   bool bf16, pons_row_shared **out)
 {
     pons_status st = PONS_OK;
     pons_row_shared *s = NULL;
     PONS_CALLOC(st, s, 1);
-    if (factor && use_dual(recipe, factor->d)) {
-        bool bf16 = recipe->obr.precision == PONS_COMPUTE_AUTO
-                        ? pons_kern_has_bf16()
-                        : recipe->obr.precision == PONS_COMPUTE_BF16;
+    if (factor && use_dual(recipe, factor->d))
         PONS_TRY(st, pons_dual_create(factor, (int64_t)(recipe->obr.alpha * (double)factor->d),
                                       bf16, recipe->obr.tolerance, &s->dual));
-    }
     *out = s;
     s = NULL;
 done:
@@ -285,7 +281,10 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
 
     double begin = pons_clock();
     if (!task->shared) {
-        PONS_TRY(st, pons_row_shared_create(task->factor, recipe, &shared));
+        bool bf16 = recipe->obr.precision == PONS_COMPUTE_AUTO
+                        ? pons_kern_has_bf16()
+                        : recipe->obr.precision == PONS_COMPUTE_BF16;
+        PONS_TRY(st, pons_row_shared_create(task->factor, recipe, bf16, &shared));
         j.shared = shared;
         j.metrics->solve_seconds += pons_clock() - begin;
         begin = pons_clock();

@@ -24,11 +24,12 @@ typedef struct pons_row_shared pons_row_shared;
  *
  * Local, parallel over tiles. Both arguments are borrowed until it is destroyed.
  * @param factor may be NULL where the method needs none
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (obr.precision: bf16 where there is none).
+ * @param bf16 iterate in bf16: the same on all ranks, what obr.precision says or allows
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none).
  * Cost (dual): about d^3 / 2 flop; memory 8 to 20 d^2 bytes.
  */
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
-                                   pons_row_shared **out);
+                                   bool bf16, pons_row_shared **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_row_shared_destroy(pons_row_shared **shared);

@@ -1,6 +1,7 @@
 /**
- * The iterative solver of OBR's masked least squares: what the linears of a group share, and the solve.
- * Internal to the room; pons_solve_dual (obr/solver.h) is the same for one panel.
+ * The masked least squares of obr/solver.h by conjugate gradients in the inverse Hessian: all rows at
+ * once, one product with a matrix that they share per iteration. Source: design notes on the solver,
+ * sections 0 to 3.
  */
 #ifndef PONS_OBR_DUAL_H
 #define PONS_OBR_DUAL_H
@@ -37,7 +38,18 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_dual_destroy(pons_dual **dual);
 
-/** As pons_solve_dual, with what is shared at hand. @param panel of the same factor and split */
+/**
+ * Both stages for every row of the panel, as pons_solve_direct.
+ *
+ * A row stops when its dual objective grows little, and is then checked: the objective of its weights,
+ * computed with H in fp32, may exceed the lower bound by the tolerance. Rows that miss are refined from
+ * the gradient they have, at last in fp32, then solved by pons_solve_direct, and counted. Local,
+ * parallel over rows; a row's bits depend neither on the others nor on the threads.
+ * @param panel of the same factor and split
+ * @param metrics added to; may be NULL
+ * Cost per row: 2 d^2 flop for each of about ten iterations and for the check, the same with d - split
+ * for stage B. Memory: 24 d bytes for each of up to 512 rows per thread, at most about 32 MiB.
+ */
 pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
                             pons_quantize_left quantize, void *user, float *V,
                             pons_row_metrics *metrics);

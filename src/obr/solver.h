@@ -44,17 +44,4 @@ typedef void (*pons_quantize_left)(void *user, int64_t row_in_panel, float *valu
 pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left quantize,
                               void *user, float *V, pons_row_metrics *metrics);
 
-/**
- * The same by conjugate gradients in the inverse Hessian, all rows of the panel at once.
- *
- * Each row stops when its dual objective grows by less than 1e-8 of itself (compensated weights then equal the direct
- * solver's to about 1e-3 of a quantization step) and is then verified by
- * the duality gap; rows that do not pass are solved again by pons_solve_direct and counted.
- * @param metrics solve_seconds, iterations (panels x products) and fallbacks are added to
- * Cost: d^3 / 3 for the inverse, then per iteration 2 rows d^2 (stage A), 2 rows (d - p)^2 (B).
- * Memory: 4 d^2 + 4 (d - p)^2, and 20 d bytes for each of up to 1024 rows.
- */
-pons_status pons_solve_dual(const pons_solve_panel *panel, pons_quantize_left quantize, void *user,
-                            float *V, pons_row_metrics *metrics);
-
 #endif

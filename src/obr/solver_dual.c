@@ -19,7 +19,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "kern/gemm.h"
 #include "obr/cg.h"
 
 enum {
@@ -548,19 +547,4 @@ void pons_dual_destroy(pons_dual **dual)
     pons_hessian_inverse_destroy(&s->A);
     pons_mem_free(s);
     *dual = NULL;
-}
-
-pons_status pons_solve_dual(const pons_solve_panel *panel, pons_quantize_left quantize, void *user,
-                            float *V, pons_row_metrics *metrics)
-{
-    pons_status st = PONS_OK;
-    pons_dual *dual = NULL;
-    double start = pons_clock();
-    PONS_TRY(st, pons_dual_create(panel->factor, panel->split, pons_kern_has_bf16(),
-                                  PONS_DUAL_TOLERANCE, &dual));
-    if (metrics) metrics->solve_seconds += pons_clock() - start;
-    PONS_TRY(st, pons_dual_solve(dual, panel, quantize, user, V, metrics));
-done:
-    pons_dual_destroy(&dual);
-    return st;
 }

@@ -31,7 +31,7 @@ typedef struct pons_job {
     pons_rotation *rotation;
     pons_runtime runtime;     /* what the compressed model does at inference */
     pons_runtime calibration; /* the same without activation and KV quantization */
-    bool bf16;
+    bool bf16, solver_bf16;   /* of the forward pass; of the dual solver */
 
     /* Calibration windows of this rank: global indices [window_begin, window_end). */
     int64_t window_begin, window_end;
