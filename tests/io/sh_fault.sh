@@ -37,7 +37,7 @@ code=$?
 [ $code = 6 ] || fail "a fault on rank 1: exit code $code: $(cat "$scratch/err")"
 grep -q 'block-000.h5.part.*other ranks have the file open' "$scratch/err" || fail "a fault on rank 1: $(cat "$scratch/err")"
 [ -e "$scratch/model" ] && fail "a fault on rank 1: OUT is there"
-rm -rf "$scratch/model.run"
+rm -rf "$scratch/model.run" "$scratch/model.part" # the job was ended, so what it had staged is still there
 
 faulty all
 code=$?
