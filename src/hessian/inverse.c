@@ -43,14 +43,22 @@ static void scale(int64_t n, float *unit, float *K)
     }
 }
 
-/* Norms of `rows` rows of A [rows, n]. */
+/* Norms of `rows` rows of A [rows, n]. Sums run over fixed lanes. */
 static void measure(int64_t rows, int64_t n, const float *A, float *size)
 {
+    enum { LANES = 16 };
 #pragma omp parallel for
     for (int64_t i = 0; i < rows; i++) {
-        double sum = 0.0;
-        for (int64_t j = 0; j < n; j++)
-            sum += (double)A[i * n + j] * (double)A[i * n + j];
+        const float *a = A + i * n;
+        double lane[LANES] = {0}, sum = 0.0;
+        int64_t whole = n / LANES * LANES;
+        for (int64_t j = 0; j < whole; j += LANES)
+            for (int l = 0; l < LANES; l++)
+                lane[l] += (double)a[j + l] * (double)a[j + l];
+        for (int64_t j = whole; j < n; j++)
+            sum += (double)a[j] * (double)a[j];
+        for (int l = 0; l < LANES; l++)
+            sum += lane[l];
         size[i] = (float)sqrt(sum);
     }
 }
@@ -75,15 +83,20 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     PONS_CALLOC(st, s->reach, s->of.padded);
     measure(n, n, s->K, s->reach);
     for (int64_t j = 0; j < n; j++) {
-        double size = s->size[j], unit = s->unit[j];
+        double size = s->size[j], unit = s->unit[j], reach = s->reach[j];
+        s->reach[j] = (float)sqrt(fmax(reach * reach - 1.0, 0.0));
         s->blur += size * unit * size * unit;
         s->condition += size * unit * unit / (double)n;
     }
     for (int64_t j = n; j < s->of.padded; j++)
         s->unit[j] = 1.0f;
-    if (bf16) PONS_TRY(st, pons_product_create(n, n, s->K, n, true, &s->fast));
-    PONS_TRY(st, pons_product_create(n, n, s->K, n, false, &s->exact));
-    PONS_TRY(st, pons_product_create(n, n, factor->H + corner, d, false, &s->hessian));
+    s->kind = bf16 ? PONS_PRODUCT_SPLIT : PONS_PRODUCT_FP32;
+    PONS_TRY(st, pons_product_create(s->kind, n, n, s->K, n, 0, 0, &s->inverse));
+    PONS_TRY(st, pons_product_create(s->kind, n, n, factor->H, d, from, from, &s->hessian));
+    if (bf16) {
+        pons_mem_free(s->K);
+        s->K = NULL;
+    }
     *out = s;
     s = NULL;
 done:
@@ -96,8 +109,7 @@ void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse)
     pons_hessian_inverse *s = *inverse;
     if (!s) return;
     pons_product_destroy(&s->hessian);
-    pons_product_destroy(&s->exact);
-    pons_product_destroy(&s->fast);
+    pons_product_destroy(&s->inverse);
     pons_mem_free(s->reach);
     pons_mem_free(s->size);
     pons_mem_free(s->unit);

@@ -16,15 +16,15 @@
 typedef struct pons_hessian_inverse {
     int64_t from, n;
     pons_product_tiles of; /* of n columns */
-    float *K;              /* [n, n] K_ij / (unit_i unit_j) */
+    float *K;              /* [n, n] K_ij / (unit_i unit_j); NULL where the products hold it */
     float *unit;           /* [padded] square roots of K's diagonal, 1 in the padding */
     float *size;           /* [padded] norms of H's columns in T (all rows), 0 in the padding */
-    float *reach;          /* [padded] norms of the columns of K, 0 in the padding */
-    double blur;           /* sum of (size_j unit_j)^2: what white noise in a gradient costs */
-    double condition;      /* mean of size_j unit_j^2, in the manner of a condition number */
-    pons_product *fast;    /* x K in bf16; NULL unless asked for */
-    pons_product *exact;   /* x K in fp32 */
-    pons_product *hessian; /* x H_TT in fp32 */
+    float *reach;     /* [padded] norms of K's columns without the diagonal, 0 in the padding */
+    double blur;      /* sum of (size_j unit_j)^2: what white noise in a gradient costs */
+    double condition; /* mean of size_j unit_j^2, in the manner of a condition number */
+    pons_product_kind kind; /* of both products: split where bf16 was asked for, else fp32 */
+    pons_product *inverse;  /* x K */
+    pons_product *hessian;  /* x H_TT */
 } pons_hessian_inverse;
 
 /**
@@ -32,7 +32,7 @@ typedef struct pons_hessian_inverse {
  *
  * Local, parallel over tiles, same bits for any number of threads.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none). Cost n^3 / 3 flop;
- * memory 4 n^2 bytes, 2 more for bf16.
+ * memory 4 n^2 bytes, 8 n^2 for bf16, 12 n^2 while it is made.
  */
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
                                         pons_hessian_inverse **out);

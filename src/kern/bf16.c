@@ -24,15 +24,16 @@ void pons_bf16_convert(int64_t n, const float *x, uint16_t *y)
 struct pons_bf16_kernel {
     int64_t M, N, K;
     pons_bf16_layout layout;
-    dnnl_memory_desc_t a, plain, b, c, scratch; /* plain: B before it is packed */
-    dnnl_primitive_t product, pack;
+    dnnl_memory_desc_t a, plain, b, c; /* plain: B before it is packed */
+    dnnl_memory_desc_t scratch, sum_scratch;
+    dnnl_primitive_t product, sum, pack; /* sum: C += A B */
 };
 
 struct pons_bf16_worker {
     const pons_bf16_kernel *kernel; /* not owned */
     dnnl_stream_t stream;
-    dnnl_memory_t a, plain, b, c, scratch;
-    void *work;
+    dnnl_memory_t a, plain, b, c, scratch, sum_scratch;
+    void *work, *sum_work;
 };
 
 static dnnl_engine_t engine;
@@ -51,13 +52,43 @@ static pons_status check(dnnl_status_t got, const char *what)
                      what, (int)got);
 }
 
+/* One matmul with B as described; C is overwritten or added to. */
+static pons_status make_matmul(const pons_bf16_kernel *k, const dnnl_memory_desc_t *b, bool add,
+                               dnnl_memory_desc_t *chosen, dnnl_memory_desc_t *scratch,
+                               dnnl_primitive_t *out)
+{
+    pons_status st = PONS_OK;
+    dnnl_matmul_desc_t op;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_post_ops_t after = NULL;
+    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, b, NULL, &k->c), "matmul"));
+    PONS_TRY(st, check(dnnl_primitive_attr_create(&attributes), "attributes"));
+    PONS_TRY(st,
+             check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
+                   "scratchpad"));
+    if (add) {
+        PONS_TRY(st, check(dnnl_post_ops_create(&after), "sum"));
+        PONS_TRY(st, check(dnnl_post_ops_append_sum(after, 1.0f), "sum"));
+        PONS_TRY(st, check(dnnl_primitive_attr_set_post_ops(attributes, after), "sum"));
+    }
+    PONS_TRY(st,
+             check(dnnl_primitive_desc_create(&pd, &op, attributes, engine, NULL), "bf16 matmul"));
+    *chosen = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    *scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    PONS_TRY(st, check(dnnl_primitive_create(out, pd), "bf16 matmul"));
+done:
+    if (after) dnnl_post_ops_destroy(after);
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
+    return st;
+}
+
 static pons_status make_product(pons_bf16_kernel *k)
 {
     pons_status st = PONS_OK;
     bool gram = k->layout == PONS_BF16_GRAM;
-    dnnl_matmul_desc_t op;
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attributes = NULL;
     dnnl_memory_desc_t b;
     const dnnl_dims_t of_a = {k->M, k->K}, of_b = {k->K, k->N}, of_c = {k->M, k->N};
 
@@ -70,27 +101,17 @@ static pons_status make_product(pons_bf16_kernel *k)
     PONS_TRY(st,
              check(dnnl_memory_desc_init_by_tag(&k->plain, 2, of_b, dnnl_bf16, dnnl_ba), "tile"));
     PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, of_c, dnnl_f32, dnnl_ab), "tile"));
-    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, &b, NULL, &k->c), "matmul"));
-    PONS_TRY(st, check(dnnl_primitive_attr_create(&attributes), "attributes"));
-    PONS_TRY(st,
-             check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
-                   "scratchpad"));
-    PONS_TRY(st,
-             check(dnnl_primitive_desc_create(&pd, &op, attributes, engine, NULL), "bf16 matmul"));
-    k->b = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    k->scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    PONS_TRY(st, check(dnnl_primitive_create(&k->product, pd), "bf16 matmul"));
+    PONS_TRY(st, make_matmul(k, &b, false, &k->b, &k->scratch, &k->product));
+    if (k->layout == PONS_BF16_SUMMED)
+        PONS_TRY(st, make_matmul(k, &k->b, true, &b, &k->sum_scratch, &k->sum));
     if (gram) goto done;
 
-    dnnl_primitive_desc_destroy(pd);
-    pd = NULL;
     PONS_TRY(st,
              check(dnnl_reorder_primitive_desc_create(&pd, &k->plain, engine, &k->b, engine, NULL),
                    "reorder"));
     PONS_TRY(st, check(dnnl_primitive_create(&k->pack, pd), "reorder"));
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);
-    if (attributes) dnnl_primitive_attr_destroy(attributes);
     return st;
 }
 
@@ -122,6 +143,7 @@ void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel)
     pons_bf16_kernel *k = *kernel;
     if (!k) return;
     if (k->product) dnnl_primitive_destroy(k->product);
+    if (k->sum) dnnl_primitive_destroy(k->sum);
     if (k->pack) dnnl_primitive_destroy(k->pack);
     pons_mem_free(k);
     *kernel = NULL;
@@ -137,10 +159,11 @@ void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
     for (int i = 0; i < count; i++) {
         pons_bf16_worker *w = workers[i];
         if (!w) continue;
-        dnnl_memory_t all[] = {w->a, w->plain, w->b, w->c, w->scratch};
+        dnnl_memory_t all[] = {w->a, w->plain, w->b, w->c, w->scratch, w->sum_scratch};
         for (size_t n = 0; n < sizeof all / sizeof *all; n++)
             if (all[n]) dnnl_memory_destroy(all[n]);
         if (w->stream) dnnl_stream_destroy(w->stream);
+        pons_mem_free(w->sum_work);
         pons_mem_free(w->work);
         pons_mem_free(w);
         workers[i] = NULL;
@@ -161,6 +184,11 @@ static pons_status make_worker(const pons_bf16_kernel *k, pons_bf16_worker *w)
     PONS_TRY(st, check(dnnl_memory_create(&w->b, &k->b, engine, DNNL_MEMORY_NONE), "memory"));
     PONS_TRY(st, check(dnnl_memory_create(&w->c, &k->c, engine, DNNL_MEMORY_NONE), "memory"));
     PONS_TRY(st, check(dnnl_memory_create(&w->scratch, &k->scratch, engine, w->work), "memory"));
+    if (!k->sum) goto done;
+    w->sum_work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(&k->sum_scratch), 1);
+    if (!w->sum_work) return PONS_ERR_NOMEM;
+    PONS_TRY(st, check(dnnl_memory_create(&w->sum_scratch, &k->sum_scratch, engine, w->sum_work),
+                       "memory"));
 done:
     return st;
 }
@@ -186,16 +214,27 @@ bool pons_bf16_pack(pons_bf16_worker *w, const uint16_t *B, void *packed)
            dnnl_primitive_execute(w->kernel->pack, w->stream, 2, args) == dnnl_success;
 }
 
-bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
+static bool execute(pons_bf16_worker *w, dnnl_primitive_t product, dnnl_memory_t scratch,
+                    const uint16_t *A, const void *B, float *C)
 {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->a},
                               {DNNL_ARG_WEIGHTS, w->b},
                               {DNNL_ARG_DST, w->c},
-                              {DNNL_ARG_SCRATCHPAD, w->scratch}};
+                              {DNNL_ARG_SCRATCHPAD, scratch}};
     return dnnl_memory_set_data_handle(w->a, (void *)(uintptr_t)A) == dnnl_success &&
            dnnl_memory_set_data_handle(w->b, (void *)(uintptr_t)B) == dnnl_success &&
            dnnl_memory_set_data_handle(w->c, C) == dnnl_success &&
-           dnnl_primitive_execute(w->kernel->product, w->stream, 4, args) == dnnl_success;
+           dnnl_primitive_execute(product, w->stream, 4, args) == dnnl_success;
+}
+
+bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
+{
+    return execute(w, w->kernel->product, w->scratch, A, B, C);
+}
+
+bool pons_bf16_run_add(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
+{
+    return execute(w, w->kernel->sum, w->sum_scratch, A, B, C);
 }
 
 pons_status pons_bf16_refused(void)
@@ -253,6 +292,12 @@ bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed)
 }
 
 bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C)
+{
+    (void)worker, (void)A, (void)B, (void)C;
+    return false;
+}
+
+bool pons_bf16_run_add(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C)
 {
     (void)worker, (void)A, (void)B, (void)C;
     return false;

@@ -23,6 +23,7 @@ typedef struct pons_bf16_worker pons_bf16_worker;
 /** How the operands of C[M, N] lie in memory; C is fp32, row-major. */
 typedef enum pons_bf16_layout {
     PONS_BF16_PACKED, /* A [M, K]; B [N, K], brought into the kernel's own layout beforehand */
+    PONS_BF16_SUMMED, /* the same, and C may be added to */
     PONS_BF16_GRAM    /* A [K, M] and B [K, N], both as they are */
 } pons_bf16_layout;
 
@@ -44,13 +45,17 @@ pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
 /** Free out[count] of pons_bf16_workers_create; accepts NULL entries. Local. */
 void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers);
 
-/** Bring B [N, K] (bf16 bits) into the layout of a PONS_BF16_PACKED kernel. Local, one thread. @return false when the
+/** Bring B [N, K] (bf16 bits) into the layout of a kernel that packs. Local, one thread. @return false when the
  * library refused. */
 bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
 
 /** The product of contiguous operands. Local, one thread. @return false when the library
  * refused. */
 bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
+
+/** The product added to C, of a PONS_BF16_SUMMED kernel. Local, one thread. @return as
+ * pons_bf16_run. */
+bool pons_bf16_run_add(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
 
 /** The failure of a pack or run, as a status with its sentence. Local. */
 pons_status pons_bf16_refused(void);

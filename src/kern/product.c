@@ -4,28 +4,35 @@
 
 #include <string.h>
 
+#include "base/half.h"
 #include "base/mem.h"
 #include "kern/bf16.h"
 #include "kern/block.h"
 #include "kern/threads.h"
 
-/* Widest tile, the multiple its width is rounded to; columns and depth of an fp32 block in L1. */
-enum { WIDEST = 256, WIDTH_STEP = 16, STRIP = 64, DEPTH = 128 };
+/* Widest tile: a tile of B in bf16 and the rows it meets lie in L2. */
+enum { WIDEST = 576, WIDTH_STEP = 16 };
+
+/* Columns and depth of an fp32 block of B in L1. */
+enum { STRIP = 64, DEPTH = 128 };
 
 struct pons_product {
+    pons_product_kind kind;
     int64_t K, N;
-    pons_product_tiles of;
-    const float *B; /* fp32; not owned */
-    int64_t ldb;
-    pons_bf16_kernel *kernel; /* bf16 */
-    uint8_t *packed;          /* bf16: [tiles] of packed_bytes */
+    pons_product_tiles depth, of; /* of K, of N */
+    const float *B;               /* fp32; not owned */
+    int64_t ld;
+    pons_bf16_kernel *kernel; /* bf16: one tile of X with one of B */
+    uint8_t *high, *low;      /* bf16: [of.tiles, depth.tiles] of packed_bytes; low: split */
     size_t packed_bytes;
 };
 
 struct pons_product_worker {
     const pons_product *product; /* not owned */
+    int64_t capacity;
     pons_bf16_worker *bf16;
-    float *strip; /* fp32: [DEPTH, STRIP] of B */
+    uint16_t *high, *low; /* split: X; not owned */
+    float *strip;         /* fp32: [DEPTH, STRIP] of B */
 };
 
 pons_product_tiles pons_product_tiles_of(int64_t n)
@@ -38,29 +45,40 @@ pons_product_tiles pons_product_tiles_of(int64_t n)
     return t;
 }
 
-/* B into the kernel's layout, tile by tile, zero past its last row and column. */
-static pons_status pack_all(pons_product *p, const float *B, int64_t ldb)
+/* x as high + low, both bf16; low may be NULL. */
+static void split(int64_t n, const float *x, uint16_t *high, uint16_t *low)
+{
+    pons_bf16_convert(n, x, high);
+    if (!low) return;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u = pons_float_bits(x[i] - pons_bits_float((uint32_t)high[i] << 16));
+        low[i] = (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+    }
+}
+
+/* B into the kernel's layout, tile by tile, zero past its last row and column. @param T B's transpose */
+static pons_status pack_all(pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
-    int64_t width = p->of.width, depth = p->of.padded, n = p->N;
+    int64_t width = p->of.width, depth = p->depth.width, size = width * depth;
     pons_bf16_worker **workers = NULL;
     uint16_t *plain = NULL;
     PONS_CALLOC(st, workers, threads);
-    PONS_CALLOC(st, plain, threads * width * depth);
+    PONS_ALLOC(st, plain, 2 * threads * size);
     PONS_TRY(st, pons_bf16_workers_create(p->kernel, threads, workers));
 #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
-    for (int64_t t = 0; t < p->of.tiles; t++) {
+    for (int64_t t = 0; t < p->of.tiles * p->depth.tiles; t++) {
         int self = omp_get_thread_num();
-        uint16_t *mine = plain + self * width * depth;
-        for (int64_t i = 0; i < width; i++) {
-            int64_t row = t * width + i;
-            if (row < n)
-                pons_bf16_convert(n, B + row * ldb, mine + i * depth);
-            else
-                memset(mine + i * depth, 0, (size_t)depth * sizeof *mine);
-        }
-        if (!pons_bf16_pack(workers[self], mine, p->packed + (size_t)t * p->packed_bytes))
+        uint16_t *high = plain + 2 * self * size, *low = high + size;
+        int64_t n = t / p->depth.tiles * width, k = t % p->depth.tiles * depth;
+        int64_t columns = p->K - k < depth ? p->K - k : depth;
+        memset(high, 0, (size_t)(2 * size) * sizeof *high);
+        for (int64_t i = 0; i < width && n + i < p->N; i++)
+            split(columns, T + (n + i) * ld + k, high + i * depth, p->low ? low + i * depth : NULL);
+        if (!pons_bf16_pack(workers[self], high, p->high + (size_t)t * p->packed_bytes) ||
+            (p->low && !pons_bf16_pack(workers[self], low, p->low + (size_t)t * p->packed_bytes)))
             failed = 1;
     }
     if (failed) st = pons_bf16_refused();
@@ -71,24 +89,28 @@ done:
     return st;
 }
 
-pons_status pons_product_create(int64_t K, int64_t N, const float *B, int64_t ldb, bool bf16,
-                                pons_product **out)
+pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,
+                                int64_t ld, int64_t k, int64_t n, pons_product **out)
 {
     pons_status st = PONS_OK;
     pons_product *p = NULL;
-    PONS_ASSERT(K > 0 && N > 0 && (!bf16 || K == N));
+    PONS_ASSERT(K > 0 && N > 0);
     PONS_CALLOC(st, p, 1);
+    p->kind = kind;
     p->K = K;
     p->N = N;
+    p->depth = pons_product_tiles_of(K);
     p->of = pons_product_tiles_of(N);
-    p->B = B;
-    p->ldb = ldb;
-    if (bf16) {
-        PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_PACKED, PONS_PRODUCT_ROWS, p->of.width,
-                                             p->of.padded, &p->kernel));
+    p->B = S + k * ld + n;
+    p->ld = ld;
+    if (kind != PONS_PRODUCT_FP32) {
+        int64_t tiles = p->of.tiles * p->depth.tiles;
+        PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_SUMMED, PONS_PRODUCT_ROWS, p->of.width,
+                                             p->depth.width, &p->kernel));
         p->packed_bytes = (pons_bf16_packed_bytes(p->kernel) + 63) / 64 * 64;
-        PONS_ALLOC(st, p->packed, p->of.tiles * (int64_t)p->packed_bytes);
-        PONS_TRY(st, pack_all(p, B, ldb));
+        PONS_ALLOC(st, p->high, tiles * (int64_t)p->packed_bytes);
+        if (kind == PONS_PRODUCT_SPLIT) PONS_ALLOC(st, p->low, tiles * (int64_t)p->packed_bytes);
+        PONS_TRY(st, pack_all(p, S + n * ld + k, ld));
         p->B = NULL;
     }
     *out = p;
@@ -103,23 +125,32 @@ void pons_product_destroy(pons_product **product)
     pons_product *p = *product;
     if (!p) return;
     pons_bf16_kernel_destroy(&p->kernel);
-    pons_mem_free(p->packed);
+    pons_mem_free(p->low);
+    pons_mem_free(p->high);
     pons_mem_free(p);
     *product = NULL;
 }
 
-bool pons_product_is_bf16(const pons_product *product) { return product->kernel != NULL; }
+size_t pons_product_space(const pons_product *product, int64_t capacity)
+{
+    return product->low ? 4 * (size_t)(capacity * product->depth.padded) : 0;
+}
 
-pons_status pons_product_worker_create(const pons_product *product, pons_product_worker **out)
+pons_status pons_product_worker_create(const pons_product *product, int64_t capacity, void *space,
+                                       pons_product_worker **out)
 {
     pons_status st = PONS_OK;
     pons_product_worker *w = NULL;
+    PONS_ASSERT(capacity % PONS_PRODUCT_ROWS == 0);
     PONS_CALLOC(st, w, 1);
     w->product = product;
+    w->capacity = capacity;
     if (product->kernel)
         PONS_TRY(st, pons_bf16_workers_create(product->kernel, 1, &w->bf16));
     else
         PONS_ALLOC(st, w->strip, DEPTH * STRIP);
+    w->high = space;
+    if (product->low) w->low = w->high + capacity * product->depth.padded;
     *out = w;
     w = NULL;
 done:
@@ -131,22 +162,43 @@ void pons_product_worker_destroy(pons_product_worker **worker)
 {
     pons_product_worker *w = *worker;
     if (!w) return;
-    pons_bf16_workers_destroy(1, &w->bf16);
+    if (w->bf16) pons_bf16_workers_destroy(1, &w->bf16);
     pons_mem_free(w->strip);
     pons_mem_free(w);
     *worker = NULL;
 }
 
-static bool run_bf16(pons_product_worker *w, int64_t rows, const uint16_t *X, float *Y)
+/* high high + high low + low high, the last two only when split. */
+static bool run_bf16(pons_product_worker *w, bool both, int64_t rows, const uint16_t *high,
+                     const uint16_t *low, float *Y)
 {
     const pons_product *p = w->product;
-    int64_t step = PONS_PRODUCT_ROWS, width = p->of.width, depth = p->of.padded;
+    int64_t step = PONS_PRODUCT_ROWS, width = p->of.width, depth = p->depth.width;
     bool good = true;
     for (int64_t t = 0; t < p->of.tiles; t++)
-        for (int64_t i = 0; i < rows; i += step)
-            good &= pons_bf16_run(w->bf16, X + i * depth, p->packed + (size_t)t * p->packed_bytes,
-                                  Y + (t * rows + i) * width);
+        for (int64_t k = 0; k < p->depth.tiles; k++) {
+            size_t tile = (size_t)(t * p->depth.tiles + k) * p->packed_bytes;
+            for (int64_t i = 0; i < rows; i += step) {
+                int64_t at = (k * w->capacity + i) * depth;
+                float *C = Y + (t * w->capacity + i) * width;
+                good &=
+                    (k ? pons_bf16_run_add : pons_bf16_run)(w->bf16, high + at, p->high + tile, C);
+                if (!both) continue;
+                good &= pons_bf16_run_add(w->bf16, high + at, p->low + tile, C);
+                good &= pons_bf16_run_add(w->bf16, low + at, p->high + tile, C);
+            }
+        }
     return good;
+}
+
+static bool run_split(pons_product_worker *w, int64_t rows, const float *X, float *Y)
+{
+    const pons_product_tiles *depth = &w->product->depth;
+    for (int64_t k = 0; k < depth->tiles; k++) {
+        int64_t at = k * w->capacity * depth->width;
+        split(rows * depth->width, X + at, w->high + at, w->low + at);
+    }
+    return run_bf16(w, true, rows, w->high, w->low, Y);
 }
 
 /* B[k.., column..] of `depth` rows and `width` columns into the strip, zero past N. */
@@ -156,7 +208,7 @@ static void pack_strip(const pons_product *p, int64_t k, int64_t depth, int64_t 
     int64_t inside = p->N - column < width ? p->N - column : width;
     if (inside < 0) inside = 0;
     for (int64_t i = 0; i < depth; i++) {
-        memcpy(strip + i * width, p->B + (k + i) * p->ldb + column, (size_t)inside * sizeof *strip);
+        memcpy(strip + i * width, p->B + (k + i) * p->ld + column, (size_t)inside * sizeof *strip);
         memset(strip + i * width + inside, 0, (size_t)(width - inside) * sizeof *strip);
     }
 }
@@ -164,23 +216,30 @@ static void pack_strip(const pons_product *p, int64_t k, int64_t depth, int64_t 
 static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float *Y)
 {
     const pons_product *p = w->product;
-    int64_t width = p->of.width, ldx = pons_product_tiles_of(p->K).padded;
+    int64_t width = p->of.width, ldx = p->depth.width;
     for (int64_t t = 0; t < p->of.tiles; t++)
         for (int64_t j = 0; j < width; j += STRIP) {
             int64_t columns = width - j < STRIP ? width - j : STRIP;
-            for (int64_t k = 0; k < p->K; k += DEPTH) {
-                int64_t depth = p->K - k < DEPTH ? p->K - k : DEPTH;
+            for (int64_t k = 0, depth; k < p->K; k += depth) {
+                int64_t tile = k / ldx, inside = k % ldx;
+                depth = ldx - inside < DEPTH ? ldx - inside : DEPTH;
+                if (p->K - k < depth) depth = p->K - k;
                 pack_strip(p, k, depth, t * width + j, columns, w->strip);
-                pons_block_nn(rows, columns, depth, X + k, ldx, w->strip, columns,
-                              Y + t * rows * width + j, width, k > 0);
+                pons_block_nn(rows, columns, depth, X + tile * w->capacity * ldx + inside, ldx,
+                              w->strip, columns, Y + t * w->capacity * width + j, width, k > 0);
             }
         }
 }
 
-bool pons_product_run(pons_product_worker *w, int64_t rows, const void *X, float *Y)
+bool pons_product_run(pons_product_worker *w, pons_product_kind kind, int64_t rows, const void *X,
+                      float *Y)
 {
+    PONS_ASSERT(rows <= w->capacity);
     rows = (rows + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-    if (w->bf16) return run_bf16(w, rows, X, Y);
-    run_fp32(w, rows, X, Y);
+    switch (kind) {
+    case PONS_PRODUCT_BF16: return run_bf16(w, false, rows, X, NULL, Y);
+    case PONS_PRODUCT_SPLIT: return run_split(w, rows, X, Y);
+    case PONS_PRODUCT_FP32: run_fp32(w, rows, X, Y);
+    }
     return true;
 }

@@ -2,20 +2,20 @@
  * Products of rows with one shared matrix inside a thread: solvers that give every thread its own rows
  * run these between passes over vectors.
  *
- * Rows stand in memory as [rows, padded(n)], results as [tiles, rows, width] with tiles * width =
- * padded(N): each tile is written whole. The bits of a row do not depend on the other rows nor on its
- * place among them.
+ * Rows of n columns stand in memory tile by tile, [tiles, capacity, width] for up to `capacity` rows,
+ * zero past column n. The bits of a row depend neither on the other rows nor on its place among them.
  */
 #ifndef PONS_KERN_PRODUCT_H
 #define PONS_KERN_PRODUCT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
-/** Rows of a product are worked on in blocks of this many: buffers hold a multiple of it, rows past the
- * last may hold anything. */
+/** Rows are worked on in blocks of this many: a capacity is a multiple of it, rows past the last one of
+ * a product may hold anything. */
 #define PONS_PRODUCT_ROWS 64
 
 /** Tiles of n columns. */
@@ -26,41 +26,55 @@ typedef struct pons_product_tiles {
 /** The same for every matrix of n columns. Local. */
 pons_product_tiles pons_product_tiles_of(int64_t n);
 
+/** How operands are taken; sums are fp32 throughout. */
+typedef enum pons_product_kind {
+    PONS_PRODUCT_FP32,
+    PONS_PRODUCT_BF16, /* both rounded to bf16 */
+    PONS_PRODUCT_SPLIT /* both as sums of two bf16 numbers, 2^-17 from what they are */
+} pons_product_kind;
+
 /** A matrix prepared for products Y = X B. Opaque. */
 typedef struct pons_product pons_product;
 
-/** What one thread needs for products with matrices up to some size. Opaque. */
+/** What one thread needs to run a product. Opaque. */
 typedef struct pons_product_worker pons_product_worker;
 
 /**
- * Prepare B [K, N], leading dimension ldb, for products in fp32, or in bf16 (both operands rounded to
- * bf16, fp32 accumulation).
+ * Prepare the block B = S[k.., n..] of K rows and N columns of a symmetric matrix S.
  *
- * Local; bf16 parallel over tiles. fp32: B is kept by reference; bf16: copied, and must be square and
- * symmetric. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none).
- * Memory: bf16 2 padded(n)^2 bytes.
+ * Local; bf16 kinds parallel over tiles. S is kept by reference (fp32) or copied. A split matrix can be
+ * used as bf16, too.
+ * @param S leading dimension ld; S[n.., k..] is read as B's transpose
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none).
+ * Memory: bf16 2, split 4 bytes for each entry of padded(K) x padded(N).
  */
-pons_status pons_product_create(int64_t K, int64_t N, const float *B, int64_t ldb, bool bf16,
-                                pons_product **out);
+pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,
+                                int64_t ld, int64_t k, int64_t n, pons_product **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_product_destroy(pons_product **product);
 
-/** Whether X is taken in bf16. Local. */
-bool pons_product_is_bf16(const pons_product *product);
+/** Bytes that a worker of this product needs beside itself: 4 capacity padded(K) when split, else 0.
+ * Local. */
+size_t pons_product_space(const pons_product *product, int64_t capacity);
 
-/** Make what one thread needs to run `product`. Local. @return PONS_OK or PONS_ERR_NOMEM. */
-pons_status pons_product_worker_create(const pons_product *product, pons_product_worker **out);
+/** Make what one thread needs to run `product` on rows of some capacity. Local.
+ * @param space pons_product_space bytes, kept by reference; workers that run in turn can share it
+ * @return PONS_OK or PONS_ERR_NOMEM. */
+pons_status pons_product_worker_create(const pons_product *product, int64_t capacity, void *space,
+                                       pons_product_worker **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_product_worker_destroy(pons_product_worker **worker);
 
 /**
  * Y = X B. Local, one thread, allocates nothing.
- * @param X [rows rounded up to PONS_PRODUCT_ROWS, padded(K)] fp32, or bf16 bits with zeros past column
- * K; @param Y [tiles, the same, width]; columns past N become 0 (for finite X)
- * @return false when the library refused (a bug). Cost 2 rows K N flop.
+ * @param kind that of the product, or bf16 of a split one
+ * @param rows at most the capacity
+ * @param X bits of bf16 for kind bf16, else fp32; @param Y fp32, not overlapping
+ * @return false when the library refused (a bug). Cost 2 rows K N flop, three times that when split.
  */
-bool pons_product_run(pons_product_worker *worker, int64_t rows, const void *X, float *Y);
+bool pons_product_run(pons_product_worker *worker, pons_product_kind kind, int64_t rows,
+                      const void *X, float *Y);
 
 #endif

@@ -76,24 +76,41 @@ double pons_cg_dot(int64_t n, const float *a, const float *b)
     return sum;
 }
 
-void pons_cg_get(const pons_product_tiles *of, int64_t slots, int64_t slot, const float *Q,
-                 float *out)
+double pons_cg_weigh(int64_t n, const float *a, const float *w)
 {
-    for (int64_t t = 0; t < of->tiles; t++)
-        memcpy(out + t * of->width, Q + (t * slots + slot) * of->width,
-               (size_t)of->width * sizeof *out);
+    floats lanes = {0};
+    for (int64_t j = 0; j < n; j += LANES) {
+        floats x = load(a + j) * load(w + j);
+        lanes += x * x;
+    }
+    return total(lanes);
 }
 
-void pons_cg_put(const pons_product_tiles *of, bool bf16, int64_t slot, const float *x, void *P)
+/* Where a slot's part of a tile starts in P and Q. */
+static inline int64_t place(const pons_cg *cg, int64_t tile, int64_t slot)
 {
-    for (int64_t j = 0; j < of->padded; j += LANES)
-        store_direction(P, slot * of->padded + j, load(x + j), bf16);
+    return (tile * cg->capacity + slot) * cg->of.width;
 }
 
-void pons_cg_fetch(const pons_product_tiles *of, bool bf16, int64_t slot, const void *P, float *x)
+void pons_cg_get(const pons_cg *cg, int64_t slot, float *out)
 {
-    for (int64_t j = 0; j < of->padded; j += LANES)
-        store(x + j, load_direction(P, slot * of->padded + j, bf16));
+    for (int64_t t = 0; t < cg->of.tiles; t++)
+        memcpy(out + t * cg->of.width, cg->Q + place(cg, t, slot),
+               (size_t)cg->of.width * sizeof *out);
+}
+
+void pons_cg_put(pons_cg *cg, bool bf16, int64_t slot, const float *x)
+{
+    for (int64_t t = 0; t < cg->of.tiles; t++)
+        for (int64_t j = 0; j < cg->of.width; j += LANES)
+            store_direction(cg->P, place(cg, t, slot) + j, load(x + t * cg->of.width + j), bf16);
+}
+
+void pons_cg_fetch(const pons_cg *cg, bool bf16, int64_t slot, float *x)
+{
+    for (int64_t t = 0; t < cg->of.tiles; t++)
+        for (int64_t j = 0; j < cg->of.width; j += LANES)
+            store(x + t * cg->of.width + j, load_direction(cg->P, place(cg, t, slot) + j, bf16));
 }
 
 /* Sums of one row that the next pass needs. */
@@ -102,34 +119,32 @@ typedef struct sums {
 } sums;
 
 /* p q and p u: curvature and slope along the direction of a slot. p is zero off E. */
-static inline sums along(const pons_cg *cg, int64_t slots, int64_t slot, const float *u, bool bf16)
+static inline sums along(const pons_cg *cg, int64_t slot, const float *u, bool bf16)
 {
     int64_t width = cg->of.width;
     floats pq = {0}, pu = {0};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
-        const float *q = cg->Q + (t * slots + slot) * width, *ut = u + t * width;
-        int64_t at = slot * cg->of.padded + t * width;
+        int64_t at = place(cg, t, slot);
         for (int64_t j = 0; j < width; j += LANES) {
             floats p = load_direction(cg->P, at + j, bf16);
-            pq += p * load(q + j);
-            pu += p * load(ut + j);
+            pq += p * load(cg->Q + at + j);
+            pu += p * load(u + t * width + j);
         }
     }
     return (sums){total(pq), total(pu)};
 }
 
 /* u -= a q; r q and r r of the new residual. */
-static inline sums advance(const pons_cg *cg, int64_t slots, int64_t slot, float a, float *u,
-                           const int8_t *E)
+static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, const int8_t *E)
 {
     int64_t width = cg->of.width;
     floats rq = {0}, rr = {0};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
-        const float *q = cg->Q + (t * slots + slot) * width;
+        const float *q = cg->Q + place(cg, t, slot);
         float *ut = u + t * width;
-        const int8_t *e = E + t * width;
         for (int64_t j = 0; j < width; j += LANES) {
-            floats qj = load(q + j), uj = load(ut + j) - a * qj, r = pruned(uj, e + j);
+            floats qj = load(q + j), uj = load(ut + j) - a * qj;
+            floats r = pruned(uj, E + t * width + j);
             store(ut + j, uj);
             rq += r * qj;
             rr += r * r;
@@ -142,26 +157,27 @@ static inline sums advance(const pons_cg *cg, int64_t slots, int64_t slot, float
 static inline void turn(const pons_cg *cg, int64_t from, int64_t to, float b, const float *u,
                         const int8_t *E, bool bf16)
 {
-    int64_t n = cg->of.padded;
-    for (int64_t j = 0; j < n; j += LANES)
-        store_direction(cg->P, to * n + j,
-                        pruned(load(u + j), E + j) + b * load_direction(cg->P, from * n + j, bf16),
-                        bf16);
+    int64_t width = cg->of.width;
+    for (int64_t t = 0; t < cg->of.tiles; t++)
+        for (int64_t j = 0; j < width; j += LANES) {
+            floats r = pruned(load(u + t * width + j), E + t * width + j);
+            floats p = load_direction(cg->P, place(cg, t, from) + j, bf16);
+            store_direction(cg->P, place(cg, t, to) + j, r + b * p, bf16);
+        }
 }
 
 /* One step of every listed row; how many go on, listed anew from slot 0. */
 static inline int64_t step(pons_cg *cg, bool bf16, pons_cg_stop stop, int64_t listed, bool last)
 {
-    int64_t n = cg->of.padded, go_on = 0;
-    int64_t slots = (listed + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    int64_t go_on = 0;
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = cg->row[k];
-        float *u = cg->U + i * n;
-        const int8_t *E = cg->E + i * n;
-        sums s = along(cg, slots, k, u, bf16);
+        float *u = cg->U + i * cg->of.padded;
+        const int8_t *E = cg->E + i * cg->of.padded;
+        sums s = along(cg, k, u, bf16);
         double a = s.second / s.first, gain = a * s.second;
         if (!(s.first > 0.0) || !isfinite(a)) continue; /* broke down */
-        sums r = advance(cg, slots, k, (float)a, u, E);
+        sums r = advance(cg, k, (float)a, u, E);
         cg->sum[i] += gain;
         cg->count[i]++;
         if (!(gain > stop.share * fmax(cg->sum[i], cg->least[i])) || last || !(r.second > 0.0))
@@ -173,19 +189,27 @@ static inline int64_t step(pons_cg *cg, bool bf16, pons_cg_stop stop, int64_t li
     return go_on;
 }
 
-bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, bool bf16, pons_cg_stop stop,
-                 int64_t listed)
+/* First directions: the residuals. */
+static void start(pons_cg *cg, bool bf16, int64_t listed)
 {
-    int64_t n = cg->of.padded;
-    for (int64_t k = 0; k < listed; k++) {
-        const float *u = cg->U + cg->row[k] * n;
-        const int8_t *E = cg->E + cg->row[k] * n;
-        for (int64_t j = 0; j < n; j += LANES)
-            store_direction(cg->P, k * n + j, pruned(load(u + j), E + j), bf16);
-    }
+    int64_t width = cg->of.width;
+    for (int64_t k = 0; k < listed; k++)
+        for (int64_t t = 0; t < cg->of.tiles; t++)
+            for (int64_t j = 0; j < width; j += LANES) {
+                int64_t from = cg->row[k] * cg->of.padded + t * width + j;
+                store_direction(cg->P, place(cg, t, k) + j,
+                                pruned(load(cg->U + from), cg->E + from), bf16);
+            }
+}
+
+bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
+                 pons_cg_stop stop, int64_t listed)
+{
+    bool bf16 = kind == PONS_PRODUCT_BF16;
+    start(cg, bf16, listed);
     for (int k = 0; k < stop.cap && listed > 0; k++) {
         bool last = k + 1 == stop.cap;
-        if (!pons_product_run(worker, listed, cg->P, cg->Q)) return false;
+        if (!pons_product_run(worker, kind, listed, cg->P, cg->Q)) return false;
         listed = bf16 ? step(cg, true, stop, listed, last) : step(cg, false, stop, listed, last);
     }
     return true;

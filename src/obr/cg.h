@@ -11,14 +11,16 @@
 
 #include "kern/product.h"
 
-/** Rows in flight. Arrays of rows have the stride of.padded and are zero past column n. */
+/** Rows in flight, up to `capacity`. Rows of U and E are [padded], zero past column n; P and Q stand in
+ * tiles as products take them, [tiles, capacity, width]. */
 typedef struct pons_cg {
     pons_product_tiles of;
-    float *U;       /* [rows, padded] by row */
-    int8_t *E;      /* [rows, padded] by row: -1 pruned, 0 kept or padding */
-    void *P;        /* [slots, padded] directions of the listed rows, fp32 or bf16 */
-    float *Q;       /* [tiles, slots, width] their products */
-    int64_t *row;   /* [slots] the listed rows */
+    int64_t capacity;
+    float *U;       /* by row */
+    int8_t *E;      /* by row: -1 pruned, 0 kept or padding */
+    void *P;        /* by slot: directions of the listed rows, fp32 or bf16 */
+    float *Q;       /* by slot: their products */
+    int64_t *row;   /* by slot: the listed rows */
     double *sum;    /* by row: increments of the dual objective, added up: a lower bound of the
                        minimum */
     double *least;  /* by row: what the whole error of the row will be at least */
@@ -36,21 +38,23 @@ typedef struct pons_cg_stop {
  *
  * On entry U holds y; on exit u. Rows that stopped at the cap or broke down (K not positive, NaN) are
  * left to the caller's check. Local, one thread. A row's bits do not depend on the others.
- * @param worker of the product with K; says whether P is bf16
+ * @param worker of the product with K, run as `kind`; P is bf16 for bf16, else fp32
  * @return false when the library refused a product
  */
-bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, bool bf16, pons_cg_stop stop,
-                 int64_t listed);
+bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
+                 pons_cg_stop stop, int64_t listed);
 
 /** Sum of a[j] b[j] in 16 fixed lanes, fp64. Local. */
 double pons_cg_dot(int64_t n, const float *a, const float *b);
 
-/** One slot of a product as a row [padded]. Local. @param slots rounded up to PONS_PRODUCT_ROWS */
-void pons_cg_get(const pons_product_tiles *of, int64_t slots, int64_t slot, const float *Q,
-                 float *out);
+/** Sum of (a[j] w[j])^2, n a multiple of 16, in fixed lanes, fp32. Local. */
+double pons_cg_weigh(int64_t n, const float *a, const float *w);
+
+/** Slot `slot` of Q as a row [padded]. Local. */
+void pons_cg_get(const pons_cg *cg, int64_t slot, float *out);
 
 /** A row x [padded] as slot `slot` of P, and back. Local. */
-void pons_cg_put(const pons_product_tiles *of, bool bf16, int64_t slot, const float *x, void *P);
-void pons_cg_fetch(const pons_product_tiles *of, bool bf16, int64_t slot, const void *P, float *x);
+void pons_cg_put(pons_cg *cg, bool bf16, int64_t slot, const float *x);
+void pons_cg_fetch(const pons_cg *cg, bool bf16, int64_t slot, float *x);
 
 #endif

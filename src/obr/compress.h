@@ -26,7 +26,7 @@ typedef struct pons_row_shared pons_row_shared;
  * @param factor may be NULL where the method needs none
  * @param bf16 iterate in bf16: the same on all ranks, what obr.precision says or allows
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none).
- * Cost (dual): about d^3 / 2 flop; memory 8 to 20 d^2 bytes.
+ * Cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
  */
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
                                    bool bf16, pons_row_shared **out);

@@ -30,7 +30,7 @@ typedef struct pons_dual {
  *
  * Local, parallel over tiles. @param bf16 iterate in bf16
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Cost d^3 / 3 + (d - split)^3 / 3 flop; memory
- * 4 to 6 d^2 + 4 to 6 (d - split)^2 bytes.
+ * 4 d^2 bytes in fp32, 8 d^2 in bf16, the same for d - split; half as much more while it is made.
  */
 pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
                              double tolerance, pons_dual **out);
@@ -48,7 +48,7 @@ void pons_dual_destroy(pons_dual **dual);
  * @param panel of the same factor and split
  * @param metrics added to; may be NULL
  * Cost per row: 2 d^2 flop for each of about ten iterations and for the check, the same with d - split
- * for stage B. Memory: 24 d bytes for each of up to 512 rows per thread, at most about 32 MiB.
+ * for stage B. Memory: 28 d bytes for each of up to 1024 rows per thread, at most about 90 MiB.
  */
 pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
                             pons_quantize_left quantize, void *user, float *V,

@@ -22,8 +22,8 @@
 #include "obr/cg.h"
 
 enum {
-    MOST_ROWS = 512,       /* of a chunk: what a thread works on at once */
-    MOST_BYTES = 32 << 20, /* about, of its vectors */
+    MOST_ROWS = 1024,      /* of a chunk: what a thread works on at once */
+    MOST_BYTES = 64 << 20, /* about, of its vectors */
     CAP = 40               /* iterations of a round */
 };
 
@@ -39,13 +39,14 @@ enum {
 /* What one thread needs for one stage. */
 typedef struct stage {
     const pons_hessian_inverse *inverse; /* NULL: no such stage */
-    pons_product_worker *fast, *exact, *hessian;
+    pons_product_worker *product, *hessian;
 } stage;
 
 /* What one thread works in. Arrays of rows have the stride of the stage's columns. */
 typedef struct chunk {
     stage A, B;
     pons_product_worker *left;
+    uint8_t *space; /* of the products */
     pons_cg cg;
     float *X, *Y;  /* minimiser, target */
     float *G;      /* gradient at kept columns */
@@ -57,14 +58,10 @@ typedef struct chunk {
     bool refused; /* a product could not be run */
 } chunk;
 
-static int64_t slots_of(int64_t rows)
+/* Q <- P times a worker's matrix. */
+static void multiply(chunk *c, pons_product_worker *worker, pons_product_kind kind, int64_t rows)
 {
-    return (rows + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-}
-
-static void multiply(chunk *c, pons_product_worker *worker, int64_t rows)
-{
-    if (!pons_product_run(worker, rows, c->cg.P, c->cg.Q)) c->refused = true;
+    if (!pons_product_run(worker, kind, rows, c->cg.P, c->cg.Q)) c->refused = true;
 }
 
 /* Lists rows for the iterations and sets the others' x. Row i's mask is at mask + i * ldm. */
@@ -113,42 +110,37 @@ static void collect(chunk *c, const pons_hessian_inverse *s, int64_t listed, con
     }
 }
 
-/* What rounding does to D (x H): four to five standard deviations. Each entry of x H is a chain of fp32
- * operations whose partial sums wander up to |x| |H_j|. */
+/* What rounding does to an entry of x H in units of |x| |H_j|: a chain of fp32 operations whose partial
+ * sums wander up to |x| |H_j|; split operands besides err by 2^-18.4 in each of n terms. */
+static double grain(const pons_hessian_inverse *s)
+{
+    return 0x1p-23 * (s->kind == PONS_PRODUCT_SPLIT ? 1.0 + 120.0 / sqrt((double)s->n) : 1.0);
+}
+
+/* What it does to D (x H): four to five standard deviations. */
 static double rounding(const pons_hessian_inverse *s, const float *x, const float *D)
 {
-    double square = pons_cg_dot(s->of.padded, x, x), spread = 0.0;
-    for (int64_t j = 0; j < s->n; j++)
-        spread += (double)D[j] * (double)D[j] * (double)s->size[j] * (double)s->size[j];
-    return 0x1p-23 * sqrt(square * spread);
+    int64_t n = s->of.padded;
+    return grain(s) * sqrt(pons_cg_dot(n, x, x) * pons_cg_weigh(n, D, s->size));
 }
 
-/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g. */
-static double target_rounding(const pons_hessian_inverse *s, const float *b, const float *g)
+/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g.
+ * @param gu g in units of K's scaling */
+static double target_rounding(const pons_hessian_inverse *s, const float *b, const float *gu)
 {
-    double square = 0.0, spread = 0.0;
-    for (int64_t j = 0; j < s->n; j++) {
-        double bu = (double)b[j] * (double)s->unit[j], gu = (double)g[j] * (double)s->unit[j];
-        square += bu * bu;
-        spread += gu * gu * (double)s->reach[j] * (double)s->reach[j];
-    }
-    return 0x1p-23 * sqrt(square * spread);
+    int64_t n = s->of.padded;
+    double spread = pons_cg_dot(n, gu, gu) + pons_cg_weigh(n, gu, s->reach);
+    return grain(s) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
 }
 
-/* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over E,
- * l = -g there. Averages out with the width; the diagonal is exact. */
-static double bound_rounding(const pons_hessian_inverse *s, bool bf16, const float *g,
-                             const int8_t *E)
+/* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
+ * all columns. Averages out with the width; the diagonal is exact. @param l [padded] */
+static double bound_rounding(const pons_hessian_inverse *s, const float *l)
 {
-    double square = 0.0, spread = 0.0;
-    int64_t count = 1;
-    for (int64_t j = 0; j < s->n; j++) {
-        double l = E[j] ? (double)g[j] * (double)s->unit[j] : 0.0;
-        square += l * l;
-        spread += l * l * ((double)s->reach[j] * (double)s->reach[j] - 1.0);
-        count += E[j] != 0;
-    }
-    return (bf16 ? 0x1p-9 : 0x1p-22) * sqrt(square / (double)count * fmax(spread, 0.0));
+    int64_t n = s->of.padded;
+    double spread = pons_cg_weigh(n, l, s->reach) / (double)n;
+    return (s->kind == PONS_PRODUCT_SPLIT ? 0x1.6p-9 : 0x1.6p-22) *
+           sqrt(pons_cg_dot(n, l, l) * spread);
 }
 
 /* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work */
@@ -161,13 +153,13 @@ static bool within(chunk *c, const stage *w, double tolerance, int round, int64_
     const float *x = c->X + i * padded, *y = c->Y + i * padded, *u = c->cg.U + i * padded;
     const int8_t *E = c->cg.E + i * padded;
     float *old = c->G + i * padded;
-    double noise = 0.0;
-    if (round >
-        0) { /* the correction changed the objective by itself times (g + the gradient before) */
+    double noise = 0.0, moved = 0.0;
+    if (round > 0) {
         for (int64_t j = 0; j < padded; j++) {
             D[j] = E[j] ? 0.0f : u[j] * s->unit[j];
             old[j] += g[j];
         }
+        /* the correction D moved the objective by D (g + the gradient before) */
         c->value[i] += pons_cg_dot(padded, D, old);
         noise = 2 * rounding(s, x, D);
     } else {
@@ -175,11 +167,14 @@ static bool within(chunk *c, const stage *w, double tolerance, int round, int64_
             D[j] = x[j] - y[j];
         c->value[i] = pons_cg_dot(padded, D, g);
         noise = rounding(s, known ? x : D, D);
-        noise += bound_rounding(s, w->fast != NULL, g, E);
-        if (known) noise += target_rounding(s, c->b + i * padded, g);
+        moved = pons_cg_dot(padded, D, D);
+        for (int64_t j = 0; j < padded; j++)
+            D[j] = g[j] * s->unit[j];
+        noise += bound_rounding(s, D); /* l = -g on E, and g is small elsewhere */
+        if (known) noise += target_rounding(s, c->b + i * padded, D);
     }
     /* and what the gradient cannot tell, being rounded itself */
-    noise += 0x1p-48 * s->blur * (known ? c->moved[i] : pons_cg_dot(padded, D, D));
+    noise += 0x1p-48 * s->blur * (known ? c->moved[i] : moved);
     return fabs(c->value[i] - c->cg.sum[i]) + noise <=
            tolerance * fmax(c->cg.sum[i], c->cg.least[i]);
 }
@@ -194,18 +189,19 @@ static int64_t check_rows(chunk *c, const stage *w, double tolerance, int round,
     const pons_hessian_inverse *s = w->inverse;
     int64_t padded = s->of.padded, missed = 0;
     bool known = w == &c->B; /* y H, more exactly than from y */
-    float *P = c->cg.P, *g = c->line, *D = c->line + padded;
+    float *g = c->line, *D = c->line + padded;
     for (int64_t k = 0; k < listed; k++) {
         const float *x = c->X + list[k] * padded, *y = c->Y + list[k] * padded;
         for (int64_t j = 0; j < padded; j++)
-            P[k * padded + j] = known ? x[j] : x[j] - y[j];
+            D[j] = known ? x[j] : x[j] - y[j];
+        pons_cg_put(&c->cg, false, k, D);
     }
-    multiply(c, w->hessian, listed);
+    multiply(c, w->hessian, s->kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         const int8_t *E = c->cg.E + i * padded;
         float *G = c->G + i * padded;
-        pons_cg_get(&s->of, slots_of(listed), k, c->cg.Q, g);
+        pons_cg_get(&c->cg, k, g);
         for (int64_t j = 0; known && j < padded; j++)
             g[j] -= c->b[i * padded + j];
         bool good = within(c, w, tolerance, round, i, g, D);
@@ -214,24 +210,23 @@ static int64_t check_rows(chunk *c, const stage *w, double tolerance, int round,
         if (good) continue;
         for (int64_t j = 0; j < padded; j++)
             g[j] = G[j] * s->unit[j];
-        pons_cg_put(&s->of, bf16, missed, g, c->cg.P); /* slot `missed` was read before */
+        pons_cg_put(&c->cg, bf16, missed, g);
         list[missed++] = i;
     }
     return missed;
 }
 
 /* Targets of the correction: u = -g K, and the bound as it is without it. */
-static void start_refinement(chunk *c, const stage *w, bool bf16, int64_t listed,
+static void start_refinement(chunk *c, const stage *w, pons_product_kind kind, int64_t listed,
                              const int64_t *list)
 {
-    const pons_hessian_inverse *s = w->inverse;
-    int64_t padded = s->of.padded;
-    multiply(c, bf16 ? w->fast : w->exact, listed);
+    int64_t padded = w->inverse->of.padded;
+    multiply(c, w->product, kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         float *u = c->cg.U + i * padded;
-        pons_cg_get(&s->of, slots_of(listed), k, c->cg.Q, u);
-        pons_cg_fetch(&s->of, bf16, k, c->cg.P, c->line);
+        pons_cg_get(&c->cg, k, u);
+        pons_cg_fetch(&c->cg, kind == PONS_PRODUCT_BF16, k, c->line);
         c->cg.sum[i] = c->value[i] - pons_cg_dot(padded, c->line, u);
         c->refined[i] = true;
         for (int64_t j = 0; j < padded; j++)
@@ -243,18 +238,20 @@ static void start_refinement(chunk *c, const stage *w, bool bf16, int64_t listed
 static void minimise(chunk *c, const stage *w, double tolerance, int64_t rows, const uint8_t *mask,
                      int64_t ldm)
 {
+    pons_product_kind exact = w->inverse->kind, kind = exact;
     int64_t list[MOST_ROWS], listed = start_rows(c, w->inverse, rows, mask, ldm);
-    bool bf16 = w->fast != NULL;
-    memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
+    int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
     pons_cg_stop stop = {STOP_SHARE * tolerance, CAP};
-    for (int round = 0, rounds = bf16 ? 3 : 2; listed > 0 && !c->refused; round++) {
-        bool fast = bf16 && round < 2, fast_next = bf16 && round < 1;
-        if (!pons_cg_run(&c->cg, fast ? w->fast : w->exact, fast, stop, listed)) c->refused = true;
+    memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
+    if (exact == PONS_PRODUCT_SPLIT) kind = PONS_PRODUCT_BF16;
+    for (int round = 0; listed > 0 && !c->refused; round++) {
+        if (!pons_cg_run(&c->cg, w->product, kind, stop, listed)) c->refused = true;
         collect(c, w->inverse, listed, list);
-        listed = check_rows(c, w, tolerance, round, listed, list, fast_next);
+        if (round + 2 == rounds) kind = exact; /* the last one */
+        listed = check_rows(c, w, tolerance, round, listed, list, kind == PONS_PRODUCT_BF16);
         if (listed == 0) return;
         if (round + 1 == rounds) break;
-        start_refinement(c, w, fast_next, listed, list);
+        start_refinement(c, w, kind, listed, list);
         memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
         stop.share *= AGAIN;
     }
@@ -268,35 +265,37 @@ static void trailing_targets(chunk *c, const pons_solve_panel *panel, int64_t fi
 {
     int64_t d = panel->d, p = panel->split, n = d - p, whole = c->A.inverse->of.padded;
     const pons_hessian_inverse *s = c->B.inverse;
-    int64_t padded = s->of.padded, lead = pons_product_tiles_of(p).padded, slots = slots_of(rows);
-    float *P = c->cg.P;
+    int64_t padded = s->of.padded;
+    float *line = c->line;
+    c->cg.of = pons_product_tiles_of(p);
+    memset(line, 0, (size_t)c->cg.of.padded * sizeof *line);
     for (int64_t i = 0; i < rows; i++) {
-        const uint8_t *keep = panel->mask + (first + i) * d;
-        bool full = panel->keep_full_rows && !memchr(keep, 0, (size_t)d);
-        memset(P + i * lead, 0, (size_t)lead * sizeof *P);
-        for (int64_t j = 0; !full && j < p; j++)
-            P[i * lead + j] = c->X[i * whole + j] - V[(first + i) * d + j];
-        c->moved[i] = pons_cg_dot(p, P + i * lead, P + i * lead);
+        const float *x = c->X + i * whole, *w = panel->W + (first + i) * d;
+        bool full = panel->keep_full_rows && !memchr(panel->mask + (first + i) * d, 0, (size_t)d);
+        for (int64_t j = 0; j < p; j++)
+            line[j] = full ? 0.0f : x[j] - V[(first + i) * d + j];
+        pons_cg_put(&c->cg, false, i, line);
+        c->moved[i] = pons_cg_dot(p, line, line);
         for (int64_t j = 0; j < d; j++) {
-            double move = (double)c->X[i * whole + j] - (double)panel->W[(first + i) * d + j];
+            double move = (double)x[j] - (double)w[j];
             c->moved[i] += move * move;
         }
     }
-    multiply(c, c->left, rows);
+    multiply(c, c->left, s->kind, rows);
+    c->cg.of = s->of;
     for (int64_t i = 0; i < rows; i++) {
-        pons_cg_get(&s->of, slots, i, c->cg.Q, P + i * padded);
-        for (int64_t j = 0; j < n; j++) {
-            P[i * padded + j] -= c->G[i * whole + p + j];
-            c->b[i * padded + j] = P[i * padded + j];
-            P[i * padded + j] *= s->unit[j];
-        }
-        for (int64_t j = n; j < padded; j++)
-            c->b[i * padded + j] = 0.0f;
+        float *b = c->b + i * padded;
+        pons_cg_get(&c->cg, i, b);
+        for (int64_t j = 0; j < n; j++)
+            b[j] -= c->G[i * whole + p + j];
+        for (int64_t j = 0; j < padded; j++)
+            line[j] = b[j] * s->unit[j];
+        pons_cg_put(&c->cg, false, i, line);
     }
-    multiply(c, c->B.exact, rows);
+    multiply(c, c->B.product, s->kind, rows);
     for (int64_t i = 0; i < rows; i++) {
         float *y = c->Y + i * padded;
-        pons_cg_get(&s->of, slots, i, c->cg.Q, y);
+        pons_cg_get(&c->cg, i, y);
         for (int64_t j = 0; j < padded; j++)
             y[j] *= s->unit[j];
     }
@@ -366,18 +365,17 @@ static pons_status solve_failed(const pons_solve_panel *panel, const bool *faile
 static void stage_destroy(stage *s)
 {
     pons_product_worker_destroy(&s->hessian);
-    pons_product_worker_destroy(&s->exact);
-    pons_product_worker_destroy(&s->fast);
+    pons_product_worker_destroy(&s->product);
 }
 
-static pons_status stage_create(const pons_hessian_inverse *inverse, stage *s)
+static pons_status stage_create(const pons_hessian_inverse *inverse, int64_t rows, void *space,
+                                stage *s)
 {
     pons_status st = PONS_OK;
     s->inverse = inverse;
     if (!inverse) return PONS_OK;
-    if (inverse->fast) PONS_TRY(st, pons_product_worker_create(inverse->fast, &s->fast));
-    PONS_TRY(st, pons_product_worker_create(inverse->exact, &s->exact));
-    PONS_TRY(st, pons_product_worker_create(inverse->hessian, &s->hessian));
+    PONS_TRY(st, pons_product_worker_create(inverse->inverse, rows, space, &s->product));
+    PONS_TRY(st, pons_product_worker_create(inverse->hessian, rows, space, &s->hessian));
 done:
     return st;
 }
@@ -404,15 +402,19 @@ static void chunk_destroy(chunk *c)
     pons_product_worker_destroy(&c->left);
     stage_destroy(&c->B);
     stage_destroy(&c->A);
+    pons_mem_free(c->space);
 }
 
 static pons_status chunk_create(const pons_dual *dual, int64_t rows, chunk *c)
 {
     pons_status st = PONS_OK;
     int64_t size = rows * dual->A->of.padded;
-    PONS_TRY(st, stage_create(dual->A, &c->A));
-    PONS_TRY(st, stage_create(dual->B, &c->B));
-    if (dual->left) PONS_TRY(st, pons_product_worker_create(dual->left, &c->left));
+    /* the widest product is A's */
+    PONS_ALLOC(st, c->space, (int64_t)pons_product_space(dual->A->inverse, rows));
+    PONS_TRY(st, stage_create(dual->A, rows, c->space, &c->A));
+    PONS_TRY(st, stage_create(dual->B, rows, c->space, &c->B));
+    if (dual->left) PONS_TRY(st, pons_product_worker_create(dual->left, rows, c->space, &c->left));
+    c->cg.capacity = rows;
     PONS_ALLOC(st, c->cg.U, size);
     PONS_ALLOC(st, c->cg.E, size);
     float *P = NULL;
@@ -444,7 +446,8 @@ static int64_t chunk_rows(const pons_dual *dual, int64_t rows, int64_t threads)
     if (most < PONS_PRODUCT_ROWS) most = PONS_PRODUCT_ROWS;
     int64_t chunks = (rows + most - 1) / most;
     if (threads > 1 && chunks < 2 * threads) chunks = 2 * threads;
-    return slots_of((rows + chunks - 1) / chunks);
+    int64_t share = (rows + chunks - 1) / chunks;
+    return (share + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
 }
 
 static void count_rows(const chunk *c, int64_t rows, pons_row_metrics *m)
@@ -529,7 +532,8 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
     if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
     if (s->A && split > 0 && split < d) {
         PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, &s->B));
-        PONS_TRY(st, pons_product_create(split, d - split, factor->H + split, d, false, &s->left));
+        PONS_TRY(st, pons_product_create(s->A->kind, split, d - split, factor->H, d, 0, split,
+                                         &s->left));
     }
     *out = s;
     s = NULL;
