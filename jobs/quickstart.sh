@@ -31,7 +31,7 @@ done
 
 cd "$PONS_ROOT" # recipes name the evaluation text from here
 bash jobs/install-deps.sh
-bash jobs/build.sh release -DPONS_WERROR=OFF
+bash jobs/build.sh release
 model=$(bash jobs/fetch-smollm2.sh "$PONS_WORK/smollm2")
 results=$PONS_WORK/$protocol
 mkdir -p "$results"

@@ -62,6 +62,17 @@ pons_status pons_fail_errno(pons_status code, int errnum, const char *format, ..
     return code;
 }
 
+pons_status pons_fail_within(pons_status code, const char *format, ...)
+{
+    char cause[sizeof message];
+    memcpy(cause, message, sizeof message);
+    va_list args;
+    va_start(args, format);
+    record(format, args, cause);
+    va_end(args);
+    return code;
+}
+
 const char *pons_error_message(void) { return message; }
 
 void pons_bug_set_handler(void (*handler)(void)) { bug_handler = handler; }

@@ -27,6 +27,13 @@ pons_status pons_fail(pons_status code, const char *format, ...)
 pons_status pons_fail_errno(pons_status code, int errnum, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/**
+ * Put "<format>: " before the sentence of the latest failure and return `code`: for a caller that knows
+ * the file or field that the one below could not name. Local.
+ */
+pons_status pons_fail_within(pons_status code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /** Sentence of the latest failure in this thread; "" when none was recorded. Borrowed, valid until
  * the next. Local. */
 const char *pons_error_message(void);

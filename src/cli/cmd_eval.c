@@ -71,6 +71,19 @@ static pons_status check(const arguments *a, const char *command)
     return PONS_OK;
 }
 
+/* Rank 0: ids of the text, enough of them for the windows that were asked for. */
+static pons_status read_text(const arguments *a, const pons_model *model, int32_t **ids,
+                             int64_t *count)
+{
+    int64_t vocab = pons_model_get_config(model)->vocab;
+    pons_status st = pons_text_load(a->text, a->model, vocab, false, ids, count);
+    if (st != PONS_OK) return st;
+    int64_t windows = a->windows ? a->windows : 1;
+    if (*count / a->length >= windows) return PONS_OK;
+    return pons_fail(PONS_ERR_INPUT, "%s: %lld tokens do not hold %lld windows of %lld", a->text,
+                     (long long)*count, (long long)windows, (long long)a->length);
+}
+
 static pons_status print(const pons_perplexity *result, bool json)
 {
     bool ok = true;
@@ -97,7 +110,7 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
     PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
-    PONS_TRY_ALL(st, comm, speaks ? pons_text_load(a.text, a.model, false, &ids, &count) : PONS_OK);
+    PONS_TRY_ALL(st, comm, speaks ? read_text(&a, model, &ids, &count) : PONS_OK);
     pons_comm_bcast(comm, &count, sizeof count, 0);
     int64_t positions = pons_model_get_config(model)->max_positions;
     if (positions > 0 && a.length > positions)

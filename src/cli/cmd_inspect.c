@@ -123,7 +123,7 @@ static pons_status inspect_linear(const pons_model *model, const json_t *manifes
     pons_cli_set(entry, "name", json_string(name), &ok);
     pons_cli_set(entry, "rows", json_integer(rows), &ok);
     pons_cli_set(entry, "cols", json_integer(cols), &ok);
-    pons_cli_set(entry, "bits", json_integer(bits), &ok);
+    pons_cli_set(entry, "bits", json_integer(pons_model_linear_bits(model, layer, linear)), &ok);
     pons_cli_set(entry, "zeros", json_integer(count), &ok);
     pons_cli_set(entry, "relative_error", recorded_error(manifest, name), &ok);
     if (json_array_append_new(list, entry) || !ok)

@@ -74,15 +74,14 @@ pons_status pons_eval_perplexity(pons_comm *comm, const pons_model *model, const
 
     PONS_TRY(st, pons_eval_stream_create(comm, config, &runtime, bf16, ids, windows, length, embed,
                                          (void *)(uintptr_t)model, &stream));
-    pons_progress_begin(&progress, "perplexity", config->layers + 1);
+    pons_progress_begin(&progress, "perplexity: blocks", config->layers);
     for (int64_t layer = 0; layer < config->layers; layer++) {
         PONS_TRY(st, push_layer(comm, model, layer, bf16, stream));
         pons_progress_update(&progress, layer + 1);
     }
+    pons_progress_end(&progress);
     PONS_TRY(st, pons_eval_stream_finish(stream, comm, gain, read_head, (void *)(uintptr_t)model,
                                          &result));
-    pons_progress_update(&progress, config->layers + 1);
-    pons_progress_end(&progress);
     result.seconds = pons_clock() - start;
     *out = result;
 done:

@@ -191,13 +191,18 @@ static pons_status local_sums(const pons_eval_stream *s, const head *t, const fl
     pons_status st = PONS_OK;
     int64_t d = s->config.hidden, predicted = s->length - 1;
     pons_matmul_input *input = NULL;
+    pons_progress progress = {0};
+    pons_progress_begin(&progress, "perplexity: windows", s->end - s->begin);
     for (int64_t w = 0; w < s->end - s->begin; w++) {
         pons_rmsnorm(predicted, d, s->h + w * s->length * d, gain, (float)s->config.rms_eps, s->x);
         PONS_TRY(st, pons_matmul_pack(s->bf16, predicted, d, s->x, d, &input));
         PONS_TRY(st, pons_matmul_cross_entropy(t->panels, HEAD_PANEL, t->panel, input,
                                                s->ids + w * s->length + 1, &sum[s->begin + w]));
+        pons_progress_update(&progress, w + 1);
     }
+    pons_progress_end(&progress);
 done:
+    pons_progress_drop(&progress);
     pons_matmul_input_destroy(&input);
     return st;
 }

@@ -33,7 +33,9 @@ void pons_kern_begin(void)
 const char *pons_kern_describe(void)
 {
     static char text[256];
-    snprintf(text, sizeof text, "%s %s, %s, %d threads", openblas_get_config(),
-             openblas_get_corename(), pons_bf16_describe(), omp_get_max_threads());
+    char name[32] = "", version[32] = ""; /* what follows them is how OpenBLAS was built */
+    sscanf(openblas_get_config(), "%31s %31s", name, version);
+    snprintf(text, sizeof text, "%s %s %s, %s, %d threads", name, version, openblas_get_corename(),
+             pons_bf16_describe(), omp_get_max_threads());
     return text;
 }

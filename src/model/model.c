@@ -110,3 +110,9 @@ void pons_model_linear_format(const pons_model *model, int64_t layer, pons_linea
     *groups = t->groups;
     *symmetric = !t->zero;
 }
+
+int pons_model_linear_bits(const pons_model *model, int64_t layer, pons_linear linear)
+{
+    const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
+    return t->packed ? t->bits : pons_dtype_bits(t->weight->dtype);
+}

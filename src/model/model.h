@@ -66,6 +66,9 @@ pons_status pons_model_read_codes(const pons_model *model, int64_t layer, pons_l
 void pons_model_linear_format(const pons_model *model, int64_t layer, pons_linear linear, int *bits,
                               int64_t *groups, bool *symmetric);
 
+/** Bits of one stored code or element of a linear, scales aside: 4 for 4-bit codes and Q4_1, 32 for F32. */
+int pons_model_linear_bits(const pons_model *model, int64_t layer, pons_linear linear);
+
 /** Norm gains [hidden]: of a block before attention and before the MLP; the last one. */
 pons_status pons_model_read_norms(const pons_model *model, int64_t layer, float *attention,
                                   float *mlp);

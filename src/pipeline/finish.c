@@ -192,11 +192,9 @@ done:
 /* A failure after OUT appeared: the sentence says that OUT is good. */
 static pons_status only_the_report(pons_status code, json_t **report)
 {
-    char cause[PONS_ERROR_MESSAGE_BYTES];
-    snprintf(cause, sizeof cause, "%s", pons_error_message());
     json_decref(*report);
     *report = NULL;
-    return pons_fail(code, "the output is complete, but not its report: %s", cause);
+    return pons_fail_within(code, "the output is complete, but not its report");
 }
 
 pons_status pons_job_finish(pons_job *job, json_t **report)

@@ -30,6 +30,16 @@ bool pons_dtype_from_name(const char *name, pons_dtype *type)
 
 int64_t pons_dtype_unit_elements(pons_dtype type) { return table[type].elements; }
 
+int pons_dtype_bits(pons_dtype type)
+{
+    switch (type) {
+    case PONS_DTYPE_Q4_0:
+    case PONS_DTYPE_Q4_1: return 4;
+    case PONS_DTYPE_Q8_0: return 8;
+    default: return (int)(8 * table[type].bytes);
+    }
+}
+
 size_t pons_dtype_bytes(pons_dtype type, int64_t n)
 {
     return (size_t)(n / table[type].elements) * table[type].bytes;

@@ -45,6 +45,9 @@ bool pons_dtype_from_name(const char *name, pons_dtype *type);
 /** Elements of one storage unit: 1, or 32 for GGUF block types. Local. */
 int64_t pons_dtype_unit_elements(pons_dtype type);
 
+/** Bits of one element, without the scale of its block: 4 for Q4_1. Local. */
+int pons_dtype_bits(pons_dtype type);
+
 /** Bytes of n elements; n must be a multiple of the storage unit. Local. */
 size_t pons_dtype_bytes(pons_dtype type, int64_t n);
 

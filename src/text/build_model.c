@@ -1,7 +1,6 @@
 /* Owns the reading of a tokenizer file's BPE model. */
 #include "text/parts.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static pons_status build_vocab(const pons_json_place *place, const json_t *vocab, pons_bpe *out)
@@ -51,12 +50,7 @@ static pons_status build_merge(const pons_json_place *place, const json_t *value
     }
     pons_status st =
         pons_bpe_add_merge(out, left, (int64_t)left_bytes, right, (int64_t)right_bytes, rank);
-    if (st == PONS_ERR_INPUT) {
-        char cause[256];
-        snprintf(cause, sizeof cause, "%s", pons_error_message());
-        return pons_fail(st, "%s: %s", place->text, cause);
-    }
-    return st;
+    return st == PONS_ERR_INPUT ? pons_fail_within(st, "%s", place->text) : st;
 }
 
 static pons_status build_unknown(const pons_json_place *place, const json_t *value, pons_bpe *out)

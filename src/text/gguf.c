@@ -1,6 +1,5 @@
 /* Owns the meaning of the tokenizer.ggml.* metadata, as an equivalent tokenizer.json document:
  * one reader serves both, and the document can be written beside a model made from GGUF. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -176,11 +175,7 @@ static pons_status scored_merges(const reader *r, json_t **out)
         if (type_of(r, id) == NORMAL) PONS_TRY(st, pons_map_put(&ids, text, (int64_t)length, id));
     }
     st = pons_gguf_score_merges(&ids, scores, out);
-    if (st == PONS_ERR_UNSUPPORTED) {
-        char cause[256];
-        snprintf(cause, sizeof cause, "%s", pons_error_message());
-        st = pons_fail(st, "%s: tokenizer.ggml.scores: %s", r->path, cause);
-    }
+    if (st == PONS_ERR_UNSUPPORTED) st = pons_fail_within(st, "%s: tokenizer.ggml.scores", r->path);
 done:
     pons_mem_free(scores);
     pons_map_free(&ids);

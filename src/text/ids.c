@@ -130,9 +130,7 @@ static pons_status encode_file(const char *path, const pons_tokenizer *tokenizer
                          "%s: a text needs a tokenizer; prepared ids are .ids, .npy or .i32", path);
     pons_status st = pons_tokenizer_encode(tokenizer, data, bytes, special, ids, count);
     if (st == PONS_OK || st == PONS_ERR_NOMEM) return st;
-    char cause[512];
-    snprintf(cause, sizeof cause, "%s", pons_error_message());
-    return pons_fail(st, "%s: %s", path, cause);
+    return pons_fail_within(st, "%s", path);
 }
 
 pons_status pons_text_load_ids(const char *path, const pons_tokenizer *tokenizer, bool special,
@@ -168,15 +166,26 @@ done:
     return st;
 }
 
-pons_status pons_text_load(const char *path, const char *model, bool special, int32_t **ids,
-                           int64_t *count)
+pons_status pons_text_load(const char *path, const char *model, int64_t vocab, bool special,
+                           int32_t **ids, int64_t *count)
 {
     pons_status st = PONS_OK;
     pons_tokenizer *tokenizer = NULL;
+    pons_ids read = {0};
     if (!ends_with(path, ".ids") && !ends_with(path, ".npy") && !ends_with(path, ".i32"))
         PONS_TRY(st, pons_tokenizer_open(model, &tokenizer));
-    PONS_TRY(st, pons_text_load_ids(path, tokenizer, special, ids, count));
+    PONS_TRY(st, pons_text_load_ids(path, tokenizer, special, &read.data, &read.count));
+    for (int64_t i = 0; i < read.count; i++)
+        if (read.data[i] < 0 || read.data[i] >= vocab)
+            PONS_TRY(st,
+                     pons_fail(PONS_ERR_INPUT,
+                               "%s: token %lld has id %d, outside the model's vocabulary of %lld",
+                               path, (long long)i, read.data[i], (long long)vocab));
+    *ids = read.data;
+    *count = read.count;
+    read = (pons_ids){0};
 done:
+    pons_ids_free(&read);
     pons_tokenizer_close(&tokenizer);
     return st;
 }

@@ -47,10 +47,11 @@ pons_status pons_text_load_ids(const char *path, const pons_tokenizer *tokenizer
                                int32_t **ids, int64_t *count);
 
 /**
- * The same, opening the tokenizer of `model` (a path as for pons_tokenizer_open) only when the file
- * is text: prepared ids need none. Local.
+ * The same for a model of `vocab` embedding rows, opening the tokenizer of `model` (a path as for
+ * pons_tokenizer_open) only when the file is text: prepared ids need none. Local.
+ * @return also PONS_ERR_INPUT for an id outside [0, vocab)
  */
-pons_status pons_text_load(const char *path, const char *model, bool special, int32_t **ids,
-                           int64_t *count);
+pons_status pons_text_load(const char *path, const char *model, int64_t vocab, bool special,
+                           int32_t **ids, int64_t *count);
 
 #endif

@@ -19,7 +19,8 @@ import json, sys
 result = json.load(open(sys.argv[1]))
 totals = result["totals"]
 # 30 blocks of 3 * 576 * 1536 + 2 * 576 * 576 + 2 * 192 * 576; Q4_1 stores 20 bytes for 32 weights
-sys.exit(not (len(result["linears"]) == 210 and totals["weights"] == 30 * 3538944 and totals["bits"] == 5.0))
+sys.exit(not (len(result["linears"]) == 210 and totals["weights"] == 30 * 3538944 and totals["bits"] == 5.0
+             and all(entry["bits"] == 4 for entry in result["linears"])))
 PYTHON
 
 on 1 tokenize --model "$PONS_SMOLLM2" --text "$text" --json || fail "tokenize: $(cat "$scratch/err")"
