@@ -123,7 +123,7 @@ pons_status pons_bench_clip(const pons_bench_setting *setting, const pons_bench_
 /** The masked sweep over the columns from p on ((d - p)^2 flop per row), against updates column by
  * column on `sample` rows. Collective. */
 pons_status pons_bench_gptq(const pons_bench_setting *setting, const pons_bench_layer *layer,
-                            int64_t block, int64_t sample, pons_bench_result *out);
+                            int64_t sample, pons_bench_result *out);
 
 /** A window of `tokens` tokens per rank through block 0 of a model, against fp32. Flop: 2 per weight
  * and token and 2 tokens per token and channel of attention. Collective. */

@@ -207,15 +207,13 @@ done:
 
 typedef struct gptq {
     const pons_bench_problem *problem;
-    int64_t block;
     int8_t *codes;
 } gptq;
 
 static pons_sweep sweep_of(const gptq *g)
 {
     const pons_bench_problem *p = g->problem;
-    return (pons_sweep){p->row,          p->rows, p->d, g->block, p->factor->U,
-                        PONS_BENCH_BITS, p->d,    1,    p->scale, p->zero};
+    return (pons_sweep){p->rows, p->d, p->factor->U, PONS_BENCH_BITS, p->d, 1, p->scale, p->zero};
 }
 
 static pons_status run_gptq(void *user)
@@ -225,21 +223,33 @@ static pons_status run_gptq(void *user)
     return pons_gptq_sweep(&sweep, g->problem->split, g->problem->W, g->problem->mask, g->codes);
 }
 
-/* Every column updates all columns after it at once. */
+/* One row: every column updates all columns after it at once. */
+static void round_columns(const pons_bench_problem *p, int64_t i, float *w, int8_t *codes)
+{
+    int64_t d = p->d;
+    float scale = p->scale[i];
+    for (int64_t j = p->split; j < d; j++) {
+        const float *u = p->factor->U + j * d;
+        codes[j] = p->mask[i * d + j] ? pons_weight_code(PONS_BENCH_BITS, w[j], scale, 0) : 0;
+        float error = (w[j] - pons_weight_value(codes[j], scale, 0)) / u[j];
+        for (int64_t k = j + 1; k < d; k++)
+            w[k] -= error * u[k];
+    }
+}
+
 static pons_status run_columns(void *user)
 {
     const gptq *g = user;
     const pons_bench_problem *p = g->problem;
     pons_status st = PONS_OK;
-    pons_sweep sweep = sweep_of(g);
     int64_t d = p->d, threads = omp_get_max_threads();
     float *space = NULL;
-    PONS_ALLOC(st, space, threads * 2 * d);
+    PONS_ALLOC(st, space, threads * d);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < p->rows; i++) {
-        float *w = space + omp_get_thread_num() * 2 * d;
+        float *w = space + omp_get_thread_num() * d;
         memcpy(w, p->W + i * d, (size_t)d * sizeof *w);
-        pons_gptq_columns(&sweep, i, p->split, d, d, w, p->mask + i * d, w + d, g->codes + i * d);
+        round_columns(p, i, w, g->codes + i * d);
     }
 done:
     pons_mem_free(space);
@@ -271,7 +281,7 @@ done:
 }
 
 pons_status pons_bench_gptq(const pons_bench_setting *s, const pons_bench_layer *layer,
-                            int64_t block, int64_t sample_rows, pons_bench_result *out)
+                            int64_t sample_rows, pons_bench_result *out)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     double seconds, error[2];
@@ -287,7 +297,7 @@ pons_status pons_bench_gptq(const pons_bench_setting *s, const pons_bench_layer 
         if (!codes || !plain_codes) local = PONS_ERR_NOMEM;
     }
     PONS_TRY_ALL(st, s->comm, local);
-    gptq whole = {&p, block, codes}, plain = {&sample, block, plain_codes};
+    gptq whole = {&p, codes}, plain = {&sample, plain_codes};
     PONS_TRY(st, pons_bench_time(s, run_gptq, &whole, &r.seconds, &r.workspace_bytes));
     double n = (double)(p.d - p.split);
     r.rows = p.total;
@@ -305,8 +315,8 @@ pons_status pons_bench_gptq(const pons_bench_setting *s, const pons_bench_layer 
     PONS_TRY_ALL(st, s->comm, local);
     pons_comm_sum_f64(s->comm, error, 2);
     r.error_ratio = error[1] > 0 ? error[0] / error[1] : error[0] > 0 ? INFINITY : 1.0;
-    int64_t inner = p.d - p.split < block ? p.d - p.split : block;
-    PONS_TRY(st, pons_bench_peak(s, false, p.rows, p.d, inner > 0 ? inner : 1, &r.peak_gflops));
+    int64_t width = p.d > p.split ? p.d - p.split : 1;
+    PONS_TRY(st, pons_bench_peak(s, false, p.rows, width, width, &r.peak_gflops));
     r.share_of_peak = r.gflops / r.peak_gflops;
     *out = r;
 done:

@@ -19,8 +19,7 @@ enum option_bit {
     MODEL = 1 << 7,
     SWEEP = 1 << 8,
     DUMP = 1 << 9,
-    BLOCK = 1 << 10,
-    PRUNING = 1 << 11
+    PRUNING = 1 << 10
 };
 
 enum option_key {
@@ -39,7 +38,6 @@ enum option_key {
     KEY_DAMPING,
     KEY_SEED,
     KEY_SAMPLE,
-    KEY_BLOCK,
     KEY_TOKENS,
     KEY_MODEL,
     KEY_SWEEP,
@@ -62,10 +60,9 @@ static const choice choices[] = {{KEY_ROWS, ROWS},        {KEY_DIM, DIM},
                                  {KEY_HAAR, LAYER},       {KEY_ALPHA, PRUNING},
                                  {KEY_DAMPING, PRUNING},  {KEY_SEED, LAYER},
                                  {KEY_SAMPLE, SAMPLE},    {KEY_PRECISION, PRECISION},
-                                 {KEY_SOLVER, SOLVER},    {KEY_BLOCK, BLOCK},
-                                 {KEY_TOKENS, TOKENS},    {KEY_MODEL, MODEL},
-                                 {KEY_SWEEP, SWEEP},      {KEY_TO, SWEEP},
-                                 {KEY_DUMP, DUMP}};
+                                 {KEY_SOLVER, SOLVER},    {KEY_TOKENS, TOKENS},
+                                 {KEY_MODEL, MODEL},      {KEY_SWEEP, SWEEP},
+                                 {KEY_TO, SWEEP},         {KEY_DUMP, DUMP}};
 
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -78,7 +75,6 @@ static const struct argp_option options[] = {
     {"alpha", KEY_ALPHA, "A", 0, "Share of columns evicted in stage 2, [0, 1] (default: 0.5)", 0},
     {"damping", KEY_DAMPING, "L", 0, "Of the mean diagonal, [0, 1] (default: 0.01)", 0},
     {"tokens", KEY_TOKENS, "S", 0, "Tokens of a window (default: 2048)", 0},
-    {"block", KEY_BLOCK, "B", 0, "Columns of a GPTQ block (default: 128)", 0},
     {NULL, 0, NULL, 0, "Data:", 2},
     {"hessian", KEY_HESSIAN, "FILE", 0,
      "A kept Hessian, FILE.h5:GROUP (qkv, o, gate_up, down), or tensors H and perhaps W in "
@@ -216,7 +212,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return error;
     }
     case KEY_SAMPLE: return pons_cli_parse_int(state, "--sample", arg, 1, INT32_MAX, &a->sample);
-    case KEY_BLOCK: return pons_cli_parse_int(state, "--block", arg, 1, INT32_MAX, &a->block);
     case KEY_TOKENS: return pons_cli_parse_int(state, "--tokens", arg, 1, 1 << 20, &a->tokens);
     case KEY_MODEL: a->model = arg; return 0;
     case KEY_SWEEP:
@@ -275,9 +270,8 @@ static const measurement measurements[] = {
     {"hessian", DIM | TOKENS | PRECISION},
     {"forward", MODEL | TOKENS | PRECISION},
     {"clip", ROWS | DIM | LAYER | SAMPLE},
-    {"gptq", ROWS | DIM | LAYER | PRUNING | SAMPLE | BLOCK},
-    {"all",
-     ROWS | DIM | DUMP | LAYER | PRUNING | PRECISION | SOLVER | SAMPLE | TOKENS | BLOCK | MODEL}};
+    {"gptq", ROWS | DIM | LAYER | PRUNING | SAMPLE},
+    {"all", ROWS | DIM | DUMP | LAYER | PRUNING | PRECISION | SOLVER | SAMPLE | TOKENS | MODEL}};
 enum { MEASUREMENTS = sizeof measurements / sizeof *measurements };
 
 static const char *option_name(int key)
@@ -357,7 +351,6 @@ pons_status pons_cli_parse_bench(pons_comm *comm, int argc, char **argv, pons_cl
         .solver = PONS_SOLVER_DUAL,
         .sample = 32,
         .tokens = 2048,
-        .block = 128,
         .repeat = 3};
     pons_status st = pons_cli_parse(comm, &argp, argc, argv, common, out);
     if (st != PONS_OK || common->help) return st;

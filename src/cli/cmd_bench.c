@@ -109,8 +109,7 @@ static pons_status measure(const pons_bench_options *a, const pons_bench_setting
     if (all || !strcmp(a->what, "clip"))
         PONS_TRY(st, pons_bench_clip(s, &a->layer, a->sample, &report->result[report->count++]));
     if (all || !strcmp(a->what, "gptq"))
-        PONS_TRY(st, pons_bench_gptq(s, &a->layer, a->block, a->sample,
-                                     &report->result[report->count++]));
+        PONS_TRY(st, pons_bench_gptq(s, &a->layer, a->sample, &report->result[report->count++]));
 done:
     return st;
 }

@@ -85,7 +85,9 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "share of columns whose rounding error moves to the others"},
     {"obr.damping", PONS_KEY_F64, AT(obr.damping), RANGE(0, 1),
      .help = "added to the Hessian's diagonal, as a share of its mean"},
-    {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, 65536), .help = "columns of a GPTQ block"},
+    {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, 65536),
+     .help = "columns that sparsegpt_gptq masks together; compat: faithful starts the GPTQ half at "
+             "a multiple"},
     {"obr.solver", PONS_KEY_CHOICE, AT(obr.solver), .names = solvers,
      .help =
          "of the masked least-squares problems; auto: dual from width 300 on, up to 85 % zeros"},

@@ -8,10 +8,10 @@
     static void name(int64_t K, const float *A, int64_t lda, const float *B, int64_t ldb,          \
                      float *C, int64_t ldc, bool add)                                              \
     {                                                                                              \
-        pons_v16 c[R][V];                                                                          \
-        for (int r = 0; r < R; r++)                                                                \
+        pons_v16 c[R][V] = {{{0}}};                                                                \
+        for (int r = 0; add && r < R; r++)                                                         \
             for (int v = 0; v < V; v++)                                                            \
-                c[r][v] = add ? pons_load(C + r * ldc + v * PONS_LANES) : (pons_v16){0};           \
+                c[r][v] = pons_load(C + r * ldc + v * PONS_LANES);                                 \
         for (int64_t k = 0; k < K; k++) {                                                          \
             pons_v16 b[V];                                                                         \
             for (int v = 0; v < V; v++)                                                            \

@@ -1,5 +1,5 @@
 /**
- * Small fp32 products of blocks that lie in cache. Internal to the room.
+ * Small fp32 products of blocks that lie in cache, for loops that keep them there.
  */
 #ifndef PONS_KERN_BLOCK_H
 #define PONS_KERN_BLOCK_H

@@ -1,6 +1,6 @@
 /**
  * Sixteen floats at a time: loads, stores, fused multiply-add and exp, with the same bits in a
- * vector and in a scalar tail. Internal to the room.
+ * vector and in a scalar tail. For rooms that keep their own loops over vectors.
  */
 #ifndef PONS_KERN_SIMD_H
 #define PONS_KERN_SIMD_H
@@ -54,6 +54,29 @@ static inline pons_v16 pons_fma16(pons_v16 a, float b, pons_v16 c)
         r[l] = pons_fma(a[l], b, c[l]);
     return r;
 #endif
+}
+
+/* Lane l of two vectors after the blocks of h lanes off the diagonal have changed places. */
+#define PONS_LOWER(h, l) ((l) & (h) ? PONS_LANES + (l) - (h) : (l))
+#define PONS_UPPER(h, l) ((l) & (h) ? PONS_LANES + (l) : (l) + (h))
+#define PONS_ALL_LANES(F, h)                                                                       \
+    F(h, 0), F(h, 1), F(h, 2), F(h, 3), F(h, 4), F(h, 5), F(h, 6), F(h, 7), F(h, 8), F(h, 9),      \
+        F(h, 10), F(h, 11), F(h, 12), F(h, 13), F(h, 14), F(h, 15)
+#define PONS_SWAP_BLOCKS(x, h)                                                                     \
+    for (int i = 0; i < PONS_LANES; i++) {                                                         \
+        if (i & (h)) continue;                                                                     \
+        pons_v16 a = (x)[i], b = (x)[i + (h)];                                                     \
+        (x)[i] = __builtin_shufflevector(a, b, PONS_ALL_LANES(PONS_LOWER, h));                     \
+        (x)[i + (h)] = __builtin_shufflevector(a, b, PONS_ALL_LANES(PONS_UPPER, h));               \
+    }
+
+/** x[16], rows of a 16 x 16 block, become its columns. */
+static inline void pons_transpose16(pons_v16 *x)
+{
+    PONS_SWAP_BLOCKS(x, 8)
+    PONS_SWAP_BLOCKS(x, 4)
+    PONS_SWAP_BLOCKS(x, 2)
+    PONS_SWAP_BLOCKS(x, 1)
 }
 
 /**

@@ -116,8 +116,8 @@ static void round_all(const job *j, const float *V)
 static pons_sweep sweep_of(const job *j)
 {
     const pons_row_task *t = j->task;
-    return (pons_sweep){t->row,  t->rows,       t->d,      j->recipe->obr.block, t->factor->U,
-                        t->bits, j->group_size, j->groups, j->result->scale,     j->result->zero};
+    return (pons_sweep){t->rows,       t->d,      t->factor->U,     t->bits,
+                        j->group_size, j->groups, j->result->scale, j->result->zero};
 }
 
 /* First column of the GPTQ half: p, or in faithful mode the first block of the whole width that
@@ -200,10 +200,10 @@ static pons_status run_sweep(job *j, bool prune)
 {
     double begin = pons_clock();
     pons_sweep sweep = sweep_of(j);
-    pons_status st =
-        prune ? pons_sparsegpt_sweep(&sweep, j->W, j->recipe->prune.sparsity, j->recipe->prune.n,
-                                     j->recipe->prune.m, j->mask, j->result->codes)
-              : pons_gptq_sweep(&sweep, 0, j->W, NULL, j->result->codes);
+    pons_status st = prune ? pons_sparsegpt_sweep(&sweep, j->recipe->obr.block, j->W,
+                                                  j->recipe->prune.sparsity, j->recipe->prune.n,
+                                                  j->recipe->prune.m, j->mask, j->result->codes)
+                           : pons_gptq_sweep(&sweep, 0, j->W, NULL, j->result->codes);
     j->metrics->gptq_seconds += pons_clock() - begin;
     return st;
 }

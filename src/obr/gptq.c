@@ -1,66 +1,52 @@
-/* The masked GPTQ sweep. Owns the order of updates; masks and starting values are given.
- * Specification 3.4. */
+/* The masked GPTQ sweep. Owns which rows a thread works on together; masks and starting values are given,
+ * the arithmetic is sweep.c's. Specification 3.4. */
 #include "obr/gptq.h"
 
-#include <cblas.h>
 #include <omp.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "obr/panel.h"
-#include "quant/weight.h"
+#include "obr/sweep.h"
 
-void pons_gptq_columns(const pons_sweep *sweep, int64_t i, int64_t from, int64_t to, int64_t end,
-                       float *w, const uint8_t *mask, float *error, int8_t *codes)
-{
-    const float *scale = sweep->scale + i * sweep->groups;
-    const int8_t *zero = sweep->zero + i * sweep->groups;
-    for (int64_t j = from; j < to; j++) {
-        const float *u = sweep->U + j * sweep->d;
-        float s = scale[j / sweep->group_size];
-        int8_t z = zero[j / sweep->group_size];
-        int8_t code = !mask || mask[j] ? pons_weight_code(sweep->bits, w[j], s, z) : z;
-        float e = (w[j] - pons_weight_value(code, s, z)) / u[j];
-        codes[j] = code;
-        error[j - from] = e;
-        for (int64_t k = j + 1; k < end; k++)
-            w[k] -= e * u[k];
-    }
-}
+enum {
+    STEP = 16,             /* a panel's rows are a multiple of it */
+    MOST_ROWS = 256,       /* enough for what is copied of U to cost little */
+    PANEL_BYTES = 1 << 20, /* about: stays in L2 */
+    PANELS_PER_THREAD = 2
+};
 
-void pons_gptq_update(const pons_sweep *sweep, int64_t begin, int64_t end, const float *E, float *W)
+/* Rows of a panel: as many as stay in L2, fewer when threads would be left without work. */
+static int64_t panel_rows(int64_t rows, int64_t stride, int64_t threads)
 {
-    int64_t d = sweep->d;
-    if (end >= d) return;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, PONS_ROW_PANEL, (int)(d - end),
-                (int)(end - begin), -1.0f, E, (int)sweep->block, sweep->U + begin * d + end, (int)d,
-                1.0f, W + end, (int)d);
+    int64_t most = PANEL_BYTES / (stride * (int64_t)sizeof(float));
+    if (most > MOST_ROWS) most = MOST_ROWS;
+    if (most < STEP) most = STEP;
+    int64_t panels = (rows + most - 1) / most;
+    if (threads > 1 && panels < PANELS_PER_THREAD * threads) panels = PANELS_PER_THREAD * threads;
+    int64_t share = (rows + panels - 1) / panels;
+    return (share + STEP - 1) / STEP * STEP;
 }
 
 pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, const float *V,
                             const uint8_t *mask, int8_t *codes)
 {
     pons_status st = PONS_OK;
-    int64_t d = sweep->d, block = sweep->block, panels = pons_panel_count(sweep->row, sweep->rows);
-    int64_t thread_size = PONS_ROW_PANEL * (d + block);
+    int64_t d = sweep->d, rows = sweep->rows, threads = omp_get_max_threads();
     float *space = NULL;
-    if (start >= d) return PONS_OK;
-    PONS_ALLOC(st, space, omp_get_max_threads() * thread_size);
-#pragma omp parallel for schedule(dynamic)
+    if (start >= d || rows == 0) return PONS_OK;
+    int64_t ld = pons_sweep_stride(d - start), size = panel_rows(rows, ld, threads);
+    int64_t panels = (rows + size - 1) / size, own = size * ld + pons_sweep_work(size);
+    if (threads > panels) threads = panels;
+    PONS_CALLOC(st, space, threads * own);
+#pragma omp parallel for schedule(dynamic) num_threads((int)threads)
     for (int64_t item = 0; item < panels; item++) {
-        pons_panel p = pons_panel_at(sweep->row, sweep->rows, item);
-        float *W = space + omp_get_thread_num() * thread_size, *E = W + PONS_ROW_PANEL * d;
-        memset(W, 0, (size_t)thread_size * sizeof *W);
-        memcpy(W + p.offset * d, V + p.first * d, (size_t)(p.count * d) * sizeof *W);
-        for (int64_t begin = start; begin < d; begin += block) {
-            int64_t end = begin + block < d ? begin + block : d;
-            for (int64_t r = 0; r < p.count; r++) {
-                int64_t i = p.first + r, at = p.offset + r;
-                pons_gptq_columns(sweep, i, begin, end, end, W + at * d, mask ? mask + i * d : NULL,
-                                  E + at * block, codes + i * d);
-            }
-            pons_gptq_update(sweep, begin, end, E, W);
-        }
+        float *W = space + omp_get_thread_num() * own;
+        pons_sweep_panel p = {
+            .first = item * size, .start = start, .ld = ld, .W = W, .E = W + size * ld};
+        p.rows = rows - p.first < size ? rows - p.first : size;
+        for (int64_t i = 0; i < p.rows; i++)
+            memcpy(W + i * ld, V + (p.first + i) * d + start, (size_t)(d - start) * sizeof *W);
+        pons_sweep_columns(sweep, &p, start, d, mask, codes);
     }
 done:
     pons_mem_free(space);

@@ -43,7 +43,7 @@ accepts bench hessian --dim 72 --tokens 96 --repeat 2 --precision fp32 --json
 check 'r["relative_error"] < 1e-5 and r["baseline"]["speedup"] > 0'
 accepts bench clip "${tiny[@]}" --json
 check 'abs(r["error_ratio"] - 1) < 1e-4'
-accepts bench gptq "${tiny[@]}" --block 16 --json
+accepts bench gptq "${tiny[@]}" --json
 check 'abs(r["error_ratio"] - 1) < 0.02'
 accepts bench forward --model "$PONS_FIXTURES/models/llama-gqa" --tokens 40 --repeat 1 --json
 check 'r["baseline"] is None or r["relative_error"] < 0.05'
