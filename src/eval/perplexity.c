@@ -72,8 +72,8 @@ pons_status pons_eval_perplexity(pons_comm *comm, const pons_model *model, const
     PONS_TRY_ALL(st, comm, local);
     pons_comm_bcast(comm, gain, (size_t)config->hidden * sizeof *gain, 0);
 
-    PONS_TRY(st, pons_eval_stream_create(comm, config, &runtime, bf16, ids, windows, length, embed,
-                                         (void *)(uintptr_t)model, &stream));
+    PONS_TRY(st, pons_eval_stream_create(comm, config, &runtime, bf16, 0, ids, windows, length,
+                                         embed, (void *)(uintptr_t)model, &stream));
     pons_progress_begin(&progress, "perplexity: blocks", config->layers);
     for (int64_t layer = 0; layer < config->layers; layer++) {
         PONS_TRY(st, push_layer(comm, model, layer, bf16, stream));

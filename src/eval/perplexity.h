@@ -30,14 +30,15 @@ typedef pons_status (*pons_embed)(void *user, const int32_t *ids, int64_t n, flo
  * copied
  * @param ids [windows * length] on rank 0 (ignored elsewhere)
  * @param bf16 products of the head in bf16 (the blocks know their own)
+ * @param idle ranks below this one get no windows; less than the size of comm
  * @return the same on every rank: PONS_ERR_INPUT (an id outside the vocabulary, length below 2, no
  * windows), PONS_ERR_NOMEM, or what embed returns. Memory: length (hidden + 1) floats per window of
  * this rank, one window more on rank 0, and length * pons_block_width floats.
  */
 pons_status pons_eval_stream_create(pons_comm *comm, const pons_model_config *config,
-                                    const pons_runtime *runtime, bool bf16, const int32_t *ids,
-                                    int64_t windows, int64_t length, pons_embed embed, void *user,
-                                    pons_eval_stream **out);
+                                    const pons_runtime *runtime, bool bf16, int idle,
+                                    const int32_t *ids, int64_t windows, int64_t length,
+                                    pons_embed embed, void *user, pons_eval_stream **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_eval_stream_destroy(pons_eval_stream **stream);

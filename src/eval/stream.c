@@ -27,6 +27,7 @@ struct pons_eval_stream {
     pons_runtime runtime;
     bool bf16;
     int64_t windows, length;
+    int idle;           /* ranks below it have no windows */
     int64_t begin, end; /* windows of this rank */
     int32_t *ids;       /* [end - begin, length] */
     float *h;           /* [end - begin, length, hidden] */
@@ -35,6 +36,12 @@ struct pons_eval_stream {
 };
 
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* First window of rank r, in [0, size]. */
+static int64_t first_window(int64_t windows, int size, int idle, int r)
+{
+    return r < idle ? 0 : pons_share_begin(windows, size - idle, r - idle);
+}
 
 void pons_eval_stream_destroy(pons_eval_stream **stream)
 {
@@ -49,13 +56,13 @@ void pons_eval_stream_destroy(pons_eval_stream **stream)
 
 /* ids is NULL except on rank 0, which also needs `window`, a place for one window to be sent. */
 static pons_status prepare(pons_eval_stream **stream, float **window, const pons_comm *comm,
-                           const pons_model_config *config, const int32_t *ids, int64_t windows,
-                           int64_t length)
+                           const pons_model_config *config, int idle, const int32_t *ids,
+                           int64_t windows, int64_t length)
 {
     pons_status st = PONS_OK;
     int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
-    int64_t begin = pons_share_begin(windows, size, rank);
-    int64_t local = pons_share_begin(windows, size, rank + 1) - begin;
+    int64_t begin = first_window(windows, size, idle, rank);
+    int64_t local = first_window(windows, size, idle, rank + 1) - begin;
     pons_eval_stream *s = NULL;
     if (length < 2)
         return pons_fail(PONS_ERR_INPUT,
@@ -91,8 +98,8 @@ static pons_status embed_windows(pons_eval_stream *s, pons_comm *comm, const int
     int64_t floats = s->length * s->config.hidden;
     size_t id_bytes = (size_t)s->length * sizeof *ids, bytes = (size_t)floats * sizeof *window;
     for (int owner = 0; owner < size; owner++) {
-        int64_t begin = pons_share_begin(s->windows, size, owner);
-        int64_t end = pons_share_begin(s->windows, size, owner + 1);
+        int64_t begin = first_window(s->windows, size, s->idle, owner);
+        int64_t end = first_window(s->windows, size, s->idle, owner + 1);
         for (int64_t w = begin; w < end; w++) {
             int32_t *own_ids = owner == rank ? s->ids + (w - begin) * s->length : NULL;
             float *own = owner == rank ? s->h + (w - begin) * floats : NULL;
@@ -116,19 +123,20 @@ static pons_status embed_windows(pons_eval_stream *s, pons_comm *comm, const int
 }
 
 pons_status pons_eval_stream_create(pons_comm *comm, const pons_model_config *config,
-                                    const pons_runtime *runtime, bool bf16, const int32_t *ids,
-                                    int64_t windows, int64_t length, pons_embed embed, void *user,
-                                    pons_eval_stream **out)
+                                    const pons_runtime *runtime, bool bf16, int idle,
+                                    const int32_t *ids, int64_t windows, int64_t length,
+                                    pons_embed embed, void *user, pons_eval_stream **out)
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
     pons_eval_stream *s = NULL;
     float *window = NULL;
     if (pons_comm_rank(comm) != 0) ids = NULL;
-    PONS_TRY_ALL(st, comm, prepare(&s, &window, comm, config, ids, windows, length));
+    PONS_TRY_ALL(st, comm, prepare(&s, &window, comm, config, idle, ids, windows, length));
     s->config = *config;
     s->runtime = *runtime;
     s->bf16 = bf16;
+    s->idle = idle;
     s->windows = windows;
     s->length = length;
     PONS_TRY_ALL(st, comm, embed_windows(s, comm, ids, embed, user, window));
@@ -254,7 +262,7 @@ pons_status pons_eval_stream_finish(pons_eval_stream *s, pons_comm *comm, const 
     PONS_TRY(st, pons_eval_deal_items(comm, t.panels, count, read_panel, take_panel, &t));
     PONS_TRY_ALL(st, comm, local_sums(s, &t, gain, sum));
     for (int r = 0; r <= size; r++)
-        offset[r] = (size_t)pons_share_begin(s->windows, size, r) * sizeof *sum;
+        offset[r] = (size_t)first_window(s->windows, size, s->idle, r) * sizeof *sum;
     pons_comm_allgather_parts(comm, sum, offset);
     PONS_TRY(st, reduce_sums(s, sum, &perplexity));
     s->seconds += pons_clock() - start;

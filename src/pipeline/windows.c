@@ -109,11 +109,13 @@ static pons_status open_streams(pons_job *job)
     if (job->rank == 0) local = load_evaluation(job, &ids, &windows);
     PONS_TRY_ALL(st, job->comm, local);
     pons_comm_bcast(job->comm, &windows, sizeof windows, 0);
-    PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->calibration, job->bf16, ids,
-                                         windows, length, pons_job_embed, job, &job->weights_only));
+    PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->calibration, job->bf16,
+                                         pons_job_idle_ranks(job), ids, windows, length,
+                                         pons_job_embed, job, &job->weights_only));
     if (job->runtime.activations.bits < 16 || job->runtime.kv.bits < 16)
-        PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->runtime, job->bf16, ids,
-                                             windows, length, pons_job_embed, job, &job->full));
+        PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->runtime, job->bf16,
+                                             pons_job_idle_ranks(job), ids, windows, length,
+                                             pons_job_embed, job, &job->full));
 done:
     pons_mem_free(ids);
     return st;

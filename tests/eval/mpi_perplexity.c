@@ -142,8 +142,8 @@ static void same_bits(pons_comm *comm, pons_model *model)
     float *gain = malloc((size_t)c->hidden * sizeof *gain);
     CHECK(pons_model_read_final_norm(model, gain) == PONS_OK);
     pons_eval_stream *stream = NULL;
-    CHECK(pons_eval_stream_create(comm, c, &runtime, false, ids, WINDOWS, LENGTH, embed, model,
-                                  &stream) == PONS_OK);
+    CHECK(pons_eval_stream_create(comm, c, &runtime, false, pons_comm_size(comm) > 1, ids, WINDOWS,
+                                  LENGTH, embed, model, &stream) == PONS_OK);
     for (int64_t layer = 0; stream && layer < c->layers; layer++) {
         pons_block *block = NULL;
         CHECK(pons_block_create(c, layer, false, &block) == PONS_OK);
@@ -211,8 +211,8 @@ static pons_status run_faulty(faults *f, double *perplexity)
     int32_t ids[5 * 4];
     for (int i = 0; i < 20; i++)
         ids[i] = i / 4;
-    pons_status st =
-        pons_eval_stream_create(f->comm, &c, &runtime, false, ids, 5, 4, faulty_embed, f, &stream);
+    pons_status st = pons_eval_stream_create(f->comm, &c, &runtime, false, 0, ids, 5, 4,
+                                             faulty_embed, f, &stream);
     if (st == PONS_OK) st = pons_eval_stream_finish(stream, f->comm, NULL, faulty_head, f, &p);
     pons_eval_stream_destroy(&stream);
     CHECK(!stream);
