@@ -1,13 +1,17 @@
 """Print our perplexities beside the reference's and check them: compare_smollm2.py REFERENCE.csv FOLDER_OF_REPORTS
 
-Signs and windows are specified to the bit, but numerically equal solvers differ by up to 3 % on this small model, so 5 % is
-asked of every row; 0.3 % of the dense model, which has no such noise; a factor of 2 of wanda_rtn, which destroys the model.
+The folder holds RECIPE.RUN.json. Compared is the geometric mean over the runs of a recipe, which differ in their last bits
+only: 5 % for every row, 0.3 % for the dense model, which has no such noise, a factor of 2 for wanda_rtn, which destroys
+the model.
 """
+import collections
 import json
+import math
 import os
 import sys
 
-HEADER = ("recipe", "A16", "reference", "ratio", "A4KV4", "reference", "ratio", "zeros", "reference", "seconds")
+HEADER = ("recipe", "runs", "A16", "reference", "ratio", "runs' ratios", "A4KV4", "reference", "ratio", "runs' ratios",
+          "zeros", "reference", "seconds")
 
 
 def largest_ratio(method):
@@ -15,12 +19,15 @@ def largest_ratio(method):
 
 
 def compare(ours, theirs, most):
-    """Cells of one perplexity, and whether it is within the tolerance."""
-    if ours is None or not theirs:
-        return ("-" if ours is None else f"{ours:.3f}", theirs or "-", "-"), True
-    ratio = ours / float(theirs)
+    """Cells of one perplexity over all runs, and whether their mean is within the tolerance."""
+    if None in ours:
+        return ("-", theirs or "-", "-", "-"), True
+    mean = math.exp(sum(map(math.log, ours)) / len(ours))
+    if not theirs:
+        return (f"{mean:.3f}", "-", "-", "-"), True
+    ratio, spread = mean / float(theirs), [value / float(theirs) for value in sorted(ours)]
     good = 1 / most <= ratio <= most
-    return (f"{ours:.3f}", theirs, f"{ratio:.3f}" + ("" if good else " !")), good
+    return (f"{mean:.3f}", theirs, f"{ratio:.3f}" + ("" if good else " !"), f"{spread[0]:.3f}..{spread[-1]:.3f}"), good
 
 
 def read_reference(path):
@@ -29,18 +36,28 @@ def read_reference(path):
     return {cells[0]: cells[1:] for cells in lines if len(cells) == 4}
 
 
+def read_reports(folder):
+    """recipe -> its reports, by run"""
+    reports = collections.defaultdict(list)
+    for file in sorted(name for name in os.listdir(folder) if name.endswith(".json")):
+        reports[file.split(".")[0]].append(json.load(open(os.path.join(folder, file))))
+    return reports
+
+
 def main(reference_path, folder):
     reference = read_reference(reference_path)
     rows, bad = [HEADER], 0
-    for file in sorted(name for name in os.listdir(folder) if name.endswith(".json")):
-        report = json.load(open(os.path.join(folder, file)))
-        method = file[:-5].replace("-", "_")
+    for recipe, reports in read_reports(folder).items():
+        method = recipe.replace("-", "_")
         known = reference.get(method, ("", "", ""))
-        weights_only, good1 = compare(report["perplexity"]["weights_only"], known[0], largest_ratio(method))
-        full, good2 = compare(report["perplexity"].get("full"), known[1], largest_ratio(method))
+        measured = [report["perplexity"] for report in reports]
+        weights_only, good1 = compare([p["weights_only"] for p in measured], known[0], largest_ratio(method))
+        full, good2 = compare([p.get("full") for p in measured], known[1], largest_ratio(method))
         bad += (not good1) + (not good2)
-        rows.append((file[:-5], *weights_only, *full, f"{report['sparsity']:.4f}", known[2] or "-",
-                     f"{report['seconds']['total']:.0f}"))
+        rows.append((recipe, str(len(reports)), *weights_only, *full, f"{reports[0]['sparsity']:.4f}", known[2] or "-",
+                     f"{sum(report['seconds']['total'] for report in reports) / len(reports):.0f}"))
+    if len(rows) == 1:
+        sys.exit(f"{folder}: no reports")
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     for row in rows:
         print("  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]))
