@@ -21,6 +21,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->rotation.kind = PONS_ROTATION_SPINQUANT;
     recipe->rotation.mode = PONS_ROTATE_HADAMARD;
     recipe->rotation.online = true;
+    recipe->rotation.tolerance = 1e-3;
     recipe->weights.bits = 4;
     recipe->weights.symmetric = true;
     recipe->weights.mse_clip = true;
@@ -110,7 +111,9 @@ static void drop_moot(pons_recipe_source *source, pons_recipe *recipe)
     char value[PONS_RECIPE_VALUE_BYTES];
     for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
         pons_recipe_origin *origin = &source->key[i];
-        if (!origin->line || origin->set || !pons_recipe_is_moot(recipe, pons_recipe_keys[i].name))
+        const char *name = pons_recipe_keys[i].name;
+        bool depends = strncmp(name, "rotation.", 9) != 0; /* on the method */
+        if (!origin->line || origin->set || !depends || !pons_recipe_is_moot(recipe, name))
             continue;
         *origin = (pons_recipe_origin){0};
         pons_recipe_key_format(&pons_recipe_keys[i], &standard, value);
@@ -121,7 +124,8 @@ static void drop_moot(pons_recipe_source *source, pons_recipe *recipe)
 /* Values that follow from others unless they were given. */
 static void imply(const pons_recipe_source *source, pons_recipe *recipe)
 {
-    if (!pons_recipe_given(source, "rotation.seed")) recipe->rotation.seed = recipe->seed;
+    if (!pons_recipe_given(source, "rotation.seed") && !recipe->rotation.file[0])
+        recipe->rotation.seed = recipe->seed;
     if (!pons_recipe_given(source, "rotation.center_embedding"))
         recipe->rotation.center_embedding =
             recipe->compat == PONS_COMPAT_FAITHFUL && recipe->rotation.kind != PONS_ROTATION_NONE;

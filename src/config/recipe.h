@@ -92,6 +92,8 @@ typedef struct pons_recipe {
         bool center_embedding; /* subtract each embedding's mean first: a quirk of the reference,
                                   true under compat: faithful unless told otherwise */
         uint32_t seed;
+        char file[1024];  /* "": drawn; else R1 and R2 as SpinQuant saves them */
+        double tolerance; /* file: largest entry of |R^T R - I| */
     } rotation;
 
     pons_weight_quant weights;

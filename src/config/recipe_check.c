@@ -54,6 +54,8 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
     if (strncmp(name, "weights.", 8) == 0) return !quantizes;
     if (strcmp(name, "output.format") == 0)
         return !quantizes && r->output.format == PONS_OUTPUT_PACK_QUANTIZED;
+    if (strcmp(name, "rotation.seed") == 0) return r->rotation.file[0] != 0;
+    if (strcmp(name, "rotation.tolerance") == 0) return r->rotation.file[0] == 0;
     return false;
 }
 
@@ -72,14 +74,32 @@ static pons_status check_ranges(const pons_recipe *recipe, const pons_recipe_sou
     return PONS_OK;
 }
 
-/* Settings of a stage that the method does not have. */
+/* Why a moot setting is refused, and the key that makes it so. */
+static const char *moot_because(const pons_recipe *recipe, const char *name,
+                                char allowed[PONS_RECIPE_ALLOWED_BYTES])
+{
+    const char *method = pons_method_name(recipe->method);
+    if (strncmp(name, "rotation.", 9) == 0) {
+        snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value %s rotation.file",
+                 recipe->rotation.file[0] ? "with" : "without");
+        return "rotation.file";
+    }
+    if (strcmp(name, "output.format") == 0)
+        snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "dense (method %s makes no codes to pack)",
+                 method);
+    else
+        snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value (method %s does not %s)", method,
+                 strncmp(name, "prune.", 6) == 0 ? "prune" : "quantize weights");
+    return "method";
+}
+
+/* Settings of a stage that the recipe does not have. */
 static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_source *source)
 {
     char value[PONS_RECIPE_VALUE_BYTES], usual[PONS_RECIPE_VALUE_BYTES];
     char allowed[PONS_RECIPE_ALLOWED_BYTES];
     pons_recipe standard;
     pons_recipe_default(&standard);
-    const char *method = pons_method_name(recipe->method);
     for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
         const pons_recipe_key *key = &pons_recipe_keys[i];
         if (!pons_recipe_is_moot(recipe, key->name)) continue;
@@ -88,12 +108,8 @@ static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_sourc
         bool is_format = strcmp(key->name, "output.format") == 0;
         if (!is_format && !pons_recipe_given(source, key->name) && strcmp(value, usual) == 0)
             continue;
-        if (is_format)
-            snprintf(allowed, sizeof allowed, "dense (method %s makes no codes to pack)", method);
-        else
-            snprintf(allowed, sizeof allowed, "no value (method %s does not %s)", method,
-                     strncmp(key->name, "prune.", 6) == 0 ? "prune" : "quantize weights");
-        return pons_recipe_refuse(source, key->name, "method", value, allowed);
+        const char *other = moot_because(recipe, key->name, allowed);
+        return pons_recipe_refuse(source, key->name, other, value, allowed);
     }
     return PONS_OK;
 }
@@ -118,13 +134,9 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
     return PONS_OK;
 }
 
-pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_source *source)
+static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source *source)
 {
-    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
-    pons_status st;
-    PONS_TRY(st, check_ranges(r, source));
-    PONS_TRY(st, check_moot(r, source));
-    PONS_TRY(st, check_faithful(r, source));
+    char allowed[PONS_RECIPE_ALLOWED_BYTES];
     if (r->rotation.mode == PONS_ROTATE_RANDOM && r->rotation.kind != PONS_ROTATION_QUAROT) {
         snprintf(allowed, sizeof allowed, "hadamard with rotation.kind %s",
                  pons_rotation_kind_name(r->rotation.kind));
@@ -133,6 +145,23 @@ pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_sou
     if (r->rotation.center_embedding && r->rotation.kind == PONS_ROTATION_NONE)
         return pons_recipe_refuse(source, "rotation.center_embedding", "rotation.kind", "true",
                                   "false with rotation.kind none");
+    if (r->rotation.file[0] && r->rotation.kind != PONS_ROTATION_SPINQUANT) {
+        snprintf(allowed, sizeof allowed, "no value with rotation.kind %s",
+                 pons_rotation_kind_name(r->rotation.kind));
+        return pons_recipe_refuse(source, "rotation.file", "rotation.kind", r->rotation.file,
+                                  allowed);
+    }
+    return PONS_OK;
+}
+
+pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
+    pons_status st;
+    PONS_TRY(st, check_ranges(r, source));
+    PONS_TRY(st, check_moot(r, source));
+    PONS_TRY(st, check_faithful(r, source));
+    PONS_TRY(st, check_rotation(r, source));
     if (pons_method_prunes(r->method) && r->prune.n > 0 &&
         fabs(r->prune.sparsity - (double)r->prune.n / r->prune.m) > 1e-9) {
         snprintf(value, sizeof value, "%g", r->prune.sparsity);

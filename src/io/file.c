@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/sha256.h"
 #include "io/part.h"
 
 enum { COPY_BYTES = 1 << 20 };
@@ -68,6 +69,28 @@ pons_status pons_file_write(const char *path, const void *data, size_t bytes)
     PONS_TRY(st, pons_part_commit(&part));
 done:
     pons_part_abandon(&part);
+    return st;
+}
+
+pons_status pons_file_digest(const char *path, char hex[65])
+{
+    pons_status st = PONS_OK;
+    pons_sha256 digest;
+    ssize_t got;
+    char *chunk = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return pons_fail_errno(PONS_ERR_IO, errno, "cannot open %s", path);
+    PONS_ALLOC(st, chunk, COPY_BYTES);
+    pons_sha256_begin(&digest);
+    while ((got = read_some(fd, chunk, COPY_BYTES)) > 0)
+        pons_sha256_update(&digest, chunk, (size_t)got);
+    if (got < 0)
+        st = pons_fail_errno(PONS_ERR_IO, errno, "cannot read %s", path);
+    else
+        pons_sha256_end(&digest, hex);
+done:
+    pons_mem_free(chunk);
+    close(fd);
     return st;
 }
 

@@ -23,6 +23,10 @@ pons_status pons_file_read(const char *path, char **data, size_t *bytes);
  * left). */
 pons_status pons_file_write(const char *path, const void *data, size_t bytes);
 
+/** SHA-256 of a file's bytes. @param hex 64 digits and a zero @return PONS_ERR_IO naming path and
+ * cause. */
+pons_status pons_file_digest(const char *path, char hex[65]);
+
 /** Append one line (newline added, none inside) and sync. @return PONS_ERR_IO; what a full disk let
  * through is taken back. */
 pons_status pons_file_append_line(const char *path, const char *line);

@@ -63,6 +63,12 @@ bool pons_torch_value_int(const pons_torch_value *value, int64_t *out);
 bool pons_torch_value_float(const pons_torch_value *value, double *out);
 bool pons_torch_value_text(const pons_torch_value *value, const char **out);
 
+/** A TEXT or INT on one line and not too long, for messages; another kind by its name. @return
+ * `label`. */
+enum { PONS_TORCH_LABEL_BYTES = 112 };
+const char *pons_torch_value_label(const pons_torch_value *value,
+                                   char label[PONS_TORCH_LABEL_BYTES]);
+
 /** Entries of a TUPLE, LIST or DICT; 0 for another kind. */
 int64_t pons_torch_value_count(const pons_torch_value *value);
 

@@ -1,8 +1,10 @@
 /* Owns the values of a torch file: making them while the pickle is interpreted, and looking at
  * them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/store_build.h"
 #include "io/torch_build.h"
 
 pons_torch_value *pons_torch_value_new(pons_torch_file *file, pons_torch_kind kind)
@@ -57,6 +59,20 @@ bool pons_torch_value_text(const pons_torch_value *value, const char **out)
 {
     *out = value->text;
     return value->kind == PONS_TORCH_TEXT;
+}
+
+_Static_assert((int)PONS_TORCH_LABEL_BYTES == PONS_LABEL_BYTES, "labels have one size");
+
+const char *pons_torch_value_label(const pons_torch_value *value,
+                                   char label[PONS_TORCH_LABEL_BYTES])
+{
+    if (value->kind == PONS_TORCH_TEXT)
+        return pons_store_label(label, value->text, (size_t)value->number);
+    if (value->kind == PONS_TORCH_INT)
+        snprintf(label, PONS_TORCH_LABEL_BYTES, "%lld", (long long)value->number);
+    else
+        snprintf(label, PONS_TORCH_LABEL_BYTES, "%s", pons_torch_kind_name(value->kind));
+    return label;
 }
 
 int64_t pons_torch_value_count(const pons_torch_value *value)

@@ -84,32 +84,50 @@ static json_t *ratio(double part, double whole)
     return whole > 0 ? json_real(part / whole) : json_null();
 }
 
+/* What pons.json says of a file of rotations; NULL without one. */
+static pons_status describe_rotation(const pons_job *job, json_t **out)
+{
+    pons_status st = PONS_OK;
+    char digest[65];
+    const char *file = job->recipe.rotation.file;
+    *out = NULL;
+    if (!file[0]) return PONS_OK;
+    PONS_TRY(st, pons_file_digest(file, digest));
+    *out = json_pack("{s:o, s:s, s:f}", "file", pons_json_name(file), "sha256", digest, "deviation",
+                     pons_rotation_deviation(job->rotation));
+    if (!*out) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+done:
+    return st;
+}
+
 /* pons.json */
 static pons_status make_manifest(pons_job *job, json_t *perplexity, json_t **out)
 {
     pons_status st = PONS_OK;
-    json_t *runtime = NULL;
+    json_t *runtime = NULL, *rotation = NULL;
     char *recipe = pons_job_recipe_text(job);
     PONS_TRY(st, pons_runtime_to_json(&job->runtime, &runtime));
+    PONS_TRY(st, describe_rotation(job, &rotation));
     bool calibrated = pons_method_needs_hessian(job->recipe.method);
-    *out =
-        json_pack("{s:i, s:s, s:s, s:s, s:o, s:s, s:o, s:O, s:o, s:O*}", "format", 1, "pons",
-                  PONS_VERSION, "method", pons_method_name(job->recipe.method), "compat",
-                  job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "runtime",
-                  json_incref(runtime), "recipe", recipe ? recipe : "", "calibration",
-                  calibrated ? json_pack("{s:I, s:I, s:s}", "windows",
-                                         (json_int_t)job->recipe.calibration.windows, "length",
-                                         (json_int_t)job->recipe.calibration.length, "ids_sha256",
-                                         job->calibration_digest)
-                             : json_null(),
-                  "linears", job->linears, "totals",
-                  json_pack("{s:I, s:I, s:I, s:o, s:o}", "linears", (json_int_t)job->linear_count,
-                            "weights", (json_int_t)job->weights, "zeros", (json_int_t)job->zeros,
-                            "sparsity", ratio((double)job->zeros, (double)job->weights),
-                            "relative_error", ratio(job->error, job->energy)),
-                  "perplexity", perplexity);
+    *out = json_pack(
+        "{s:i, s:s, s:s, s:s, s:o, s:O*, s:s, s:o, s:O, s:o, s:O*}", "format", 1, "pons",
+        PONS_VERSION, "method", pons_method_name(job->recipe.method), "compat",
+        job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "runtime",
+        json_incref(runtime), "rotation", rotation, "recipe", recipe ? recipe : "", "calibration",
+        calibrated
+            ? json_pack("{s:I, s:I, s:s}", "windows", (json_int_t)job->recipe.calibration.windows,
+                        "length", (json_int_t)job->recipe.calibration.length, "ids_sha256",
+                        job->calibration_digest)
+            : json_null(),
+        "linears", job->linears, "totals",
+        json_pack("{s:I, s:I, s:I, s:o, s:o}", "linears", (json_int_t)job->linear_count, "weights",
+                  (json_int_t)job->weights, "zeros", (json_int_t)job->zeros, "sparsity",
+                  ratio((double)job->zeros, (double)job->weights), "relative_error",
+                  ratio(job->error, job->energy)),
+        "perplexity", perplexity);
     if (!*out || !recipe) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
 done:
+    json_decref(rotation);
     json_decref(runtime);
     free(recipe);
     return st;

@@ -240,6 +240,9 @@ pons_status pons_job_open(pons_job *job)
         pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",
                  pons_method_name(job->recipe.method), o->model, job->size,
                  job->bf16 ? "bf16" : "fp32", pons_kern_describe());
+    if (job->rank == 0 && job->recipe.rotation.file[0])
+        pons_log(PONS_LOG_INFO, "rotation: file = %s, deviation from orthogonal = %.2g",
+                 job->recipe.rotation.file, pons_rotation_deviation(job->rotation));
 done:
     return st;
 }

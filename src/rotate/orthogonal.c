@@ -7,6 +7,7 @@
 #include <omp.h>
 
 #include "base/mem.h"
+#include "kern/dense_f64.h"
 #include "kern/hadamard.h"
 
 pons_status pons_orthogonal_hadamard(int64_t n, pons_mt19937 *rng, pons_orthogonal *out)
@@ -72,8 +73,41 @@ done:
     return st;
 }
 
+/* Largest entry of |G - I|; Inf when an entry is not finite. */
+static double distance_to_identity(const float *G, int64_t n)
+{
+    double most = 0;
+    for (int64_t i = 0; i < n * n; i++) {
+        double off = fabs((double)G[i] - (i / n == i % n));
+        if (!(off <= most)) most = isfinite(off) ? off : INFINITY;
+    }
+    return most;
+}
+
+pons_status pons_orthogonal_given(int64_t n, const float *Q, double *deviation,
+                                  pons_orthogonal *out)
+{
+    pons_status st = PONS_OK;
+    float *gram = NULL; /* Q^T, then Q^T Q */
+    *out = (pons_orthogonal){.n = n};
+    PONS_ALLOC(st, out->dense, n * n);
+    PONS_ALLOC(st, gram, n * n);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) {
+            out->dense[i * n + j] = Q[i * n + j];
+            gram[j * n + i] = Q[i * n + j];
+        }
+    PONS_TRY(st, pons_dense_vectors_f64(out->dense, n, gram, n, n, 1));
+    *deviation = distance_to_identity(gram, n);
+done:
+    pons_mem_free(gram);
+    if (st != PONS_OK) pons_orthogonal_clear(out);
+    return st;
+}
+
 void pons_orthogonal_clear(pons_orthogonal *Q)
 {
+    pons_mem_free(Q->dense);
     pons_mem_free(Q->reflector);
     pons_mem_free(Q->sign);
     *Q = (pons_orthogonal){0};
@@ -131,6 +165,7 @@ done:
 
 pons_status pons_orthogonal_rows(const pons_orthogonal *Q, float *X, int64_t rows, int64_t ld)
 {
+    if (Q->dense) return pons_dense_vectors_f64(Q->dense, Q->n, X, rows, ld, 1);
     if (Q->reflector) return reflect_all(Q, X, rows, ld, 1);
     if (Q->sign)
         for (int64_t r = 0; r < rows; r++)
@@ -141,6 +176,7 @@ pons_status pons_orthogonal_rows(const pons_orthogonal *Q, float *X, int64_t row
 
 pons_status pons_orthogonal_columns(const pons_orthogonal *Q, float *X, int64_t cols, int64_t ld)
 {
+    if (Q->dense) return pons_dense_vectors_f64(Q->dense, Q->n, X, cols, 1, ld);
     if (Q->reflector) return reflect_all(Q, X, cols, 1, ld);
     if (Q->sign)
         for (int64_t i = 0; i < Q->n; i++)

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "kern/hadamard.h"
 #include "rotate/orthogonal.h"
+#include "rotate/spinquant_file.h"
 
 struct pons_rotation {
     pons_rotation_kind kind;
@@ -22,6 +23,7 @@ struct pons_rotation {
     pons_orthogonal r1;
     pons_orthogonal *r2; /* [r2_count]: one per layer (spinquant), or one for all (quarot) */
     int64_t r2_count;
+    double deviation; /* of the rotations of a file from orthogonal ones */
 };
 
 static bool is_power_of_two(int64_t n) { return n > 0 && (n & (n - 1)) == 0; }
@@ -42,9 +44,10 @@ static pons_status check_sizes(const pons_recipe *recipe, const pons_model_confi
 {
     pons_status st = PONS_OK;
     bool online = recipe->rotation.online, quarot = recipe->rotation.kind == PONS_ROTATION_QUAROT;
-    if (recipe->rotation.mode == PONS_ROTATE_HADAMARD)
+    bool drawn = !recipe->rotation.file[0];
+    if (drawn && recipe->rotation.mode == PONS_ROTATE_HADAMARD)
         PONS_TRY(st, require_hadamard("hidden_size", c->hidden, "the rotation R1"));
-    PONS_TRY(st, require_hadamard("head_dim", c->head_dim, "the rotation inside heads"));
+    if (drawn) PONS_TRY(st, require_hadamard("head_dim", c->head_dim, "the rotation inside heads"));
     if (!online) return PONS_OK;
     PONS_TRY(st, require_hadamard("intermediate_size", c->intermediate,
                                   "the online Hadamard of down_proj (off: rotation.online false)"));
@@ -69,7 +72,7 @@ done:
     return st;
 }
 
-static pons_status build(const pons_recipe *recipe, pons_rotation *r)
+static pons_status draw(const pons_recipe *recipe, pons_rotation *r)
 {
     pons_status st = PONS_OK;
     bool spinquant = r->kind == PONS_ROTATION_SPINQUANT;
@@ -84,6 +87,18 @@ static pons_status build(const pons_recipe *recipe, pons_rotation *r)
     for (r->r2_count = 0; r->r2_count < count; r->r2_count++)
         PONS_TRY(st, pons_orthogonal_hadamard(r->head_dim, spinquant ? &rng : NULL,
                                               &r->r2[r->r2_count]));
+done:
+    return st;
+}
+
+static pons_status read_file(const pons_recipe *recipe, const pons_model_config *config,
+                             pons_rotation *r)
+{
+    pons_status st = PONS_OK;
+    PONS_CALLOC(st, r->r2, r->layers);
+    r->r2_count = r->layers;
+    st = pons_spinquant_read(recipe->rotation.file, config, recipe->rotation.tolerance, &r->r1,
+                             r->r2, &r->deviation);
 done:
     return st;
 }
@@ -107,7 +122,8 @@ pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_con
     r->heads = config->heads;
     r->kv_heads = config->kv_heads;
     r->head_dim = config->head_dim;
-    if (active) PONS_TRY(st, build(recipe, r));
+    if (active)
+        PONS_TRY(st, recipe->rotation.file[0] ? read_file(recipe, config, r) : draw(recipe, r));
     *out = r;
     return PONS_OK;
 done:
@@ -137,6 +153,8 @@ pons_runtime pons_rotation_runtime(const pons_rotation *r)
 }
 
 bool pons_rotation_is_active(const pons_rotation *r) { return r->kind != PONS_ROTATION_NONE; }
+
+double pons_rotation_deviation(const pons_rotation *r) { return r->deviation; }
 
 static const pons_orthogonal *r2_of(const pons_rotation *r, int64_t layer)
 {
@@ -276,4 +294,21 @@ pons_status pons_rotation_r1(const pons_rotation *r, float *R)
 pons_status pons_rotation_r2(const pons_rotation *r, int64_t layer, float *R)
 {
     return write_explicit(pons_rotation_is_active(r) ? r2_of(r, layer) : NULL, r->head_dim, R);
+}
+
+pons_status pons_rotation_export(const pons_rotation *r, const char *path)
+{
+    pons_status st = PONS_OK;
+    int64_t size = r->head_dim * r->head_dim;
+    float *r1 = NULL, *r2 = NULL;
+    PONS_ALLOC(st, r1, r->hidden * r->hidden);
+    PONS_ALLOC(st, r2, r->layers * size);
+    PONS_TRY(st, pons_rotation_r1(r, r1));
+    for (int64_t layer = 0; layer < r->layers; layer++)
+        PONS_TRY(st, pons_rotation_r2(r, layer, r2 + layer * size));
+    st = pons_spinquant_write(path, r->hidden, r->head_dim, r->layers, r1, r2);
+done:
+    pons_mem_free(r2);
+    pons_mem_free(r1);
+    return st;
 }

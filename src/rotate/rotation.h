@@ -3,9 +3,9 @@
  * into down_proj.
  *
  * Kinds: none; quarot (Q = D Had_h^T or random orthogonal, head-wise Hadamard on v, and on o the
- * Hadamard of its whole width online, head-wise otherwise); spinquant without a file (random
- * Hadamards R1, R2[0], R2[1], ... drawn in that order). Source: specification 5.1-5.3. Functions are
- * Local and deterministic from the seed, so every rank may build the same object. Each step of a
+ * Hadamard of its whole width online, head-wise otherwise); spinquant (R1 and every layer's R2 from a
+ * file, or random Hadamards R1, R2[0], R2[1], ... drawn in that order). Source: specification 5.1-5.3.
+ * Functions are Local and deterministic, so every rank may build the same object. Each step of a
  * tensor's transform (folding, R1, R2, R4) is fp64 inside and leaves fp32; rounding to the output
  * dtype is the caller's.
  */
@@ -21,7 +21,8 @@ typedef struct pons_rotation pons_rotation;
 /**
  * Build the transforms of a recipe for a model. Local.
  * @return PONS_ERR_UNSUPPORTED naming size and reason where a Hadamard does not exist (hidden,
- * intermediate, head_dim; heads for quarot's online one).
+ * intermediate, head_dim; heads for quarot's online one); with rotation.file what
+ * rotate/spinquant_file.h says of bad ones. Cost with a file: 2 hidden^3 flop to check R1.
  */
 pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_config *config,
                                  pons_rotation **out);
@@ -34,6 +35,9 @@ pons_runtime pons_rotation_runtime(const pons_rotation *rotation);
 /** Whether anything changes (kind not none): norms are then folded and written as ones, tied
  * embeddings untied. Local. */
 bool pons_rotation_is_active(const pons_rotation *rotation);
+
+/** Largest entry of |R^T R - I| over the rotations of a file; 0 without one. Local. */
+double pons_rotation_deviation(const pons_rotation *rotation);
 
 /** Embedding rows E [n, hidden] in place: (mean removal when asked,) E R1; nothing when inactive.
  * Local. @return PONS_OK or PONS_ERR_NOMEM. Cost as pons_rotation_linear. */
@@ -59,5 +63,9 @@ pons_status pons_rotation_linear(const pons_rotation *rotation, int64_t layer, p
  * Hadamard of head_dim transposed), fp32, for tests and export; the identity when inactive. */
 pons_status pons_rotation_r1(const pons_rotation *rotation, float *R);
 pons_status pons_rotation_r2(const pons_rotation *rotation, int64_t layer, float *R);
+
+/** Write R1 and every layer's R2 as SpinQuant's R.bin, whatever the kind. Local. @return what
+ * pons_spinquant_write returns. Memory: 4 hidden^2 bytes. */
+pons_status pons_rotation_export(const pons_rotation *rotation, const char *path);
 
 #endif

@@ -329,6 +329,12 @@ static void contradictions(void **state)
     REFUSE(1, "rotation: {mode: random}", "rotation.mode", "spinquant");
     REFUSE(1, "rotation: {kind: none, center_embedding: true}", "rotation.center_embedding",
            "none");
+    REFUSE(1, "rotation: {kind: quarot, file: R.bin}", "rotation.file", "quarot");
+    REFUSE(1, "rotation: {seed: 0, file: R.bin}", "rotation.seed", "with rotation.file");
+    REFUSE(1, "rotation: {tolerance: .01}", "rotation.tolerance", "without rotation.file");
+    accept("seed: 3\nrotation: {file: R.bin, tolerance: .01}", &r);
+    assert_true(r.rotation.seed == 0 && !strcmp(r.rotation.file, "R.bin"));
+    round_trip(&r);
     REFUSE(1, "prune: {pattern: 1:4, sparsity: 0.5}", "prune.sparsity", "0.25", "1:4");
     accept("prune: {pattern: 2:4, sparsity: 0.5}", &r);
 }
@@ -453,7 +459,7 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    assert_int_equal(keys, 40);
+    assert_int_equal(keys, 41); /* all but rotation.tolerance, which needs a file */
     free(list);
     free(yaml);
 }

@@ -3,7 +3,6 @@
  * the logits of the rotated model (norms folded, R1, R2, online Hadamards) equal those transformers
  * gave for the original one.
  */
-#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,105 +13,31 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "calib/block.h"
 #include "kern/gemm.h"
-#include "kern/transformer.h"
-#include "rotate/rotation.h"
-
-static float *floats(int64_t n)
-{
-    float *p = pons_mem_calloc(n, sizeof *p);
-    assert_non_null(p);
-    return p;
-}
-
-static void ok(pons_status st)
-{
-    if (st != PONS_OK) fail_msg("%s: %s", pons_status_text(st), pons_error_message());
-}
-
-static pons_block *rotated_block(const pons_model *model, const pons_rotation *rotation,
-                                 int64_t layer)
-{
-    const pons_model_config *c = pons_model_get_config(model);
-    pons_block *block = NULL;
-    float *attention = floats(c->hidden), *mlp = floats(c->hidden);
-    ok(pons_block_create(c, layer, false, &block));
-    ok(pons_model_read_norms(model, layer, attention, mlp));
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        int64_t rows, cols;
-        bool has_bias = false;
-        pons_linear_shape(c, (pons_linear)i, &rows, &cols);
-        float *W = floats(rows * cols), *bias = floats(rows);
-        ok(pons_model_read_linear(model, layer, (pons_linear)i, 0, rows, W));
-        ok(pons_model_read_bias(model, layer, (pons_linear)i, bias, &has_bias));
-        const float *gain = pons_linear_group((pons_linear)i) == PONS_GROUP_QKV ? attention : mlp;
-        ok(pons_rotation_linear(rotation, layer, (pons_linear)i, gain, W, has_bias ? bias : NULL));
-        ok(pons_block_set_linear(block, (pons_linear)i, W, has_bias ? bias : NULL));
-        pons_mem_free(W);
-        pons_mem_free(bias);
-    }
-    bool folded = pons_rotation_is_active(rotation);
-    ok(pons_block_set_norms(block, folded ? NULL : attention, folded ? NULL : mlp));
-    pons_mem_free(attention);
-    pons_mem_free(mlp);
-    return block;
-}
+#include "support/rotated_model.h"
 
 /* Largest |ours - expected| over the largest |expected|. */
 static double deviation(const char *directory, const pons_recipe *recipe)
 {
-    pons_model *model = NULL;
-    pons_rotation *rotation = NULL;
     pons_store *expected = NULL;
     char path[1024];
-    ok(pons_model_open(directory, &model));
-    const pons_model_config *c = pons_model_get_config(model);
-    ok(pons_rotation_create(recipe, c, &rotation));
     snprintf(path, sizeof path, "%s/expected.safetensors", directory);
-    ok(pons_store_open(path, &expected));
+    if (pons_store_open(path, &expected) != PONS_OK) fail_msg("%s", pons_error_message());
     const pons_tensor_view *logits = pons_store_find(expected, "logits");
     const pons_tensor_view *ids = pons_store_find(expected, "input_ids");
-    assert_true(logits && ids && ids->ndim == 2);
-    int64_t B = ids->shape[0], S = ids->shape[1], hidden = c->hidden;
+    assert_true(logits && logits->dtype == PONS_DTYPE_F32);
+    assert_true(ids && ids->ndim == 2 && ids->dtype == PONS_DTYPE_I32);
 
-    int32_t *tokens = pons_mem_alloc(B * S, sizeof *tokens);
-    for (int64_t i = 0; i < B * S; i++)
-        tokens[i] = ids->dtype == PONS_DTYPE_I64 ? (int32_t)((const int64_t *)ids->data)[i]
-                                                 : ((const int32_t *)ids->data)[i];
-    float *want = floats(B * S * c->vocab), *got = floats(B * S * c->vocab);
-    float *h = floats(B * S * hidden), *x = floats(S * pons_block_width(c));
-    pons_dtype_to_float(logits->dtype, logits->data, B * S * c->vocab, want);
-    ok(pons_model_read_embedding(model, tokens, B * S, h));
-    ok(pons_rotation_embedding(rotation, h, B * S));
-
-    pons_runtime runtime = pons_rotation_runtime(rotation);
-    for (int64_t layer = 0; layer < c->layers; layer++) {
-        pons_block *block = rotated_block(model, rotation, layer);
-        for (int64_t b = 0; b < B; b++)
-            for (int stage = 0; stage < PONS_STAGES; stage++)
-                ok(pons_block_stage(block, &runtime, stage, S, h + b * S * hidden, x));
-        pons_block_destroy(&block);
-    }
-    float *gain = floats(hidden), *head = floats(c->vocab * hidden);
-    ok(pons_model_read_final_norm(model, gain));
-    ok(pons_model_read_head_rows(model, 0, c->vocab, head));
-    ok(pons_rotation_head(rotation, gain, head, c->vocab));
-    pons_rmsnorm(B * S, hidden, h, pons_rotation_is_active(rotation) ? NULL : gain,
-                 (float)c->rms_eps, h);
-    pons_gemm_nt(B * S, c->vocab, hidden, 1.0f, h, hidden, head, hidden, 0.0f, got, c->vocab);
-
-    double worst = 0, largest = 0;
-    for (int64_t i = 0; i < B * S * c->vocab; i++) {
-        worst = fmax(worst, fabs((double)got[i] - want[i]));
-        largest = fmax(largest, fabs(want[i]));
-    }
-    void *all[] = {tokens, want, got, h, x, gain, head};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        pons_mem_free(all[i]);
+    rotated_model m = rotated_open(directory, recipe);
+    float *got = rotated_logits(&m, ids->data, ids->shape[0], ids->shape[1]), largest = 0;
+    const float *want = logits->data;
+    int64_t n = pons_tensor_elements(logits);
+    for (int64_t i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(want[i]));
+    double worst = rotated_distance(got, want, n);
+    pons_mem_free(got);
+    rotated_close(&m);
     pons_store_close(&expected);
-    pons_rotation_destroy(&rotation);
-    pons_model_close(&model);
     return worst / largest;
 }
 
