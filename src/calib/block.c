@@ -176,7 +176,7 @@ static void quantize_kv(const pons_model_config *c, const pons_kv_quant *kv, int
                              kv->per_head ? c->head_dim : 0, S, d, x, d);
 }
 
-/* Positions, R3 and the quantizers of n tokens from token s on. */
+/* Positions, R3 and the quantizers of n tokens from position s of a sequence on. */
 static void turn(const pons_block *b, const pons_runtime *runtime, int64_t s, int64_t n, float *q,
                  float *k, float *v)
 {
@@ -196,21 +196,33 @@ static void turn(const pons_block *b, const pons_runtime *runtime, int64_t s, in
     quantize_kv(c, &runtime->kv, n, v + s * kv_dim);
 }
 
-static pons_status attend(const pons_block *b, const pons_runtime *runtime, int64_t S, float *x)
+/* x <- attention of one sequence of S tokens. */
+static pons_status attend_sequence(const pons_block *b, const pons_runtime *runtime, int64_t S,
+                                   float *q, float *k, float *v, float *x)
+{
+    const pons_model_config *c = &b->config;
+#pragma omp parallel for schedule(static)
+    for (int64_t s = 0; s < S; s += CHUNK)
+        turn(b, runtime, s, min_i64(CHUNK, S - s), q, k, v);
+    return (b->bf16 ? pons_attention_causal_bf16 : pons_attention_causal)(
+        S, c->heads, c->kv_heads, c->head_dim, q, k, v, b->window, x);
+}
+
+static pons_status attend(const pons_block *b, const pons_runtime *runtime, int64_t count,
+                          const int64_t *begin, float *x)
 {
     pons_status st = PONS_OK;
     const pons_model_config *c = &b->config;
-    int64_t hd = c->head_dim, q_dim = c->heads * hd, kv_dim = c->kv_heads * hd;
+    int64_t S = begin[count], hd = c->head_dim, q_dim = c->heads * hd, kv_dim = c->kv_heads * hd;
     float *q = b->work->scratch, *k = q + S * q_dim, *v = k + S * kv_dim;
     PONS_TRY(st, pack(b, 3, (const pons_linear[]){PONS_Q, PONS_K, PONS_V}, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_Q], b->work->input, q, q_dim));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_K], b->work->input, k, kv_dim));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
-#pragma omp parallel for schedule(static)
-    for (int64_t s = 0; s < S; s += CHUNK)
-        turn(b, runtime, s, min_i64(CHUNK, S - s), q, k, v);
-    PONS_TRY(st, (b->bf16 ? pons_attention_causal_bf16 : pons_attention_causal)(
-                     S, c->heads, c->kv_heads, hd, q, k, v, b->window, x));
+    for (int64_t i = 0; i < count; i++)
+        PONS_TRY(st, attend_sequence(b, runtime, begin[i + 1] - begin[i], q + begin[i] * q_dim,
+                                     k + begin[i] * kv_dim, v + begin[i] * kv_dim,
+                                     x + begin[i] * q_dim));
 done:
     return st;
 }
@@ -257,14 +269,15 @@ static void finish_input(const pons_block *b, const pons_runtime *runtime, pons_
     quantize_input(c, &runtime->activations, group, n, x);
 }
 
-pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
-                             int64_t S, float *h, float *x)
+pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime *runtime, int stage,
+                                    int64_t count, const int64_t *begin, float *h, float *x)
 {
     pons_status st = PONS_OK;
+    int64_t S = begin[count];
     PONS_ASSERT(stage >= 0 && stage < PONS_STAGES && S >= 1);
     PONS_TRY(st, reserve(block, S));
     switch (stage) {
-    case 1: PONS_TRY(st, attend(block, runtime, S, x)); break;
+    case 1: PONS_TRY(st, attend(block, runtime, count, begin, x)); break;
     case 2: PONS_TRY(st, add_linear(block, PONS_O, S, x, h)); break;
     case 3: PONS_TRY(st, gate_and_up(block, S, x)); break;
     case 4: return add_linear(block, PONS_DOWN, S, x, h);
@@ -277,4 +290,10 @@ pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtim
                      x + s * dim);
 done:
     return st;
+}
+
+pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
+                             int64_t S, float *h, float *x)
+{
+    return pons_block_stage_packed(block, runtime, stage, 1, (const int64_t[]){0, S}, h, x);
 }

@@ -63,4 +63,12 @@ int64_t pons_block_width(const pons_model_config *config);
 pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtime, int stage,
                              int64_t S, float *h, float *x);
 
+/**
+ * The same for several sequences one after the other, so that short ones share the products: each
+ * starts at position 0 and sees itself only. Local.
+ * @param begin [count + 1] first token of each sequence, ascending from 0; the last is S
+ */
+pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime *runtime, int stage,
+                                    int64_t count, const int64_t *begin, float *h, float *x);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "kern/gemm.h"
 
 enum { KEY_JSON = 0x300 };
 
@@ -128,4 +129,30 @@ int pons_cli_parse_int(const struct argp_state *state, const char *option, const
                                option, arg, (long long)low, (long long)high);
     *out = value;
     return 0;
+}
+
+int pons_cli_parse_compute(const struct argp_state *state, const char *arg, pons_compute *out)
+{
+    if (!strcmp(arg, "auto"))
+        *out = PONS_COMPUTE_AUTO;
+    else if (!strcmp(arg, "fp32"))
+        *out = PONS_COMPUTE_FP32;
+    else if (!strcmp(arg, "bf16"))
+        *out = PONS_COMPUTE_BF16;
+    else
+        return pons_cli_reject(state, "--compute: found '%s'; allowed are auto, fp32, bf16", arg);
+    return 0;
+}
+
+pons_status pons_cli_check_compute(pons_compute compute)
+{
+    if (compute != PONS_COMPUTE_BF16 || pons_kern_has_bf16()) return PONS_OK;
+    return pons_fail(PONS_ERR_UNSUPPORTED,
+                     "--compute bf16: this build or processor has no bf16 products; use fp32");
+}
+
+bool pons_cli_use_bf16(pons_comm *comm, pons_compute compute)
+{
+    bool everywhere = pons_comm_all(comm, pons_kern_has_bf16()); /* processors may differ */
+    return compute == PONS_COMPUTE_AUTO ? everywhere : compute == PONS_COMPUTE_BF16;
 }

@@ -36,6 +36,7 @@ typedef struct pons_command {
 pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
+pons_status pons_cmd_eval_tasks(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_inspect(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_tokenize(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 
@@ -65,6 +66,15 @@ int pons_cli_reject(const struct argp_state *state, const char *format, ...)
  * PONS_CLI_REPORTED. */
 int pons_cli_parse_int(const struct argp_state *state, const char *option, const char *arg,
                        int64_t low, int64_t high, int64_t *out);
+
+/** Value of --compute: auto, fp32 or bf16. Local; for parsers. @return 0 or PONS_CLI_REPORTED. */
+int pons_cli_parse_compute(const struct argp_state *state, const char *arg, pons_compute *out);
+
+/** Refuse bf16 where this build or processor has none. Local. */
+pons_status pons_cli_check_compute(pons_compute compute);
+
+/** Whether products are in bf16: as told, or where every rank's processor has it. Collective. */
+bool pons_cli_use_bf16(pons_comm *comm, pons_compute compute);
 
 /** A result as JSON, or as aligned "key value" lines with nested keys joined by dots. Local: rank 0
  * calls it. @return PONS_OK, PONS_ERR_IO when stdout cannot be written. */

@@ -1,10 +1,7 @@
 /* Owns `pons eval ppl`: its arguments and its result. The measurement is eval's. */
-#include <string.h>
-
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "eval/perplexity.h"
-#include "kern/gemm.h"
 #include "text/tokenizer.h"
 
 enum { KEY_MODEL = 0x100, KEY_TEXT, KEY_WINDOWS, KEY_LENGTH, KEY_WEIGHTS_ONLY, KEY_COMPUTE };
@@ -36,17 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_WINDOWS: return pons_cli_parse_int(state, "--windows", arg, 1, INT32_MAX, &a->windows);
     case KEY_LENGTH: return pons_cli_parse_int(state, "--length", arg, 2, INT32_MAX, &a->length);
     case KEY_WEIGHTS_ONLY: a->weights_only = true; return 0;
-    case KEY_COMPUTE:
-        if (!strcmp(arg, "auto"))
-            a->compute = PONS_COMPUTE_AUTO;
-        else if (!strcmp(arg, "fp32"))
-            a->compute = PONS_COMPUTE_FP32;
-        else if (!strcmp(arg, "bf16"))
-            a->compute = PONS_COMPUTE_BF16;
-        else
-            return pons_cli_reject(state, "--compute: found '%s'; allowed are auto, fp32, bf16",
-                                   arg);
-        return 0;
+    case KEY_COMPUTE: return pons_cli_parse_compute(state, arg, &a->compute);
     default: return ARGP_ERR_UNKNOWN;
     }
 }
@@ -65,10 +52,7 @@ static pons_status check(const arguments *a, const char *command)
     const char *missing = !a->model ? "--model" : !a->text ? "--text" : NULL;
     if (missing)
         return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
-    if (a->compute == PONS_COMPUTE_BF16 && !pons_kern_has_bf16())
-        return pons_fail(PONS_ERR_UNSUPPORTED,
-                         "--compute bf16: this build or processor has no bf16 products; use fp32");
-    return PONS_OK;
+    return pons_cli_check_compute(a->compute);
 }
 
 /* Rank 0: ids of the text, enough of them for the windows that were asked for. */
@@ -116,8 +100,7 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     if (positions > 0 && a.length > positions)
         pons_log(PONS_LOG_WARN, "--length %lld is beyond the %lld positions the model was made for",
                  (long long)a.length, (long long)positions);
-    bool everywhere = pons_comm_all(comm, pons_kern_has_bf16()); /* processors may differ */
-    bool bf16 = a.compute == PONS_COMPUTE_AUTO ? everywhere : a.compute == PONS_COMPUTE_BF16;
+    bool bf16 = pons_cli_use_bf16(comm, a.compute);
     pons_perplexity result;
     PONS_TRY(st, pons_eval_perplexity(comm, model, ids, count, a.windows, a.length, a.weights_only,
                                       bf16, &result));

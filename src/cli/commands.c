@@ -10,6 +10,7 @@ static const pons_command commands[] = {
     {"bench", "how fast each phase is, next to a plain way", pons_cmd_bench},
     {"compress", "compress a model by a recipe", pons_cmd_compress},
     {"eval ppl", "perplexity of a model on a text", pons_cmd_eval_ppl},
+    {"eval tasks", "zero-shot accuracy of a model on local task files", pons_cmd_eval_tasks},
     {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", pons_cmd_inspect},
     {"tokenize", "text to token ids", pons_cmd_tokenize},
 };

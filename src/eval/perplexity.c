@@ -58,10 +58,7 @@ pons_status pons_eval_perplexity(pons_comm *comm, const pons_model *model, const
     float *gain = NULL;
     pons_progress progress = {0};
     pons_perplexity result;
-    if (weights_only) {
-        runtime.activations.bits = runtime.kv.bits = 16;
-        runtime.activations.down_proj_bits = 0;
-    }
+    if (weights_only) pons_runtime_drop_quantizers(&runtime);
     if (pons_comm_rank(comm) == 0) local = choose_windows(count, length, windows, &windows);
     PONS_TRY_ALL(st, comm, local);
     pons_comm_bcast(comm, &windows, sizeof windows, 0);

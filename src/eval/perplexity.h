@@ -7,6 +7,7 @@
 #define PONS_EVAL_PERPLEXITY_H
 
 #include "calib/block.h"
+#include "eval/head.h"
 #include "par/comm.h"
 
 typedef struct pons_perplexity {
@@ -45,10 +46,6 @@ void pons_eval_stream_destroy(pons_eval_stream **stream);
 
 /** Push every local window through a block. Local: the status is to be agreed on by the caller. */
 pons_status pons_eval_stream_block(pons_eval_stream *stream, const pons_block *block);
-
-/** Rows [row, row + n) of the head into out [n, hidden]. Local: called on every rank for its share
- * of the rows, which are then broadcast. */
-typedef pons_status (*pons_read_rows)(void *user, int64_t row, int64_t n, float *out);
 
 /**
  * Final norm and head, cross-entropy. Collective on comm; the result is on every rank, with the

@@ -1,6 +1,6 @@
 /*
  * Windows on their way through a model: owns the residual streams of this rank's windows and the
- * last step from them to the cross-entropy. The blocks they are pushed through belong to the
+ * sums of their losses. The blocks they are pushed through belong to the
  * caller.
  *
  * Same bits for any number of ranks: a window is pushed whole by one rank, and the sums of all
@@ -11,16 +11,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "eval/deal.h"
 #include "eval/perplexity.h"
-#include "kern/fused.h"
-#include "kern/transformer.h"
 
-enum {
-    HEAD_PANEL = 8192, /* rows of the head read, broadcast and prepared at a time */
-    TAG_IDS = 1,
-    TAG_HIDDEN = 2
-};
+enum { TAG_IDS = 1, TAG_HIDDEN = 2 };
 
 struct pons_eval_stream {
     pons_model_config config;
@@ -34,8 +27,6 @@ struct pons_eval_stream {
     float *x;           /* [length, pons_block_width] */
     double seconds;
 };
-
-static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* First window of rank r, in [0, size]. */
 static int64_t first_window(int64_t windows, int size, int idle, int r)
@@ -163,55 +154,27 @@ done:
     return st;
 }
 
-/* The head, prepared panel by panel; on ranks without windows it is read for the others only. */
-typedef struct head {
-    const pons_eval_stream *stream;
-    pons_read_rows read;
-    void *user;
-    int64_t panels;
-    pons_matmul **panel; /* [panels] */
-} head;
-
-static int64_t panel_rows(const head *t, int64_t panel)
-{
-    return min_i64(HEAD_PANEL, t->stream->config.vocab - panel * HEAD_PANEL);
-}
-
-static pons_status read_panel(void *user, int64_t panel, float *out)
-{
-    const head *t = user;
-    return t->read(t->user, panel * HEAD_PANEL, panel_rows(t, panel), out);
-}
-
-static pons_status take_panel(void *user, int64_t panel, const float *data)
-{
-    const head *t = user;
-    const pons_eval_stream *s = t->stream;
-    if (s->begin == s->end) return PONS_OK;
-    return pons_matmul_create(panel_rows(t, panel), s->config.hidden, data, s->bf16,
-                              &t->panel[panel]);
-}
-
 /* Sums of the cross-entropies of the local windows over their length - 1 predicted tokens. */
-static pons_status local_sums(const pons_eval_stream *s, const head *t, const float *gain,
-                              double *sum)
+static pons_status local_sums(const pons_eval_stream *s, const pons_eval_head *head, double *sum)
 {
     pons_status st = PONS_OK;
-    int64_t d = s->config.hidden, predicted = s->length - 1;
-    pons_matmul_input *input = NULL;
+    int64_t predicted = s->length - 1;
+    double *loss = NULL;
     pons_progress progress = {0};
+    PONS_ALLOC(st, loss, predicted);
     pons_progress_begin(&progress, "perplexity: windows", s->end - s->begin);
     for (int64_t w = 0; w < s->end - s->begin; w++) {
-        pons_rmsnorm(predicted, d, s->h + w * s->length * d, gain, (float)s->config.rms_eps, s->x);
-        PONS_TRY(st, pons_matmul_pack(s->bf16, predicted, d, s->x, d, &input));
-        PONS_TRY(st, pons_matmul_cross_entropy(t->panels, HEAD_PANEL, t->panel, input,
-                                               s->ids + w * s->length + 1, &sum[s->begin + w]));
+        PONS_TRY(st, pons_eval_head_losses(head, predicted, s->h + w * s->length * s->config.hidden,
+                                           s->ids + w * s->length + 1, loss));
+        sum[s->begin + w] = 0;
+        for (int64_t t = 0; t < predicted; t++)
+            sum[s->begin + w] += loss[t];
         pons_progress_update(&progress, w + 1);
     }
     pons_progress_end(&progress);
 done:
     pons_progress_drop(&progress);
-    pons_matmul_input_destroy(&input);
+    pons_mem_free(loss);
     return st;
 }
 
@@ -235,14 +198,13 @@ static pons_status reduce_sums(const pons_eval_stream *s, const double *sum, dou
     return PONS_OK;
 }
 
-static pons_status prepare_head(head *t, int64_t **count, double **sum, size_t **offset, int size)
+static pons_status prepare_sums(const pons_eval_stream *s, int size, double **sum, size_t **offset)
 {
     pons_status st = PONS_OK;
-    t->panels = (t->stream->config.vocab + HEAD_PANEL - 1) / HEAD_PANEL;
-    PONS_CALLOC(st, t->panel, t->panels);
-    PONS_ALLOC(st, *count, t->panels);
-    PONS_CALLOC(st, *sum, t->stream->windows);
+    PONS_CALLOC(st, *sum, s->windows);
     PONS_ALLOC(st, *offset, size + 1);
+    for (int r = 0; r <= size; r++)
+        (*offset)[r] = (size_t)first_window(s->windows, size, s->idle, r) * sizeof **sum;
 done:
     return st;
 }
@@ -252,17 +214,12 @@ pons_status pons_eval_stream_finish(pons_eval_stream *s, pons_comm *comm, const 
 {
     pons_status st = PONS_OK;
     double start = pons_clock(), perplexity = 0, *sum = NULL;
-    int size = pons_comm_size(comm);
-    head t = {.stream = s, .read = read, .user = user};
-    int64_t *count = NULL;
+    pons_eval_head *head = NULL;
     size_t *offset = NULL;
-    PONS_TRY_ALL(st, comm, prepare_head(&t, &count, &sum, &offset, size));
-    for (int64_t p = 0; p < t.panels; p++)
-        count[p] = panel_rows(&t, p) * s->config.hidden;
-    PONS_TRY(st, pons_eval_deal_items(comm, t.panels, count, read_panel, take_panel, &t));
-    PONS_TRY_ALL(st, comm, local_sums(s, &t, gain, sum));
-    for (int r = 0; r <= size; r++)
-        offset[r] = (size_t)first_window(s->windows, size, s->idle, r) * sizeof *sum;
+    PONS_TRY_ALL(st, comm, prepare_sums(s, pons_comm_size(comm), &sum, &offset));
+    PONS_TRY(st, pons_eval_head_create(comm, &s->config, s->bf16, s->begin < s->end, gain, read,
+                                       user, &head));
+    PONS_TRY_ALL(st, comm, local_sums(s, head, sum));
     pons_comm_allgather_parts(comm, sum, offset);
     PONS_TRY(st, reduce_sums(s, sum, &perplexity));
     s->seconds += pons_clock() - start;
@@ -271,11 +228,8 @@ pons_status pons_eval_stream_finish(pons_eval_stream *s, pons_comm *comm, const 
                              .windows = s->windows,
                              .tokens = s->windows * s->length};
 done:
-    for (int64_t p = 0; t.panel && p < t.panels; p++)
-        pons_matmul_destroy(&t.panel[p]);
-    pons_mem_free(t.panel);
+    pons_eval_head_destroy(&head);
     pons_mem_free(offset);
     pons_mem_free(sum);
-    pons_mem_free(count);
     return st;
 }

@@ -17,15 +17,14 @@ pons_status pons_matmul_gate(const pons_matmul *gate, const pons_matmul *up,
                              const pons_matmul_input *X, float *Y, int64_t ldy);
 
 /**
- * Sum over tokens t of -log softmax(logits[t])[target[t]], where logits = X W^T, each term in fp64,
- * added in token order.
+ * loss[t] = -log softmax(logits[t])[target[t]] of each token, where logits = X W^T, in fp64.
  * @param parts, W the rows of the vocabulary in order, given in parts of part_rows rows (the last
  * one may have fewer)
- * @param target [T] below the rows of all parts
+ * @param target [T] below the rows of all parts; @param loss [T]
  * @return PONS_OK, PONS_ERR_NOMEM. Memory: 12 bytes per token and tile of 256 rows.
  */
-pons_status pons_matmul_cross_entropy(int64_t parts, int64_t part_rows, pons_matmul *const *W,
-                                      const pons_matmul_input *X, const int32_t *target,
-                                      double *out);
+pons_status pons_matmul_token_losses(int64_t parts, int64_t part_rows, pons_matmul *const *W,
+                                     const pons_matmul_input *X, const int32_t *target,
+                                     double *loss);
 
 #endif

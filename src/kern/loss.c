@@ -75,21 +75,19 @@ static double term_of(const remains *r, int64_t token)
     return largest + log(sum) - (double)r->hit[token];
 }
 
-pons_status pons_matmul_cross_entropy(int64_t parts, int64_t part_rows, pons_matmul *const *W,
-                                      const pons_matmul_input *X, const int32_t *target,
-                                      double *out)
+pons_status pons_matmul_token_losses(int64_t parts, int64_t part_rows, pons_matmul *const *W,
+                                     const pons_matmul_input *X, const int32_t *target,
+                                     double *loss)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads();
     int64_t T = pons_matmul_tokens(X);
     remains r = {.target = target};
-    double *term = NULL, sum = 0;
     for (int64_t p = 0; p < parts; p++)
         r.tiles += pons_matmul_tiles(W[p]);
     PONS_ALLOC(st, r.top, T * r.tiles);
     PONS_ALLOC(st, r.sum, T * r.tiles);
     PONS_ALLOC(st, r.hit, T);
-    PONS_ALLOC(st, term, T);
     for (int64_t p = 0; p < parts; p++) {
         const pons_matmul *part = W[p];
         r.row = p * part_rows;
@@ -98,12 +96,8 @@ pons_status pons_matmul_cross_entropy(int64_t parts, int64_t part_rows, pons_mat
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t t = 0; t < T; t++)
-        term[t] = term_of(&r, t);
-    for (int64_t t = 0; t < T; t++)
-        sum += term[t];
-    *out = sum;
+        loss[t] = term_of(&r, t);
 done:
-    pons_mem_free(term);
     pons_mem_free(r.hit);
     pons_mem_free(r.sum);
     pons_mem_free(r.top);

@@ -25,6 +25,9 @@ typedef struct pons_runtime {
 /** No online transform, activations and KV at 16 bits. Local. */
 pons_runtime pons_runtime_plain(void);
 
+/** Activations and KV back to 16 bits; the online transforms stay. Local. */
+void pons_runtime_drop_quantizers(pons_runtime *runtime);
+
 /** pons.json's "runtime" object to and from the struct. Local. */
 pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_runtime *out);
 pons_status pons_runtime_to_json(const pons_runtime *runtime, json_t **out);

@@ -13,6 +13,12 @@ pons_runtime pons_runtime_plain(void)
     };
 }
 
+void pons_runtime_drop_quantizers(pons_runtime *runtime)
+{
+    runtime->activations.bits = runtime->kv.bits = 16;
+    runtime->activations.down_proj_bits = 0;
+}
+
 /* 2..8, or 16 for off; `or_zero` allows 0 as well (down_proj_bits: as the others). */
 static pons_status read_bits(const pons_fields *f, const char *key, bool or_zero, int *bits)
 {

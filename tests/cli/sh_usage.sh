@@ -8,7 +8,7 @@ accepts --version
 prints '^pons [0-9]+\.[0-9]+\.[0-9]+$'
 [ "$(wc -l <"$scratch/out")" = 1 ] || fail "three ranks print the version more than once"
 accepts --help
-for word in compress 'eval ppl' inspect tokenize 'Exit codes' 'bad recipe'; do prints "$word"; done
+for word in compress 'eval ppl' 'eval tasks' inspect tokenize 'Exit codes' 'bad recipe'; do prints "$word"; done
 accepts --quiet compress --help
 prints '--set=KEY=VALUE'
 prints 'default: OUT.run'
@@ -16,12 +16,13 @@ accepts eval ppl --help
 prints 'Tokens per window \(default: 2048\)'
 accepts inspect --help
 accepts tokenize --help
+accepts eval tasks --help
 accepts eval --help
 [ "$(grep -c '^Usage' "$scratch/out")" = 1 ] || fail "help is printed more than once"
 
 refuses 2 'no command'
 refuses 2 "unknown command 'compres'" compres
-refuses 2 "unknown command 'eval tasks'" eval tasks
+refuses 2 "unknown command 'eval bleu'" eval bleu
 refuses 2 "unknown option '--loud'" --loud
 refuses 2 "'--bogus' is not an option \(see pons compress --help\)" compress r.yaml --bogus
 refuses 2 "'--out' needs a value" compress r.yaml --model m --out

@@ -70,7 +70,7 @@ static double plain_forward(pons_comm *comm, const pons_model *model, const pons
     float *head = malloc((size_t)(c->vocab * c->hidden) * sizeof *head);
     pons_matmul *product = NULL;
     pons_matmul_input *input = NULL;
-    double total = 0, sum = 0;
+    double total = 0, *loss = malloc((size_t)S * sizeof *loss);
     CHECK(pons_model_read_embedding(model, ids, windows * S, h) == PONS_OK);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         pons_block *block = NULL;
@@ -87,12 +87,16 @@ static double plain_forward(pons_comm *comm, const pons_model *model, const pons
     for (int64_t w = 0; w < windows; w++) {
         pons_rmsnorm(S - 1, c->hidden, h + w * floats, gain, (float)c->rms_eps, x);
         CHECK(pons_matmul_pack(false, S - 1, c->hidden, x, c->hidden, &input) == PONS_OK);
-        CHECK(pons_matmul_cross_entropy(1, c->vocab, &product, input, ids + w * S + 1, &sum) ==
+        CHECK(pons_matmul_token_losses(1, c->vocab, &product, input, ids + w * S + 1, loss) ==
               PONS_OK);
+        double sum = 0;
+        for (int64_t t = 0; t < S - 1; t++)
+            sum += loss[t];
         total += sum / (double)(S - 1);
     }
     pons_matmul_input_destroy(&input);
     pons_matmul_destroy(&product);
+    free(loss);
     free(head);
     free(x);
     free(gain);
