@@ -115,6 +115,13 @@ pons_status pons_bench_solver(const pons_bench_setting *setting, const pons_benc
 pons_status pons_bench_hessian(const pons_bench_setting *setting, bool bf16, int64_t tokens,
                                int64_t d, pons_bench_result *out);
 
+/** The inverse Cholesky factor of a [d, d] matrix over all ranks, by linalg's tiles or by ScaLAPACK,
+ * against LAPACK on as many threads of rank 0. Flop: 2 d^3 / 3; peak: fp64 products of tiles.
+ * Collective. @return PONS_ERR_UNSUPPORTED where ScaLAPACK is not built. Memory: d^2 doubles on rank
+ * 0 beside the tiles. */
+pons_status pons_bench_factor(const pons_bench_setting *setting, int64_t d, bool scalapack,
+                              pons_bench_result *out);
+
 /** Scales with the clip search (80 x 30 flop per weight), against powf on `sample` rows. Collective.
  */
 pons_status pons_bench_clip(const pons_bench_setting *setting, const pons_bench_layer *layer,

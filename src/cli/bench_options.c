@@ -237,15 +237,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "gemm|solver|hessian|forward|clip|gptq|all",
+    .args_doc = "gemm|solver|hessian|factor|forward|clip|gptq|all",
     .doc =
         "Measure one phase of the job, or all, next to a plain way that runs in the same process "
         "on "
         "the same data.\n\n"
         "gemm: a prepared matrix product.  solver: both stages of the compensation, against one "
-        "spotrf per row.  hessian: windows summed, against the full fp32 product.  forward: block "
-        "0 "
-        "of a model, against fp32.  clip: scales with the search, against powf.  gptq: the sweep "
+        "spotrf per row.  hessian: windows summed, against the full fp32 product.  factor: the "
+        "inverse Cholesky factor over all ranks, ours and ScaLAPACK's, against LAPACK on the same "
+        "cores (square, --dim).  forward: block 0 of a model, against fp32.  clip: scales with the "
+        "search, against powf.  gptq: the sweep "
         "over the last columns, against column by column.  all: each of them, forward with "
         "--model.\n\n"
         "GF/s counts the flop that the method needs. 'of peak' is their share of what a matrix "
@@ -268,6 +269,7 @@ static const measurement measurements[] = {
     {"gemm", ROWS | DIM | PRECISION},
     {"solver", ROWS | DIM | LAYER | PRUNING | PRECISION | SOLVER | SAMPLE | SWEEP | DUMP},
     {"hessian", DIM | TOKENS | PRECISION},
+    {"factor", DIM},
     {"forward", MODEL | TOKENS | PRECISION},
     {"clip", ROWS | DIM | LAYER | SAMPLE},
     {"gptq", ROWS | DIM | LAYER | PRUNING | SAMPLE},
@@ -310,17 +312,19 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
 {
     const measurement *m = NULL;
     if (!a->what)
-        return pons_fail(PONS_ERR_USAGE,
-                         "say what to measure: gemm, solver, hessian, forward, clip, gptq or all "
-                         "(see %s --help)",
-                         command);
+        return pons_fail(
+            PONS_ERR_USAGE,
+            "say what to measure: gemm, solver, hessian, factor, forward, clip, gptq or all "
+            "(see %s --help)",
+            command);
     for (int i = 0; i < MEASUREMENTS; i++)
         if (!strcmp(a->what, measurements[i].name)) m = &measurements[i];
     if (!m)
-        return pons_fail(PONS_ERR_USAGE,
-                         "bench '%s' is not known; known are gemm, solver, hessian, forward, clip, "
-                         "gptq, all (see %s --help)",
-                         a->what, command);
+        return pons_fail(
+            PONS_ERR_USAGE,
+            "bench '%s' is not known; known are gemm, solver, hessian, factor, forward, "
+            "clip, gptq, all (see %s --help)",
+            a->what, command);
     pons_status st = check_options(a, m);
     if (st != PONS_OK) return st;
     if (!strcmp(a->what, "forward") && !a->model)

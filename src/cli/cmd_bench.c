@@ -6,6 +6,7 @@
 #include "cli/bench_options.h"
 #include "cli/bench_output.h"
 #include "kern/gemm.h"
+#include "linalg/scalapack.h"
 
 static bool bf16_or(const pons_bench_options *a, bool fallback)
 {
@@ -103,6 +104,8 @@ static pons_status measure(const pons_bench_options *a, const pons_bench_setting
         PONS_TRY(st, measure_gemm(a, s, rows, d, !all && a->threads == 0, report));
     if (all || !strcmp(a->what, "hessian"))
         PONS_TRY(st, pons_bench_hessian(s, bf16, a->tokens, d, &report->result[report->count++]));
+    for (int other = 0; !strcmp(a->what, "factor") && other <= pons_scalapack_is_built(); other++)
+        PONS_TRY(st, pons_bench_factor(s, d, other, &report->result[report->count++]));
     if (model)
         PONS_TRY(st,
                  pons_bench_forward(s, model, bf16, a->tokens, &report->result[report->count++]));
@@ -125,12 +128,13 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
     if (common->help) goto done;
     if (a.model) PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
     pons_bench_setting setting = {comm, a.threads ? (int)a.threads : threads, a.repeat, a.cpu_time};
-    bool layer = strcmp(a.what, "gemm") && strcmp(a.what, "hessian") && strcmp(a.what, "forward");
-    report =
-        (pons_bench_report){.cpu_time = a.cpu_time,
-                            .layer = layer ? &a.layer : NULL,
-                            .repeat = a.repeat,
-                            .list = !strcmp(a.what, "all") || !strcmp(a.what, "gemm") || a.sweep};
+    bool layer = strcmp(a.what, "gemm") && strcmp(a.what, "hessian") && strcmp(a.what, "factor") &&
+                 strcmp(a.what, "forward");
+    report = (pons_bench_report){.cpu_time = a.cpu_time,
+                                 .layer = layer ? &a.layer : NULL,
+                                 .repeat = a.repeat,
+                                 .list = !strcmp(a.what, "all") || !strcmp(a.what, "gemm") ||
+                                         !strcmp(a.what, "factor") || a.sweep};
     omp_set_num_threads(setting.threads);
     st = measure(&a, &setting, model, &report);
     omp_set_num_threads(threads);

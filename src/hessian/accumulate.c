@@ -16,8 +16,10 @@ struct pons_hessian {
     double *window_norm; /* [observed, d] squared column norms n_t */
     int64_t observed, capacity;
     float *inverse_scale;    /* [d] 1 / s_j, powers of two */
-    double *H;               /* [d, d] scaled sums; after reduce the Hessian */
+    int64_t first, rows;     /* of the panel */
+    double *H;               /* [rows, d - first] scaled sums; after reduce the Hessian */
     double *mean, *harmonic; /* [d] */
+    bool normed;             /* these are summed over ranks */
 };
 
 pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hessian **out)
@@ -29,7 +31,6 @@ pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hess
     h->d = d;
     h->windows = windows;
     h->bf16 = bf16;
-    PONS_CALLOC(st, h->H, d * d);
     PONS_CALLOC(st, h->mean, d);
     PONS_CALLOC(st, h->harmonic, d);
     PONS_ALLOC(st, h->inverse_scale, d);
@@ -161,32 +162,72 @@ done:
     return st;
 }
 
-pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
+int64_t pons_hessian_panel_rows(int64_t d)
 {
-    return pons_gram_add(S, h->d, X, h->inverse_scale, h->bf16, h->quantum, h->H);
+    const int64_t bytes = 512LL << 20, width = pons_gram_width(d);
+    int64_t tiles = bytes / (width * d * (int64_t)sizeof(double));
+    if (tiles < 1) tiles = 1;
+    return tiles * width < d ? tiles * width : d;
 }
 
-pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
+pons_status pons_hessian_take_rows(pons_hessian *h, int64_t first, int64_t rows)
 {
-    int64_t d = h->d;
-    pons_comm_sum_f64(comm, h->H, d * d);
-    pons_comm_sum_f64(comm, h->mean, d);
-    pons_comm_sum_f64(comm, h->harmonic, d);
-    double factor = 2.0 / (double)h->windows;
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = i; j < d; j++)
-            h->H[i * d + j] *= factor / ((double)h->inverse_scale[i] * (double)h->inverse_scale[j]);
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = 0; j < i; j++)
-            h->H[i * d + j] = h->H[j * d + i];
-    for (int64_t j = 0; j < d; j++) {
+    pons_mem_free(h->H);
+    h->first = first;
+    h->rows = rows;
+    h->H = pons_mem_calloc(rows * (h->d - first), sizeof *h->H);
+    return h->H ? PONS_OK : PONS_ERR_NOMEM;
+}
+
+/* The whole matrix, unless rows were taken. */
+static pons_status ready(pons_hessian *h)
+{
+    return h->H ? PONS_OK : pons_hessian_take_rows(h, 0, h->d);
+}
+
+pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
+{
+    pons_status st = ready(h);
+    if (st != PONS_OK) return st;
+    return pons_gram_add_rows(S, h->d, X, h->inverse_scale, h->bf16, h->quantum, h->first,
+                              h->first + h->rows, h->H);
+}
+
+/* Sums over ranks of the norms, in the unit of X; once. Collective. */
+static void reduce_norms(pons_hessian *h, pons_comm *comm)
+{
+    if (h->normed) return;
+    pons_comm_sum_f64(comm, h->mean, h->d);
+    pons_comm_sum_f64(comm, h->harmonic, h->d);
+    for (int64_t j = 0; j < h->d; j++) {
         double unit = 1.0 / ((double)h->inverse_scale[j] * (double)h->inverse_scale[j]);
         h->mean[j] *= unit / (double)h->windows;
         h->harmonic[j] *= unit;
     }
-    return PONS_OK;
+    h->normed = true;
+}
+
+pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
+{
+    pons_status st = PONS_OK;
+    int64_t d = h->d;
+    double factor = 2.0 / (double)h->windows;
+    PONS_TRY_ALL(st, comm, ready(h)); /* a rank without windows */
+    int64_t ld = d - h->first;
+    const float *scale = h->inverse_scale + h->first;
+    pons_comm_sum_f64(comm, h->H, h->rows * ld);
+    reduce_norms(h, comm);
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t i = 0; i < h->rows; i++)
+        for (int64_t j = i; j < ld; j++)
+            h->H[i * ld + j] *= factor / ((double)scale[i] * (double)scale[j]);
+    if (h->rows < d) return PONS_OK;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < i; j++)
+            h->H[i * d + j] = h->H[j * d + i];
+done:
+    return st;
 }
 
 const double *pons_hessian_matrix(const pons_hessian *h) { return h->H; }

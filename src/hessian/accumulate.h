@@ -5,7 +5,8 @@
  * How: columns are scaled by powers of two s_j, agreed on over all ranks, such that every window's
  * scaled Gram entries are at most 1; each window's entry is rounded to a fixed quantum; fp64 sums
  * of at most 2^20 windows are then exact, hence order-independent. Order of calls: observe every
- * window, agree, add every window, reduce.
+ * window, agree, then for every panel of rows (or once for the whole matrix): take the rows, add
+ * every window, reduce.
  */
 #ifndef PONS_HESSIAN_ACCUMULATE_H
 #define PONS_HESSIAN_ACCUMULATE_H
@@ -17,7 +18,7 @@
 typedef struct pons_hessian pons_hessian;
 
 /** @param d input width; @param windows N over all ranks; @param bf16 inputs hold bf16 values
- * (products run in bf16, exact). Local. Memory 8 d^2. */
+ * (products run in bf16, exact). Local. Memory: see pons_hessian_take_rows. */
 pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hessian **out);
 void pons_hessian_destroy(pons_hessian **hessian);
 
@@ -29,13 +30,28 @@ pons_status pons_hessian_observe(pons_hessian *hessian, int64_t window, int64_t 
  * window, naming the window. */
 pons_status pons_hessian_agree(pons_hessian *hessian, pons_comm *comm);
 
-/** Add one window. Local. The same X as was observed. */
+/** Rows of a panel, for matrices of which not every rank should hold the whole: a number that
+ * depends on d alone, d itself up to 8192. Local. */
+int64_t pons_hessian_panel_rows(int64_t d);
+
+/**
+ * From now on, work on rows [first, first + rows) of the upper triangle, rows a multiple of
+ * pons_hessian_panel_rows or reaching to d; without this call, on all of them.
+ *
+ * Local. @return PONS_OK, PONS_ERR_NOMEM. Memory 8 rows (d - first) bytes, until the next call.
+ */
+pons_status pons_hessian_take_rows(pons_hessian *hessian, int64_t first, int64_t rows);
+
+/** Add one window to the rows taken. Local. The same X as was observed. */
 pons_status pons_hessian_add(pons_hessian *hessian, int64_t S, const float *X);
 
-/** Sum over ranks; afterwards H and the norms are complete on every rank. Collective on comm. */
+/** Sum the rows taken over ranks; afterwards they and the norms are complete on every rank.
+ * Collective on comm. @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. */
 pons_status pons_hessian_reduce(pons_hessian *hessian, pons_comm *comm);
 
-/** H [d, d] f64, full symmetric, undamped, valid after reduce. Borrowed. Local. */
+/** The rows taken, undamped, valid after reduce: when they are all, H [d, d] f64, full symmetric; else
+ * [rows, d - first] from the entry (first, first) on, of which the upper triangle counts. Borrowed.
+ * Local. */
 const double *pons_hessian_matrix(const pons_hessian *hessian);
 
 /** Wanda's c_j [d]: the mean of window norms, or with `harmonic` sum of n_t / t

@@ -1,132 +1,177 @@
-/* Dead columns, damping and the one flipped Cholesky that gives U. Owns the tiled fp64 factorisation;
- * does not accumulate, sum or store Hessians. Specification 2.1, 3.4.
+/* Dead columns, damping, and the two matrices that solvers read. The Cholesky factor and its inverse are
+ * linalg's; does not accumulate, sum or store Hessians. Specification 2.1, 3.4.
  *
  * With J the reversal of order, J H J = L L^T (L lower) is H = R R^T with R = J L J upper, and
- * U = R^-1 = J L^-1 J is upper with U^T U = H^-1. Work is cut into tiles of a fixed shape, each done
- * by one thread with single-threaded BLAS, so the bits do not depend on the number of threads. */
+ * U = R^-1 = J L^-1 J is upper with U^T U = H^-1. So entry (i, j) of H is (d-1-i, d-1-j) of the tiles,
+ * and their lower triangle is H's upper one. */
 #include "hessian/factor.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "base/mem.h"
+#include "linalg/tiles.h"
 
-#define TILE 128
+struct pons_hessian_factor_making {
+    pons_comm *comm; /* not owned */
+    pons_tiles *tiles;
+    double *diagonal; /* [d] of H */
+    bool finite;
+};
 
-/* Unblocked Cholesky of the n x n lower triangle at A, zeros above it (the inversion multiplies by
- * whole tiles); 0, or the 1-based failing pivot. */
-static int64_t cholesky_tile(int64_t n, double *A, int64_t lda)
+static void making_destroy(struct pons_hessian_factor_making **making)
 {
-    for (int64_t j = 0; j < n; j++) {
-        double pivot = A[j * lda + j];
-        for (int64_t k = 0; k < j; k++)
-            pivot -= A[j * lda + k] * A[j * lda + k];
-        if (!(pivot > 0.0) || !isfinite(pivot)) return j + 1;
-        pivot = sqrt(pivot);
-        A[j * lda + j] = pivot;
-        for (int64_t i = j + 1; i < n; i++) {
-            double sum = A[i * lda + j];
-            for (int64_t k = 0; k < j; k++)
-                sum -= A[i * lda + k] * A[j * lda + k];
-            A[i * lda + j] = sum / pivot;
-        }
-        for (int64_t i = 0; i < j; i++)
-            A[i * lda + j] = 0.0;
+    if (!*making) return;
+    pons_tiles_destroy(&(*making)->tiles);
+    pons_mem_free((*making)->diagonal);
+    pons_mem_free(*making);
+    *making = NULL;
+}
+
+pons_status pons_hessian_factor_begin(pons_comm *comm, int64_t d, pons_hessian_factor **out)
+{
+    pons_status st = PONS_OK;
+    size_t bytes = (size_t)(d * d) * sizeof(float);
+    struct pons_hessian_factor_making *m = pons_mem_calloc(1, sizeof *m);
+    pons_hessian_factor *f = pons_mem_calloc(1, sizeof *f);
+    *out = NULL;
+    if (f) {
+        f->d = d;
+        f->norm = pons_mem_alloc(d, sizeof *f->norm);
+        f->dead = pons_mem_calloc(d, sizeof *f->dead);
     }
-    return 0;
+    if (m) *m = (struct pons_hessian_factor_making){.comm = comm, .finite = true};
+    if (m) m->diagonal = pons_mem_alloc(d, sizeof *m->diagonal);
+    bool room = f && m && f->norm && f->dead && m->diagonal;
+    PONS_TRY_ALL(st, comm, room ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[0]));
+    PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[1]));
+    PONS_TRY(st, pons_tiles_create(comm, d, &m->tiles));
+    f->H = pons_shared_data(f->shared[0]);
+    f->U = pons_shared_data(f->shared[1]);
+    f->making = m;
+    *out = f;
+    f = NULL;
+    m = NULL;
+done:
+    making_destroy(&m);
+    pons_hessian_factor_destroy(&f);
+    return st;
 }
 
-static inline int64_t extent(int64_t d, int64_t tile)
+/* What of the rows falls into one of this rank's tiles. @param H entry (first, first) */
+static void fill_tile(int64_t d, int64_t b, int64_t ti, int64_t tj, double *tile, int64_t first,
+                      int64_t rows, const double *H, int64_t ld)
 {
-    int64_t left = d - tile * TILE;
-    return left < TILE ? left : TILE;
-}
-
-/* Lower triangle of A <- its Cholesky factor. */
-static int64_t cholesky_lower(int64_t d, double *A)
-{
-    int64_t tiles = (d + TILE - 1) / TILE, info = 0;
-#pragma omp parallel
-    for (int64_t k = 0; k < tiles; k++) {
-        double *diagonal = A + k * TILE * d + k * TILE;
-        int64_t nk = extent(d, k), below = tiles - k - 1;
-#pragma omp single
-        {
-            int64_t bad = info ? 0 : cholesky_tile(nk, diagonal, d);
-            if (bad) info = k * TILE + bad;
-        }
-        if (info) continue; /* every thread sees it after the barrier of single; no work follows */
-#pragma omp for schedule(dynamic)
-        for (int64_t i = k + 1; i < tiles; i++)
-            cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
-                        (int)extent(d, i), (int)nk, 1.0, diagonal, (int)d,
-                        A + i * TILE * d + k * TILE, (int)d);
-#pragma omp for schedule(dynamic)
-        for (int64_t item = 0; item < below * below; item++) {
-            int64_t i = k + 1 + item / below, j = k + 1 + item % below;
-            if (j > i) continue;
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)extent(d, i),
-                        (int)extent(d, j), (int)nk, -1.0, A + i * TILE * d + k * TILE, (int)d,
-                        A + j * TILE * d + k * TILE, (int)d, 1.0, A + i * TILE * d + j * TILE,
-                        (int)d);
-        }
-    }
-    return info;
-}
-
-/* Inverse of the n x n lower triangle at A, in place. */
-static void invert_tile(int64_t n, double *A, int64_t lda)
-{
-    for (int64_t j = n - 1; j >= 0; j--) {
-        double inverse = 1.0 / A[j * lda + j];
-        A[j * lda + j] = inverse;
-        for (int64_t i = n - 1; i > j; i--) {
-            double sum = 0.0;
-            for (int64_t k = j + 1; k <= i; k++)
-                sum += A[i * lda + k] * A[k * lda + j];
-            A[i * lda + j] = -sum * inverse;
+    for (int64_t r = 0; r < b; r++) {
+        int64_t i = d - 1 - ti * b - r;
+        if (i < first || i >= first + rows) continue;
+        for (int64_t c = 0; c < b; c++) {
+            int64_t j = d - 1 - tj * b - c;
+            if (j >= i) tile[r * b + c] = H[(i - first) * ld + j - first];
         }
     }
 }
 
-/* Lower triangle of A <- its inverse, tile columns from the right. @param column [d, TILE] work */
-static void invert_lower(int64_t d, double *A, double *column)
+/* This rank's part of the node's H in fp32: squares dealt to the ranks that share it. */
+static void fill_shared(pons_hessian_factor *f, int64_t first, int64_t rows, const double *H,
+                        int64_t ld)
 {
-    int64_t tiles = (d + TILE - 1) / TILE;
-#pragma omp parallel
-    for (int64_t j = tiles - 1; j >= 0; j--) {
-        int64_t nj = extent(d, j);
-        double *diagonal = A + j * TILE * d + j * TILE;
-#pragma omp single
-        {
-            for (int64_t i = (j + 1) * TILE; i < d; i++)
-                memcpy(column + i * TILE, A + i * d + j * TILE, (size_t)nj * sizeof *A);
-            invert_tile(nj, diagonal, d);
-        }
-        /* X_ij = -(sum over j < k <= i of X_ik L_kj) X_jj, with X_ik done in earlier rounds */
-#pragma omp for schedule(dynamic)
-        for (int64_t i = tiles - 1; i > j; i--) {
-            double *target = A + i * TILE * d + j * TILE, sum[TILE * TILE];
-            int64_t ni = extent(d, i), first = (j + 1) * TILE;
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)ni, (int)nj,
-                        (int)(i * TILE + ni - first), -1.0, A + i * TILE * d + first, (int)d,
-                        column + first * TILE, TILE, 0.0, sum, TILE);
-            cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, (int)ni,
-                        (int)nj, 1.0, diagonal, (int)d, sum, TILE);
-            for (int64_t r = 0; r < ni; r++)
-                memcpy(target + r * d, sum + r * TILE, (size_t)nj * sizeof *sum);
-        }
+    enum { SQUARE = 64 };
+    int64_t d = f->d, across = (d - first + SQUARE - 1) / SQUARE;
+    int64_t squares = (rows + SQUARE - 1) / SQUARE * across;
+    int rank = pons_shared_rank(f->shared[0]), size = pons_shared_size(f->shared[0]);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t s = rank; s < squares; s += size) {
+        int64_t i0 = s / across * SQUARE, j0 = s % across * SQUARE;
+        int64_t i1 = i0 + SQUARE < rows ? i0 + SQUARE : rows;
+        int64_t j1 = j0 + SQUARE < d - first ? j0 + SQUARE : d - first;
+        for (int64_t i = i0; i < i1; i++)
+            for (int64_t j = j0 > i ? j0 : i; j < j1; j++) {
+                float h = (float)H[i * ld + j];
+                f->H[(first + i) * d + first + j] = h;
+                f->H[(first + j) * d + first + i] = h;
+            }
     }
 }
 
-static bool all_finite(int64_t n, const double *x)
+void pons_hessian_factor_take(pons_hessian_factor *f, int64_t first, int64_t rows, const double *H,
+                              int64_t ld)
 {
+    struct pons_hessian_factor_making *m = f->making;
+    int64_t d = f->d, b = pons_tiles_side(d), n = (d + b - 1) / b;
     bool finite = true;
-    for (int64_t i = 0; i < n; i++)
-        finite &= isfinite(x[i]) != 0;
-    return finite;
+#pragma omp parallel for schedule(dynamic) reduction(&& : finite)
+    for (int64_t i = 0; i < rows; i++) {
+        bool good = true;
+        for (int64_t j = i; j < d - first; j++)
+            good &= isfinite(H[i * ld + j]) != 0;
+        finite = finite && good;
+        m->diagonal[first + i] = H[i * ld + i];
+    }
+    m->finite &= finite;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t item = 0; item < n * n; item++) {
+        int64_t ti = item / n, tj = item % n;
+        double *tile = tj <= ti ? pons_tiles_at(m->tiles, ti, tj) : NULL;
+        if (tile) fill_tile(d, b, ti, tj, tile, first, rows, H, ld);
+    }
+    fill_shared(f, first, rows, H, ld);
+}
+
+/* Dead columns, norms, damping; false when something is not a number. */
+static bool damp(pons_hessian_factor *f, const double *norm, double percdamp)
+{
+    struct pons_hessian_factor_making *m = f->making;
+    int64_t d = f->d, b = pons_tiles_side(d);
+    int rank = pons_shared_rank(f->shared[0]), size = pons_shared_size(f->shared[0]);
+    double mean = 0.0;
+    for (int64_t j = 0; j < d; j++) {
+        m->finite &= isfinite(norm[j]) != 0;
+        f->norm[j] = (float)norm[j];
+        f->dead[j] = m->diagonal[j] == 0.0;
+        f->dead_count += f->dead[j];
+        mean += f->dead[j] ? 1.0 : m->diagonal[j];
+    }
+    if (!m->finite) return false;
+    f->damping = percdamp * (mean / (double)d);
+    for (int64_t j = 0; j < d; j++) {
+        double h = (f->dead[j] ? 1.0 : m->diagonal[j]) + f->damping;
+        int64_t at = d - 1 - j, k = at / b;
+        double *tile = pons_tiles_at(m->tiles, k, k);
+        if (tile) tile[at % b * b + at % b] = h;
+        if (j % size == rank) f->H[j * d + j] = (float)h;
+    }
+    return true;
+}
+
+/* pons_tiles_take: what this rank writes of the node's U. */
+static void put_tile(void *user, int64_t ti, int64_t tj, const double *X)
+{
+    pons_hessian_factor *f = user;
+    int64_t d = f->d, b = pons_tiles_side(d);
+    if ((ti + tj) % pons_shared_size(f->shared[1]) != pons_shared_rank(f->shared[1])) return;
+    for (int64_t r = 0; r < b && ti * b + r < d; r++) {
+        int64_t i = d - 1 - ti * b - r;
+        for (int64_t c = 0; c < b && tj * b + c <= ti * b + r; c++)
+            f->U[i * d + d - 1 - tj * b - c] = (float)X[r * b + c];
+    }
+}
+
+pons_status pons_hessian_factor_finish(pons_hessian_factor *f, const double *norm, double percdamp,
+                                       int64_t *info)
+{
+    pons_status st = PONS_OK;
+    pons_shared_settle(f->shared[0]); /* before the diagonal is written by another rank */
+    *info = damp(f, norm, percdamp) ? 0 : -1;
+    if (*info == 0) PONS_TRY(st, pons_tiles_invert_factor(f->making->tiles, put_tile, f, info));
+    pons_shared_settle(f->shared[0]);
+    pons_shared_settle(f->shared[1]);
+    for (int64_t j = 0; j < f->d && *info == 0; j++)
+        if (!isfinite(f->U[j * f->d + j])) *info = -1;
+done:
+    making_destroy(&f->making);
+    return st;
 }
 
 pons_status pons_hessian_factor_create(int64_t d, const double *H, const double *norm,
@@ -134,64 +179,28 @@ pons_status pons_hessian_factor_create(int64_t d, const double *H, const double 
 {
     pons_status st = PONS_OK;
     pons_hessian_factor *f = NULL;
-    double *A = NULL, *column = NULL, mean = 0.0;
     *out = NULL;
     *info = 0;
-    if (!all_finite(d * d, H) || !all_finite(d, norm)) {
-        *info = -1;
-        return PONS_OK;
-    }
-    PONS_CALLOC(st, f, 1);
-    f->d = d;
-    PONS_ALLOC(st, f->H, d * d);
-    PONS_CALLOC(st, f->U, d * d);
-    PONS_ALLOC(st, f->norm, d);
-    PONS_ALLOC(st, f->dead, d);
-    PONS_ALLOC(st, A, d * d);
-    PONS_ALLOC(st, column, d * TILE);
-
-    for (int64_t j = 0; j < d; j++) {
-        double diagonal = H[j * d + j];
-        f->dead[j] = diagonal == 0.0;
-        f->dead_count += f->dead[j];
-        f->norm[j] = (float)norm[j];
-        mean += f->dead[j] ? 1.0 : diagonal;
-    }
-    f->damping = percdamp * (mean / (double)d);
-#pragma omp parallel for
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = 0; j < d; j++) {
-            double h = H[i * d + j];
-            if (i == j) h = (f->dead[j] ? 1.0 : h) + f->damping;
-            f->H[i * d + j] = (float)h;
-            A[(d - 1 - i) * d + (d - 1 - j)] = h;
-        }
-    *info = cholesky_lower(d, A);
-    if (*info) goto done;
-    invert_lower(d, A, column);
-#pragma omp parallel for
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = i; j < d; j++)
-            f->U[i * d + j] = (float)A[(d - 1 - i) * d + (d - 1 - j)];
-    for (int64_t j = 0; j < d && *info == 0; j++)
-        if (!isfinite(f->U[j * d + j])) *info = -1;
+    PONS_TRY(st, pons_hessian_factor_begin(pons_par_alone(), d, &f));
+    pons_hessian_factor_take(f, 0, d, H, d);
+    PONS_TRY(st, pons_hessian_factor_finish(f, norm, percdamp, info));
     if (*info) goto done;
     *out = f;
     f = NULL;
 done:
-    pons_mem_free(column);
-    pons_mem_free(A);
     pons_hessian_factor_destroy(&f);
     return st;
 }
 
 void pons_hessian_factor_destroy(pons_hessian_factor **factor)
 {
-    if (!*factor) return;
-    pons_mem_free((*factor)->dead);
-    pons_mem_free((*factor)->norm);
-    pons_mem_free((*factor)->U);
-    pons_mem_free((*factor)->H);
-    pons_mem_free(*factor);
+    pons_hessian_factor *f = *factor;
+    if (!f) return;
+    making_destroy(&f->making);
+    pons_shared_destroy(&f->shared[1]);
+    pons_shared_destroy(&f->shared[0]);
+    pons_mem_free(f->dead);
+    pons_mem_free(f->norm);
+    pons_mem_free(f);
     *factor = NULL;
 }

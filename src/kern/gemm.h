@@ -37,6 +37,15 @@ void pons_gemm_nn(int64_t M, int64_t N, int64_t K, float alpha, const float *A, 
 pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                           double quantum, double *H);
 
+/** Rows of a tile of pons_gram_add: what panels of rows are multiples of. Local. */
+int64_t pons_gram_width(int64_t d);
+
+/** pons_gram_add of the rows [first, last) alone, with the same bits; columns before `first` are not
+ * needed. Local. @param first a multiple of pons_gram_width, @param last too, or d
+ * @param H [last - first, d - first]: H_first,first and what follows */
+pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
+                               double quantum, int64_t first, int64_t last, double *H);
+
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
 typedef struct pons_matmul pons_matmul;
 

@@ -16,14 +16,23 @@ enum { WIDEST = 256, WIDTH_STEP = 32 };
 
 typedef struct gram {
     int64_t S, d, width, tiles;
+    int64_t top, bottom; /* rows of tiles that are wanted: [top, bottom) */
+    int64_t ld;          /* of H, which begins at the corner of tile (top, top) */
     const float *X, *scale;
     double quantum, *H;
 } gram;
 
-/* Tile number n of the upper triangle, row by row. */
+/* Tiles of the upper triangle in the wanted rows. */
+static int64_t count_tiles(const gram *g)
+{
+    int64_t above = g->tiles - g->top, below = g->tiles - g->bottom;
+    return above * (above + 1) / 2 - below * (below + 1) / 2;
+}
+
+/* Wanted tile number n, row by row. */
 static void find_tile(const gram *g, int64_t n, int64_t *i, int64_t *j)
 {
-    for (*i = 0; n >= g->tiles - *i; (*i)++)
+    for (*i = g->top; n >= g->tiles - *i; (*i)++)
         n -= g->tiles - *i;
     *j = *i + n;
 }
@@ -34,11 +43,11 @@ static void add_tile(const gram *g, int64_t i, int64_t j, const float *tile)
     /* v + magic - magic is v rounded to the quantum: the last bit of a double near 1.5 * 2^52 quanta
      * is one quantum */
     const double magic = 0x1.8p52 * g->quantum;
-    int64_t i0 = i * g->width, j0 = j * g->width;
+    int64_t i0 = i * g->width, j0 = j * g->width, first = g->top * g->width;
     int64_t rows = g->d - i0 < g->width ? g->d - i0 : g->width;
     int64_t cols = g->d - j0 < g->width ? g->d - j0 : g->width;
     for (int64_t r = 0; r < rows; r++) {
-        double *h = g->H + (i0 + r) * g->d + j0;
+        double *h = g->H + (i0 + r - first) * g->ld + j0 - first;
         const float *v = tile + r * g->width;
         for (int64_t c = i == j ? r : 0; c < cols; c++)
             h[c] += ((double)v[c] + magic) - magic;
@@ -49,7 +58,7 @@ static pons_status add_fp32(const gram *g)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), ld = (int)g->d;
-    int64_t count = g->tiles * (g->tiles + 1) / 2;
+    int64_t count = count_tiles(g);
     float *products = NULL, *X = NULL; /* X with its columns scaled */
     PONS_ALLOC(st, products, threads * g->width * g->width);
     PONS_ALLOC(st, X, g->S * g->d);
@@ -92,7 +101,7 @@ static pons_status add_bf16(const gram *g)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
-    int64_t count = g->tiles * (g->tiles + 1) / 2, entries = g->width * g->S;
+    int64_t count = count_tiles(g), entries = g->width * g->S;
     pons_bf16_kernel *kernel = NULL;
     pons_bf16_worker **workers = NULL;
     uint16_t *x = NULL; /* [tiles, S, width] */
@@ -107,7 +116,7 @@ static pons_status add_bf16(const gram *g)
         int self = omp_get_thread_num();
         float *tile = products + self * g->width * g->width;
 #pragma omp for schedule(dynamic)
-        for (int64_t j = 0; j < g->tiles; j++)
+        for (int64_t j = g->top; j < g->tiles; j++)
             convert_tile(g, j, x + j * entries);
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < count; n++) {
@@ -129,14 +138,29 @@ done:
     return st;
 }
 
+int64_t pons_gram_width(int64_t d)
+{
+    int64_t tiles = (d + WIDEST - 1) / WIDEST, width = (d + tiles - 1) / tiles;
+    return (width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP;
+}
+
 pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                           double quantum, double *H)
+{
+    return pons_gram_add_rows(S, d, X, scale, bf16, quantum, 0, d, H);
+}
+
+pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
+                               double quantum, int64_t first, int64_t last, double *H)
 {
     PONS_ASSERT(d > 0 && d <= INT_MAX && S <= INT_MAX && quantum > 0);
     gram g = {.S = S, .d = d, .X = X, .scale = scale, .quantum = quantum, .H = H};
     g.tiles = (d + WIDEST - 1) / WIDEST;
-    g.width = (d + g.tiles - 1) / g.tiles;
-    g.width = (g.width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP;
-    if (S <= 0) return PONS_OK;
+    g.width = pons_gram_width(d);
+    g.top = first / g.width;
+    g.bottom = last == d ? g.tiles : last / g.width;
+    g.ld = d - first;
+    PONS_ASSERT(g.top * g.width == first && (last == d || g.bottom * g.width == last));
+    if (S <= 0 || first >= last) return PONS_OK;
     return bf16 ? add_bf16(&g) : add_fp32(&g);
 }

@@ -1,4 +1,4 @@
-/* Owns the world communicator and its collectives. Every MPI call of the program is in this room. */
+/* Owns communicators and their collectives. Every MPI call of the program is in this room. */
 #include "par/comm.h"
 
 #include <limits.h>
@@ -7,14 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "par/mpi_handle.h"
 
 struct pons_comm {
     MPI_Comm mpi;
+    MPI_Comm node; /* of those ranks that share this one's node; MPI_COMM_NULL until asked for */
     int rank, size;
 };
 
 static struct pons_comm world;
+static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1};
 static int users;        /* calls of pons_par_begin not yet ended */
 static bool mpi_is_ours; /* started here, so ended here */
 
@@ -22,6 +25,19 @@ static bool mpi_is_ours; /* started here, so ended here */
 enum { PIECE = 1 << 28 };
 
 static void abort_job(void) { pons_par_abort(1); }
+
+static void measure(pons_comm *comm)
+{
+    comm->node = MPI_COMM_NULL;
+    MPI_Comm_rank(comm->mpi, &comm->rank);
+    MPI_Comm_size(comm->mpi, &comm->size);
+}
+
+static void release(pons_comm *comm)
+{
+    if (comm->node != MPI_COMM_NULL) MPI_Comm_free(&comm->node);
+    MPI_Comm_free(&comm->mpi);
+}
 
 pons_status pons_par_begin(int *argc, char ***argv)
 {
@@ -39,8 +55,7 @@ pons_status pons_par_begin(int *argc, char ***argv)
     if (provided < MPI_THREAD_FUNNELED)
         return pons_fail(PONS_ERR_MPI, "this MPI library has no MPI_THREAD_FUNNELED");
     MPI_Comm_dup(MPI_COMM_WORLD, &world.mpi);
-    MPI_Comm_rank(world.mpi, &world.rank);
-    MPI_Comm_size(world.mpi, &world.size);
+    measure(&world);
     pons_bug_set_handler(abort_job);
     users = 1;
     return PONS_OK;
@@ -49,7 +64,7 @@ pons_status pons_par_begin(int *argc, char ***argv)
 void pons_par_end(void)
 {
     if (--users > 0) return;
-    MPI_Comm_free(&world.mpi);
+    release(&world);
     if (mpi_is_ours) MPI_Finalize();
 }
 
@@ -61,7 +76,42 @@ _Noreturn void pons_par_abort(int exit_code)
 
 pons_comm *pons_par_world(void) { return &world; }
 
+pons_comm *pons_par_alone(void) { return &alone; }
+
+pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out)
+{
+    pons_status st = PONS_OK;
+    pons_comm *c = pons_mem_calloc(1, sizeof *c);
+    *out = NULL;
+    PONS_TRY_ALL(st, comm, c ? PONS_OK : PONS_ERR_NOMEM);
+    *c = alone;
+    if (comm->mpi != MPI_COMM_NULL) {
+        MPI_Comm_split(comm->mpi, team, comm->rank, &c->mpi);
+        measure(c);
+    }
+    *out = c;
+    c = NULL;
+done:
+    pons_mem_free(c);
+    return st;
+}
+
+void pons_comm_free(pons_comm **comm)
+{
+    if (!*comm) return;
+    if ((*comm)->mpi != MPI_COMM_NULL) release(*comm);
+    pons_mem_free(*comm);
+    *comm = NULL;
+}
+
 MPI_Comm pons_comm_mpi(const pons_comm *comm) { return comm->mpi; }
+
+MPI_Comm pons_comm_node(pons_comm *comm)
+{
+    if (comm->node == MPI_COMM_NULL)
+        MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &comm->node);
+    return comm->node;
+}
 
 int pons_comm_rank(const pons_comm *comm) { return comm->rank; }
 
@@ -72,8 +122,9 @@ pons_status pons_comm_agree(pons_comm *comm, pons_status local)
     struct {
         int code, rank;
     } mine = {(int)local, comm->rank}, worst; /* MAXLOC takes the lowest rank among equals */
+    if (comm->size == 1) return local;
     MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi);
-    if (worst.code == PONS_OK || comm->size == 1) return (pons_status)worst.code;
+    if (worst.code == PONS_OK) return PONS_OK;
     char text[PONS_ERROR_MESSAGE_BYTES];
     snprintf(text, sizeof text, "%s", pons_error_message());
     MPI_Bcast(text, (int)sizeof text, MPI_CHAR, worst.rank, comm->mpi);
@@ -82,6 +133,7 @@ pons_status pons_comm_agree(pons_comm *comm, pons_status local)
 
 void pons_comm_bcast(pons_comm *comm, void *data, size_t bytes, int root)
 {
+    if (comm->size == 1) return;
     for (char *p = data; bytes;) {
         size_t n = bytes < PIECE ? bytes : PIECE;
         MPI_Bcast(p, (int)n, MPI_BYTE, root, comm->mpi);
@@ -126,7 +178,7 @@ bool pons_comm_all(pons_comm *comm, bool mine)
 
 void pons_comm_allgather_parts(pons_comm *comm, void *data, const size_t *offset)
 {
-    for (int r = 0; comm->size > 1 && r < comm->size; r++)
+    for (int r = 0; r < comm->size; r++)
         pons_comm_bcast(comm, (char *)data + offset[r], offset[r + 1] - offset[r], r);
 }
 
@@ -150,4 +202,7 @@ void pons_comm_recv(pons_comm *comm, void *data, size_t bytes, int from, int tag
     }
 }
 
-void pons_comm_barrier(pons_comm *comm) { MPI_Barrier(comm->mpi); }
+void pons_comm_barrier(pons_comm *comm)
+{
+    if (comm->size > 1) MPI_Barrier(comm->mpi);
+}

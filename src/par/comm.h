@@ -33,6 +33,17 @@ _Noreturn void pons_par_abort(int exit_code);
 /** All ranks of the job. Borrowed. Local. */
 pons_comm *pons_par_world(void);
 
+/** This rank by itself; usable before MPI starts, and every function below is then Local. Borrowed.
+ * Local. */
+pons_comm *pons_par_alone(void);
+
+/** The ranks of comm that give the same `team` (at least 0), in their order there. Collective on
+ * comm. @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. */
+pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out);
+
+/** Free what pons_comm_split made; takes the address, nulls it, accepts NULL. Collective on it. */
+void pons_comm_free(pons_comm **comm);
+
 /** This rank in [0, size). Local. */
 int pons_comm_rank(const pons_comm *comm);
 

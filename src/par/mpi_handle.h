@@ -12,4 +12,8 @@
 /** Borrowed MPI communicator of comm. Local. */
 MPI_Comm pons_comm_mpi(const pons_comm *comm);
 
+/** Those ranks of comm that share this rank's node. Borrowed, kept until comm goes. Collective on
+ * comm the first time; not for pons_par_alone. */
+MPI_Comm pons_comm_node(pons_comm *comm);
+
 #endif

@@ -30,54 +30,79 @@ static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
     return st;
 }
 
-/* Collective: the Hessian of a group's input from the windows of all ranks. */
-static pons_status sum_hessian(pons_job *job, int64_t d, pons_hessian **out)
+/* Collective: the factor takes the Hessian panel by panel, each summed over the windows of all ranks. A
+ * panel is the whole matrix where it is small, or is to be written. */
+static pons_status take_hessian(pons_job *job, pons_group group, pons_hessian *h,
+                                pons_hessian_file *file, pons_hessian_factor *factor)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int64_t S = job->recipe.calibration.length, mine = job->window_end - job->window_begin;
+    int64_t d = factor->d, panel = file ? d : pons_hessian_panel_rows(d);
+    for (int64_t first = 0; first < d; first += panel) {
+        int64_t rows = d - first < panel ? d - first : panel;
+        local = pons_hessian_take_rows(h, first, rows);
+        for (int64_t w = 0; local == PONS_OK && w < mine; w++)
+            local = pons_hessian_add(h, S, window_x(job, w));
+        PONS_TRY_ALL(st, job->comm, local);
+        PONS_TRY(st, pons_hessian_reduce(h, job->comm));
+        pons_hessian_factor_take(factor, first, rows, pons_hessian_matrix(h), d - first);
+    }
+    if (file)
+        PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
+                                             pons_hessian_matrix(h), pons_hessian_norm(h, false)));
+done:
+    return st;
+}
+
+static pons_status check_factor(const pons_job *job, int64_t layer, pons_group group, int64_t info,
+                                const pons_hessian_factor *factor)
+{
+    if (info < 0)
+        return pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
+                         (long long)layer, pons_group_name(group));
+    if (info > 0)
+        return pons_fail(PONS_ERR_NUMERIC,
+                         "block %lld %s: damped Hessian is not positive definite (minor %lld of "
+                         "%lld); raise obr.damping "
+                         "(now %g)",
+                         (long long)layer, pons_group_name(group), (long long)info,
+                         (long long)factor->d, job->recipe.obr.damping);
+    if (factor->dead_count > 0 && job->rank == 0)
+        pons_log(PONS_LOG_DEBUG, "block %lld %s: dead input columns = %lld", (long long)layer,
+                 pons_group_name(group), (long long)factor->dead_count);
+    return PONS_OK;
+}
+
+/* Collective: the Hessian of a group's input from the windows of all ranks, factored. */
+static pons_status factor_group(pons_job *job, int64_t layer, pons_group group,
+                                pons_hessian_file *file, pons_hessian_factor **out)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_hessian *h = NULL;
+    pons_hessian_factor *factor = NULL;
     double start = pons_clock();
+    bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
+                    job->recipe.rotation.kind == PONS_ROTATION_QUAROT;
     int64_t S = job->recipe.calibration.length, mine = job->window_end - job->window_begin;
+    int64_t d = pons_group_dim(job->config, group), info = 0;
     local = pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h);
     for (int64_t w = 0; local == PONS_OK && w < mine; w++)
         local = pons_hessian_observe(h, job->window_begin + w, S, window_x(job, w));
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, pons_hessian_agree(h, job->comm));
-    for (int64_t w = 0; local == PONS_OK && w < mine; w++)
-        local = pons_hessian_add(h, S, window_x(job, w));
-    PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY(st, pons_hessian_reduce(h, job->comm));
-    *out = h;
-    h = NULL;
+    PONS_TRY(st, pons_hessian_factor_begin(job->comm, d, &factor));
+    PONS_TRY(st, take_hessian(job, group, h, file, factor));
+    double taken = pons_clock();
+    job->seconds.hessian += taken - start;
+    PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
+                                            job->recipe.obr.damping, &info));
+    PONS_TRY_ALL(st, job->comm, check_factor(job, layer, group, info, factor));
+    job->seconds.factor += pons_clock() - taken;
+    *out = factor;
+    factor = NULL;
 done:
+    pons_hessian_factor_destroy(&factor);
     pons_hessian_destroy(&h);
-    job->seconds.hessian += pons_clock() - start;
-    return st;
-}
-
-static pons_status factor_hessian(pons_job *job, int64_t layer, pons_group group, int64_t d,
-                                  const pons_hessian *h, pons_hessian_factor **factor)
-{
-    int64_t info = 0;
-    double start = pons_clock();
-    bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
-                    job->recipe.rotation.kind == PONS_ROTATION_QUAROT;
-    pons_status st =
-        pons_hessian_factor_create(d, pons_hessian_matrix(h), pons_hessian_norm(h, harmonic),
-                                   job->recipe.obr.damping, &info, factor);
-    if (st == PONS_OK && info < 0)
-        st = pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
-                       (long long)layer, pons_group_name(group));
-    if (st == PONS_OK && info > 0)
-        st = pons_fail(PONS_ERR_NUMERIC,
-                       "block %lld %s: damped Hessian is not positive definite (minor %lld of "
-                       "%lld); raise obr.damping "
-                       "(now %g)",
-                       (long long)layer, pons_group_name(group), (long long)info, (long long)d,
-                       job->recipe.obr.damping);
-    if (st == PONS_OK && (*factor)->dead_count > 0 && job->rank == 0)
-        pons_log(PONS_LOG_DEBUG, "block %lld %s: dead input columns = %lld", (long long)layer,
-                 pons_group_name(group), (long long)(*factor)->dead_count);
-    job->seconds.factor += pons_clock() - start;
     return st;
 }
 
@@ -86,19 +111,11 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
                                   pons_linear_work works[PONS_LINEARS], pons_hessian_file *file)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_hessian *hessian = NULL;
     pons_hessian_factor *factor = NULL;
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
     if (pons_method_needs_hessian(job->recipe.method)) {
-        int64_t d = pons_group_dim(job->config, group);
         PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
-        PONS_TRY(st, sum_hessian(job, d, &hessian));
-        if (file)
-            PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
-                                                 pons_hessian_matrix(hessian),
-                                                 pons_hessian_norm(hessian, false)));
-        PONS_TRY_ALL(st, job->comm, factor_hessian(job, layer, group, d, hessian, &factor));
-        pons_hessian_destroy(&hessian);
+        PONS_TRY(st, factor_group(job, layer, group, file, &factor));
     }
     PONS_TRY(st, pons_linear_works_compress(job, group, factor, works));
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
@@ -108,7 +125,6 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
     PONS_TRY_ALL(st, job->comm, local);
     pons_linear_works_keep(job, group, works);
 done:
-    pons_hessian_destroy(&hessian);
     pons_hessian_factor_destroy(&factor);
     return st;
 }

@@ -26,6 +26,9 @@ tiny=(--rows 80 --dim 64 --repeat 1 --sample 6)
 accepts bench gemm --rows 96 --dim 80 --repeat 1 --json
 check 'r["relative_error"] < (1e-5 if r["precision"] == "fp32" else 2e-2) and r["baseline"] is None'
 
+accepts bench factor --dim 300 --repeat 1 --json
+check 'r["relative_error"] < 1e-13 and r["baseline"]["seconds_all_rows"] > 0 and r["dim"] == 300'
+
 for options in "" "--pattern 2:4" "--sparsity 0.7 --alpha 0.25" "--alpha 0" "--alpha 1" "--spectrum channels --seed 3" \
   "--power 1.5 --outliers 100,30 --haar"; do
   # shellcheck disable=SC2086

@@ -1,0 +1,130 @@
+/* Owns blocks of memory that a node's ranks share. Does not know what is in them. */
+#include "par/shared.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "par/mpi_handle.h"
+
+struct pons_shared {
+    void *data;
+    size_t bytes;
+    int rank, size;
+    MPI_Comm node;   /* not owned; MPI_COMM_NULL when private */
+    MPI_Win window;  /* MPI_WIN_NULL when private */
+    void *allocated; /* private, else NULL */
+};
+
+static size_t mapped, own, mapped_peak, own_peak;
+
+static void count(const pons_shared *s, bool add)
+{
+    size_t part = s->bytes / (size_t)s->size;
+    mapped = add ? mapped + s->bytes : mapped - s->bytes;
+    own = add ? own + part : own - part;
+    if (mapped > mapped_peak) {
+        mapped_peak = mapped;
+        own_peak = own;
+    }
+}
+
+void pons_shared_peak(size_t *mapped_bytes, size_t *own_bytes)
+{
+    *mapped_bytes = mapped_peak;
+    *own_bytes = own_peak;
+}
+
+/* The node's first rank gives all of it: one piece, the same for all. False where there is no room. */
+static bool open_window(pons_shared *s)
+{
+    int unit, rc;
+    MPI_Aint bytes = s->rank == 0 ? (MPI_Aint)s->bytes : 0;
+    MPI_Errhandler before;
+    MPI_Comm_get_errhandler(s->node, &before);
+    MPI_Comm_set_errhandler(s->node, MPI_ERRORS_RETURN); /* a full /dev/shm does not end the job */
+    rc = MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, s->node, &s->data, &s->window);
+    MPI_Comm_set_errhandler(s->node, before);
+    MPI_Errhandler_free(&before);
+    if (rc != MPI_SUCCESS) {
+        s->window = MPI_WIN_NULL;
+        return false;
+    }
+    MPI_Win_shared_query(s->window, 0, &bytes, &unit, &s->data);
+    MPI_Win_lock_all(MPI_MODE_NOCHECK, s->window);
+    count(s, true);
+    return true;
+}
+
+static void close_window(pons_shared *s)
+{
+    if (s->window == MPI_WIN_NULL) return;
+    count(s, false);
+    MPI_Win_unlock_all(s->window);
+    MPI_Win_free(&s->window);
+}
+
+/* Zero this rank's part, so that its pages lie near one of the readers at least. */
+static void clear(pons_shared *s)
+{
+    size_t first = (size_t)pons_share_begin((int64_t)s->bytes, s->size, s->rank);
+    size_t last = (size_t)pons_share_begin((int64_t)s->bytes, s->size, s->rank + 1);
+    memset((char *)s->data + first, 0, last - first);
+    pons_shared_settle(s);
+}
+
+pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out)
+{
+    pons_status st = PONS_OK;
+    pons_shared *s = pons_mem_calloc(1, sizeof *s);
+    *out = NULL;
+    PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
+    *s = (pons_shared){
+        .bytes = bytes ? bytes : 1, .size = 1, .node = MPI_COMM_NULL, .window = MPI_WIN_NULL};
+    if (pons_comm_size(comm) > 1) {
+        s->node = pons_comm_node(comm);
+        MPI_Comm_rank(s->node, &s->rank);
+        MPI_Comm_size(s->node, &s->size);
+    }
+    bool room = s->size == 1 || open_window(s);
+    if (!pons_comm_all(comm, room)) {
+        close_window(s);
+        if (pons_comm_rank(comm) == 0)
+            pons_log(PONS_LOG_INFO, "a node cannot share %.0f MB: a copy per rank",
+                     (double)bytes / 1e6);
+        s->rank = 0;
+        s->size = 1;
+    }
+    if (s->size == 1) s->data = s->allocated = pons_mem_calloc((int64_t)s->bytes, 1);
+    PONS_TRY_ALL(st, comm, s->data ? PONS_OK : PONS_ERR_NOMEM);
+    if (s->size > 1) clear(s);
+    *out = s;
+    s = NULL;
+done:
+    pons_shared_destroy(&s);
+    return st;
+}
+
+void pons_shared_destroy(pons_shared **shared)
+{
+    pons_shared *s = *shared;
+    if (!s) return;
+    close_window(s);
+    pons_mem_free(s->allocated);
+    pons_mem_free(s);
+    *shared = NULL;
+}
+
+void *pons_shared_data(const pons_shared *shared) { return shared->data; }
+
+int pons_shared_rank(const pons_shared *shared) { return shared->rank; }
+
+int pons_shared_size(const pons_shared *shared) { return shared->size; }
+
+void pons_shared_settle(pons_shared *shared)
+{
+    if (shared->window == MPI_WIN_NULL) return;
+    MPI_Win_sync(shared->window);
+    MPI_Barrier(shared->node);
+    MPI_Win_sync(shared->window);
+}

@@ -1,0 +1,115 @@
+/*
+ * A factor made by all ranks from panels of a Hessian summed over them has the bits of the factor that
+ * one rank makes alone from the whole matrix; a NaN and an indefinite matrix are told on every rank.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mt19937.h"
+#include "hessian/accumulate.h"
+#include "hessian/factor.h"
+#include "kern/gemm.h"
+#include "support/mpi_harness.h"
+
+enum { WINDOWS = 5, TOKENS = 150, D = 600 };
+
+static void window(int t, float *X)
+{
+    pons_mt19937 rng;
+    pons_mt19937_seed(&rng, (uint32_t)t + 3);
+    for (int s = 0; s < TOKENS; s++)
+        for (int j = 0; j < D; j++)
+            X[s * D + j] = (float)(pons_mt19937_next(&rng) / 4294967296.0 - 0.5) *
+                           (j == 17 ? 0.0f : 1.0f + (float)(j % 4));
+}
+
+/* Windows [begin, end) observed, then the rows [first, first + rows) summed over comm. */
+static void sum_rows(pons_comm *comm, pons_hessian *h, int begin, int end, int64_t first,
+                     int64_t rows)
+{
+    float *X = pons_mem_alloc(TOKENS * D, sizeof *X);
+    CHECK(pons_hessian_take_rows(h, first, rows) == PONS_OK);
+    for (int t = begin; t < end; t++) {
+        window(t, X);
+        CHECK(pons_hessian_add(h, TOKENS, X) == PONS_OK);
+    }
+    CHECK(pons_hessian_reduce(h, comm) == PONS_OK);
+    pons_mem_free(X);
+}
+
+static pons_hessian *observe(pons_comm *comm, int begin, int end)
+{
+    pons_hessian *h = NULL;
+    float *X = pons_mem_alloc(TOKENS * D, sizeof *X);
+    CHECK(pons_hessian_create(D, WINDOWS, false, &h) == PONS_OK);
+    for (int t = begin; t < end; t++) {
+        window(t, X);
+        CHECK(pons_hessian_observe(h, t, TOKENS, X) == PONS_OK);
+    }
+    CHECK(pons_hessian_agree(h, comm) == PONS_OK);
+    pons_mem_free(X);
+    return h;
+}
+
+static void test_bits(pons_comm *comm)
+{
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    int begin = (int)pons_share_begin(WINDOWS, size, rank);
+    int end = (int)pons_share_begin(WINDOWS, size, rank + 1);
+    int64_t info = -7, panel = pons_gram_width(D);
+    pons_hessian *whole = observe(pons_par_alone(), 0, WINDOWS), *part = observe(comm, begin, end);
+    pons_hessian_factor *f = NULL, *alone = NULL;
+    sum_rows(pons_par_alone(), whole, 0, WINDOWS, 0, D);
+    CHECK(pons_hessian_factor_create(D, pons_hessian_matrix(whole), pons_hessian_norm(whole, false),
+                                     0.01, &info, &alone) == PONS_OK &&
+          info == 0);
+
+    CHECK(panel < D);
+    CHECK(pons_hessian_factor_begin(comm, D, &f) == PONS_OK);
+    for (int64_t first = 0; first < D; first += panel) {
+        int64_t rows = D - first < panel ? D - first : panel;
+        sum_rows(comm, part, begin, end, first, rows);
+        pons_hessian_factor_take(f, first, rows, pons_hessian_matrix(part), D - first);
+    }
+    CHECK(pons_hessian_factor_finish(f, pons_hessian_norm(part, false), 0.01, &info) == PONS_OK &&
+          info == 0);
+    CHECK(!memcmp(f->H, alone->H, (size_t)D * D * sizeof *f->H));
+    CHECK(!memcmp(f->U, alone->U, (size_t)D * D * sizeof *f->U));
+    CHECK(!memcmp(f->norm, alone->norm, D * sizeof *f->norm));
+    CHECK(f->damping == alone->damping && f->dead_count == 1 && f->dead[17] == 1);
+    pons_hessian_factor_destroy(&f);
+    pons_hessian_factor_destroy(&alone);
+    pons_hessian_destroy(&part);
+    pons_hessian_destroy(&whole);
+}
+
+static void test_refusals(pons_comm *comm)
+{
+    static const struct {
+        double value;
+        int64_t info;
+    } cases[] = {{NAN, -1}, {-3.0, D - 40}};
+    double *H = pons_mem_calloc(D * D, sizeof *H), *norm = pons_mem_calloc(D, sizeof *norm);
+    for (int64_t j = 0; j < D; j++)
+        H[j * D + j] = 1;
+    for (int k = 0; k < 2; k++) {
+        pons_hessian_factor *f = NULL;
+        int64_t info = -7;
+        H[40 * D + 40] = cases[k].value;
+        CHECK(pons_hessian_factor_begin(comm, D, &f) == PONS_OK);
+        pons_hessian_factor_take(f, 0, D, H, D);
+        CHECK(pons_hessian_factor_finish(f, norm, 0.01, &info) == PONS_OK);
+        CHECK(info == cases[k].info);
+        pons_hessian_factor_destroy(&f);
+    }
+    pons_mem_free(norm);
+    pons_mem_free(H);
+}
+
+static void test(pons_comm *comm)
+{
+    test_bits(comm);
+    test_refusals(comm);
+}
+
+int main(int argc, char **argv) { return pons_test_mpi_main(argc, argv, test); }
