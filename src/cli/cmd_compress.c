@@ -1,9 +1,21 @@
-/* Owns `pons compress`: its arguments and its report. The work is pipeline's. */
+/* Owns `pons compress`: its arguments, its report, and the recipes it prints instead of working. The
+ * work is pipeline's. */
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "config/reference.h"
 #include "pipeline/compress.h"
 
-enum { KEY_MODEL = 0x100, KEY_CALIB, KEY_OUT, KEY_RUN, KEY_FORCE, KEY_SET };
+enum {
+    KEY_MODEL = 0x100,
+    KEY_CALIB,
+    KEY_OUT,
+    KEY_RUN,
+    KEY_FORCE,
+    KEY_SET,
+    KEY_CHECK,
+    KEY_REFERENCE_ARGS,
+    KEY_REFERENCE
+};
 
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "PATH", 0, "Model: Hugging Face directory or .gguf file (required)", 0},
@@ -14,11 +26,20 @@ static const struct argp_option options[] = {
     {"force", KEY_FORCE, NULL, 0, "Replace an existing output directory (default: refuse)", 0},
     {"set", KEY_SET, "KEY=VALUE", 0,
      "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
+    {NULL, 0, NULL, 0, "Instead of compressing:", 1},
+    {"check", KEY_CHECK, NULL, 0, "Print RECIPE with every key as it will be used", 0},
+    {"reference-args", KEY_REFERENCE_ARGS, "COMMAND", 0,
+     "Print the recipe that does what this command line of the published OBR programs does", 0},
+    {"reference", KEY_REFERENCE, "PROGRAM", 0,
+     "Which of them: quarot, spinquant or flatquant (default: told by the script or the options)",
+     0},
     {0}};
 
 typedef struct arguments {
     pons_compress_options run;
     const char **set; /* [argc] */
+    bool check;
+    const char *reference_args, *reference;
 } arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -31,6 +52,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_RUN: a->run.run = arg; return 0;
     case KEY_FORCE: a->run.force = true; return 0;
     case KEY_SET: a->set[a->run.set_count++] = arg; return 0;
+    case KEY_CHECK: a->check = true; return 0;
+    case KEY_REFERENCE_ARGS: a->reference_args = arg; return 0;
+    case KEY_REFERENCE: a->reference = arg; return 0;
     case ARGP_KEY_ARG:
         if (a->run.recipe) return ARGP_ERR_UNKNOWN;
         a->run.recipe = arg;
@@ -49,14 +73,34 @@ static const struct argp argp = {
            "bytes) goes to stdout.\v"
            "The recipe keys are listed in README.md; configs/ has examples."};
 
+/* Whether a recipe is printed and nothing else is done. */
+static bool only_prints(const arguments *a) { return a->check || a->reference_args; }
+
 static pons_status require(const arguments *a, const char *command)
 {
+    if (a->reference_args && (a->check || a->run.recipe || a->run.set_count))
+        return pons_fail(PONS_ERR_USAGE, "--reference-args stands alone (see %s --help)", command);
+    if (a->reference && !a->reference_args)
+        return pons_fail(PONS_ERR_USAGE, "--reference needs --reference-args (see %s --help)",
+                         command);
+    if (a->reference_args || (a->check && a->run.recipe)) return PONS_OK;
     const char *missing = !a->run.recipe  ? "RECIPE"
                           : !a->run.model ? "--model"
                           : !a->run.out   ? "--out"
                                           : NULL;
     if (!missing) return PONS_OK;
     return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
+}
+
+static pons_status print_recipe(const arguments *a)
+{
+    pons_status st = PONS_OK;
+    pons_recipe recipe;
+    if (a->reference_args) return pons_reference_print(a->reference_args, a->reference, stdout);
+    PONS_TRY(st, pons_recipe_load(a->run.recipe, a->set, a->run.set_count, &recipe));
+    PONS_TRY(st, pons_recipe_print(&recipe, stdout));
+done:
+    return st;
 }
 
 pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
@@ -69,6 +113,10 @@ pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_c
     PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, require(&a, argv[0]));
+    if (only_prints(&a)) {
+        PONS_TRY_ALL(st, comm, pons_comm_rank(comm) == 0 ? print_recipe(&a) : PONS_OK);
+        goto done;
+    }
     a.run.set = a.set;
     PONS_TRY(st, pons_pipeline_compress(comm, &a.run, &report));
     PONS_TRY_ALL(st, comm, report ? pons_cli_print(report, common->json) : PONS_OK);

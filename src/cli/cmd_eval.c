@@ -1,16 +1,34 @@
 /* Owns `pons eval ppl`: its arguments and its result. The measurement is eval's. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "eval/perplexity.h"
 #include "text/tokenizer.h"
 
-enum { KEY_MODEL = 0x100, KEY_TEXT, KEY_WINDOWS, KEY_LENGTH, KEY_WEIGHTS_ONLY, KEY_COMPUTE };
+enum {
+    KEY_MODEL = 0x100,
+    KEY_TEXT,
+    KEY_WINDOWS,
+    KEY_LENGTH,
+    KEY_WEIGHTS_ONLY,
+    KEY_COMPUTE,
+    KEY_JOIN,
+    KEY_SPECIAL
+};
 
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "PATH", 0, "Model: Hugging Face directory or .gguf file (required)", 0},
     {"text", KEY_TEXT, "FILE", 0, "Text, or ids (.ids, .npy, .i32) (required)", 0},
     {"windows", KEY_WINDOWS, "N", 0, "Windows read, from the start (default: all that fit)", 0},
     {"length", KEY_LENGTH, "S", 0, "Tokens per window (default: 2048)", 0},
+    {"join", KEY_JOIN, "HOW", 0,
+     "Lines of a text: none, the file as it is; lines, joined by two newlines as QuaRot and "
+     "SpinQuant "
+     "do; stripped, as FlatQuant (default: none)",
+     0},
+    {"special", KEY_SPECIAL, NULL, 0,
+     "Encode with the tokens the post-processor adds, such as BOS (default: without)", 0},
     {"weights-only", KEY_WEIGHTS_ONLY, NULL, 0,
      "Leave activations and the KV cache at 16 bits (default: as the model records)", 0},
     {"compute", KEY_COMPUTE, "TYPE", 0,
@@ -20,9 +38,22 @@ static const struct argp_option options[] = {
 typedef struct arguments {
     const char *model, *text;
     int64_t windows, length;
-    bool weights_only;
+    bool weights_only, special;
+    pons_text_join join;
     pons_compute compute;
 } arguments;
+
+static int parse_join(const struct argp_state *state, const char *arg, pons_text_join *out)
+{
+    static const char *const names[] = {
+        [PONS_JOIN_NONE] = "none", [PONS_JOIN_LINES] = "lines", [PONS_JOIN_STRIPPED] = "stripped"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(arg, names[i])) {
+            *out = (pons_text_join)i;
+            return 0;
+        }
+    return pons_cli_reject(state, "--join: found '%s'; allowed are none, lines, stripped", arg);
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -33,6 +64,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_WINDOWS: return pons_cli_parse_int(state, "--windows", arg, 1, INT32_MAX, &a->windows);
     case KEY_LENGTH: return pons_cli_parse_int(state, "--length", arg, 2, INT32_MAX, &a->length);
     case KEY_WEIGHTS_ONLY: a->weights_only = true; return 0;
+    case KEY_JOIN: return parse_join(state, arg, &a->join);
+    case KEY_SPECIAL: a->special = true; return 0;
     case KEY_COMPUTE: return pons_cli_parse_compute(state, arg, &a->compute);
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -42,7 +75,7 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .doc = "Perplexity of a model on a text: exp of the mean cross-entropy over consecutive "
-           "windows of S tokens, each predicting its last S - 1; no BOS is added, the tail is "
+           "windows of S tokens, each predicting its last S - 1; the tail is "
            "dropped.\n\n"
            "Activations and the KV cache are quantized as recorded in the model's pons.json; a "
            "plain model has no such record. Prints perplexity, windows and tokens."};
@@ -60,7 +93,7 @@ static pons_status read_text(const arguments *a, const pons_model *model, int32_
                              int64_t *count)
 {
     int64_t vocab = pons_model_get_config(model)->vocab;
-    pons_status st = pons_text_load(a->text, a->model, vocab, false, ids, count);
+    pons_status st = pons_text_load(a->text, a->model, vocab, a->special, a->join, ids, count);
     if (st != PONS_OK) return st;
     int64_t windows = a->windows ? a->windows : 1;
     if (*count / a->length >= windows) return PONS_OK;

@@ -43,6 +43,13 @@ typedef enum pons_output_format {
 } pons_output_format;
 typedef enum pons_solver { PONS_SOLVER_AUTO, PONS_SOLVER_DIRECT, PONS_SOLVER_DUAL } pons_solver;
 
+/** How the lines of a text become one string (specification 1.4). */
+typedef enum pons_text_join {
+    PONS_JOIN_NONE,    /* the file as it is */
+    PONS_JOIN_LINES,   /* by two newlines, each keeping its own, blank ones empty */
+    PONS_JOIN_STRIPPED /* by two newlines, white space at their ends removed */
+} pons_text_join;
+
 /** weights: grid of the codes (specification 4.1). */
 typedef struct pons_weight_quant {
     int bits;       /* 2..8 */
@@ -74,7 +81,8 @@ typedef struct pons_kv_quant {
 } pons_kv_quant;
 
 typedef struct pons_recipe {
-    uint32_t seed; /* calibration windows and, unless rotation.seed is given, rotation signs */
+    char label[128]; /* what this run is called; changes no number */
+    uint32_t seed;   /* calibration windows and, unless rotation.seed is given, rotation signs */
     pons_method method;
     pons_compat compat;
     pons_compute compute;   /* matrix products of the forward pass */
@@ -82,6 +90,7 @@ typedef struct pons_recipe {
 
     struct {
         int64_t windows, length; /* N windows of S tokens */
+        pons_text_join join;
     } calibration;
 
     struct {
@@ -126,6 +135,8 @@ typedef struct pons_recipe {
     struct { /* perplexity measured while compressing; text == "" : none */
         char text[1024];
         int64_t windows, length; /* windows 0: as many as fit */
+        pons_text_join join;
+        bool special; /* encode with the tokens the post-processor adds, such as BOS */
     } evaluate;
 } pons_recipe;
 

@@ -7,6 +7,8 @@
 static const pons_recipe_name booleans[] = {{"false", 0}, {"true", 1}, {0}};
 static const pons_recipe_name clips[] = {{"none", 0}, {"mse", 1}, {0}};
 static const pons_recipe_name keeps[] = {{"discard", 0}, {"keep", 1}, {0}};
+static const pons_recipe_name joins[] = {
+    {"none", PONS_JOIN_NONE}, {"lines", PONS_JOIN_LINES}, {"stripped", PONS_JOIN_STRIPPED}, {0}};
 static const pons_recipe_name methods[] = {{"none", PONS_METHOD_NONE},
                                            {"rtn", PONS_METHOD_RTN},
                                            {"gptq", PONS_METHOD_GPTQ},
@@ -42,6 +44,9 @@ _Static_assert(sizeof(pons_method) == sizeof(int) && sizeof(pons_dtype) == sizeo
 
 /* Order is that of the printed recipe; keys of a section stand together. */
 const pons_recipe_key pons_recipe_keys[] = {
+    {"label", PONS_KEY_TEXT, AT(label), .high = sizeof((pons_recipe *)0)->label - 1,
+     .help =
+         "what this run is called; a row of configs/paper/tables.csv finds its printed numbers"},
     {"seed", PONS_KEY_U32, AT(seed), RANGE(0, 4294967295.0),
      .help = "draws the calibration windows and, without rotation.seed, the rotation signs"},
     {"method", PONS_KEY_CHOICE, AT(method), .names = methods,
@@ -60,6 +65,8 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "calibration sequences"},
     {"calibration.length", PONS_KEY_I64, AT(calibration.length), RANGE(1, MANY),
      .help = "tokens of each"},
+    {"calibration.join", PONS_KEY_CHOICE, AT(calibration.join), .names = joins,
+     .help = "lines: joined by two newlines as QuaRot and SpinQuant do; stripped: as FlatQuant"},
     {"rotation.kind", PONS_KEY_CHOICE, AT(rotation.kind), .names = kinds,
      .help = "where rotations are placed"},
     {"rotation.mode", PONS_KEY_CHOICE, AT(rotation.mode), .names = modes,
@@ -86,7 +93,7 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "share of each row set to zero; n/m under a pattern"},
     {"prune.pattern", PONS_KEY_PATTERN, AT(prune.n),
      .help = "\"N:M\": N of every M consecutive columns are set to zero (not kept)"},
-    {"obr.alpha", PONS_KEY_F64, AT(obr.alpha), RANGE(0, 1), .low_open = true,
+    {"obr.alpha", PONS_KEY_F64, AT(obr.alpha), RANGE(0, 1),
      .help = "share of columns whose rounding error moves to the others"},
     {"obr.damping", PONS_KEY_F64, AT(obr.damping), RANGE(0, 1),
      .help = "added to the Hessian's diagonal, as a share of its mean"},
@@ -129,6 +136,10 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "windows from the start of the text; 0: as many as fit"},
     {"evaluate.length", PONS_KEY_I64, AT(evaluate.length), RANGE(2, MANY),
      .help = "tokens of each"},
+    {"evaluate.join", PONS_KEY_CHOICE, AT(evaluate.join), .names = joins,
+     .help = "as calibration.join; the programs evaluate on lines"},
+    {"evaluate.special", PONS_KEY_BOOL, AT(evaluate.special), .names = booleans,
+     .help = "encode with the tokens the post-processor adds, such as BOS (QuaRot, FlatQuant)"},
 };
 _Static_assert(sizeof pons_recipe_keys / sizeof *pons_recipe_keys == PONS_RECIPE_KEYS,
                "recipe_keys.h tells the number of keys");

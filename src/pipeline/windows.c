@@ -27,7 +27,7 @@ static pons_status draw_windows(pons_job *job, int32_t **out)
     int32_t *ids = NULL, *drawn = NULL;
     int64_t *start = NULL;
     PONS_TRY(st, pons_text_load(job->options->calibration, job->options->model, job->config->vocab,
-                                true, &ids, &L));
+                                true, job->recipe.calibration.join, &ids, &L));
     PONS_ALLOC(st, start, N);
     PONS_ALLOC(st, drawn, N * S);
     PONS_TRY(st, pons_windows_draw(job->options->calibration, L, S, N, job->recipe.seed, start));
@@ -87,9 +87,10 @@ static pons_status load_evaluation(const pons_job *job, int32_t **ids, int64_t *
 {
     const char *text = job->recipe.evaluate.text;
     int64_t count = 0, length = job->recipe.evaluate.length;
-    /* No BOS, as the published evaluation; pons eval ppl reads the text the same way. */
+    /* pons eval ppl reads the text the same way. */
     pons_status st =
-        pons_text_load(text, job->options->model, job->config->vocab, false, ids, &count);
+        pons_text_load(text, job->options->model, job->config->vocab, job->recipe.evaluate.special,
+                       job->recipe.evaluate.join, ids, &count);
     if (st != PONS_OK) return st;
     int64_t wanted = job->recipe.evaluate.windows, fit = count / length;
     if (fit < (wanted ? wanted : 1))

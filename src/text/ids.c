@@ -7,7 +7,9 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "text/bytes.h"
+#include "text/join.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -166,15 +168,40 @@ done:
     return st;
 }
 
+static pons_status load_joined(const char *path, const pons_tokenizer *tokenizer, bool special,
+                               pons_text_join join, int32_t **ids, int64_t *count)
+{
+    pons_status st = PONS_OK;
+    char *data = NULL, *text = NULL;
+    size_t bytes = 0;
+    PONS_TRY(st, pons_file_read(path, &data, &bytes));
+    int64_t valid = pons_utf8_check(data, (int64_t)bytes);
+    if (valid < (int64_t)bytes) {
+        st = pons_fail(PONS_ERR_INPUT, "%s: byte %lld is not UTF-8", path, (long long)valid);
+        goto done;
+    }
+    PONS_TRY(st, pons_text_join_lines(data, bytes, join == PONS_JOIN_STRIPPED, &text, &bytes));
+    PONS_TRY(st, encode_file(path, tokenizer, special, text, bytes, ids, count));
+done:
+    pons_mem_free(text);
+    pons_mem_free(data);
+    return st;
+}
+
 pons_status pons_text_load(const char *path, const char *model, int64_t vocab, bool special,
-                           int32_t **ids, int64_t *count)
+                           pons_text_join join, int32_t **ids, int64_t *count)
 {
     pons_status st = PONS_OK;
     pons_tokenizer *tokenizer = NULL;
     pons_ids read = {0};
-    if (!ends_with(path, ".ids") && !ends_with(path, ".npy") && !ends_with(path, ".i32"))
-        PONS_TRY(st, pons_tokenizer_open(model, &tokenizer));
-    PONS_TRY(st, pons_text_load_ids(path, tokenizer, special, &read.data, &read.count));
+    bool prepared = ends_with(path, ".ids") || ends_with(path, ".npy") || ends_with(path, ".i32");
+    if (prepared && join != PONS_JOIN_NONE)
+        return pons_fail(PONS_ERR_INPUT, "%s: prepared ids have no lines to join; use join: none",
+                         path);
+    if (!prepared) PONS_TRY(st, pons_tokenizer_open(model, &tokenizer));
+    PONS_TRY(st, join == PONS_JOIN_NONE
+                     ? pons_text_load_ids(path, tokenizer, special, &read.data, &read.count)
+                     : load_joined(path, tokenizer, special, join, &read.data, &read.count));
     for (int64_t i = 0; i < read.count; i++)
         if (read.data[i] < 0 || read.data[i] >= vocab)
             PONS_TRY(st,

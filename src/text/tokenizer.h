@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "config/recipe.h"
 
 typedef struct pons_tokenizer pons_tokenizer;
 
@@ -49,9 +50,11 @@ pons_status pons_text_load_ids(const char *path, const pons_tokenizer *tokenizer
 /**
  * The same for a model of `vocab` embedding rows, opening the tokenizer of `model` (a path as for
  * pons_tokenizer_open) only when the file is text: prepared ids need none. Local.
- * @return also PONS_ERR_INPUT for an id outside [0, vocab)
+ * @param join how the lines of a text become the string that is encoded (text/join.h); prepared ids
+ * have none
+ * @return also PONS_ERR_INPUT for an id outside [0, vocab), and for prepared ids to be joined
  */
 pons_status pons_text_load(const char *path, const char *model, int64_t vocab, bool special,
-                           int32_t **ids, int64_t *count);
+                           pons_text_join join, int32_t **ids, int64_t *count);
 
 #endif

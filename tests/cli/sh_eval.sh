@@ -43,6 +43,27 @@ model=$PONS_FIXTURES/models/llama-gqa
 ids=$scratch/llama-gqa.ids
 accepts eval ppl --model "$model" --text "$ids" --length 48
 grep -q '^windows *2$' "$scratch/out" || fail "all windows that fit: $(cat "$scratch/out")"
+
+# --join is what the reference programs do with the lines of a text.
+cp -r "$model" "$scratch/model" && cp "$PONS_FIXTURES/tasks/tokenizer.json" "$scratch/model"
+head -n 12 "$PONS_SOURCE/tests/data/wikitext2-valid.txt" | sed '3s/$/  /; 5s/.*/ /' >"$scratch/text"
+python3 - "$scratch" <<'PYTHON'
+import sys
+rows = [line if line.strip() else "" for line in open(sys.argv[1] + "/text", encoding="utf-8")]
+open(sys.argv[1] + "/lines", "w", encoding="utf-8").write("\n\n".join(rows))
+open(sys.argv[1] + "/stripped", "w", encoding="utf-8").write("\n\n".join(row.strip() for row in rows))
+PYTHON
+for how in none lines stripped; do
+  [ $how = none ] && cp "$scratch/text" "$scratch/none"
+  on 1 eval ppl --model "$scratch/model" --text "$scratch/$how" --length 100 || fail "$how: $(cat "$scratch/err")"
+  grep -v seconds "$scratch/out" >"$scratch/want"
+  on 1 eval ppl --model "$scratch/model" --text "$scratch/text" --join $how --length 100 || fail "--join $how: $(cat "$scratch/err")"
+  grep -v seconds "$scratch/out" | cmp -s - "$scratch/want" || fail "--join $how is not the joined text"
+  sed -n 1p "$scratch/want" >>"$scratch/each"
+done
+[ "$(sort -u "$scratch/each" | wc -l)" = 3 ] || fail "texts joined in three ways do not differ: $(cat "$scratch/each")"
+refuses 4 'no lines to join' eval ppl --model "$model" --text "$ids" --join lines
+refuses 2 "\-\-join: found 'x'" eval ppl --model "$model" --text "$ids" --join x
 refuses 4 "$(basename "$ids")|windows" eval ppl --model "$model" --text "$ids" --windows 3 --length 48
 refuses 4 'windows|tokens' --quiet eval ppl --model "$model" --text "$ids"
 echo "1 2 3 999999" >"$scratch/range.ids"
