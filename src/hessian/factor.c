@@ -13,7 +13,6 @@
 #include "linalg/tiles.h"
 
 struct pons_hessian_factor_making {
-    pons_comm *comm; /* not owned */
     pons_tiles *tiles;
     double *diagonal; /* [d] of H */
     bool finite;
@@ -36,11 +35,12 @@ pons_status pons_hessian_factor_begin(pons_comm *comm, int64_t d, pons_hessian_f
     pons_hessian_factor *f = pons_mem_calloc(1, sizeof *f);
     *out = NULL;
     if (f) {
+        f->comm = comm;
         f->d = d;
         f->norm = pons_mem_alloc(d, sizeof *f->norm);
         f->dead = pons_mem_calloc(d, sizeof *f->dead);
     }
-    if (m) *m = (struct pons_hessian_factor_making){.comm = comm, .finite = true};
+    if (m) *m = (struct pons_hessian_factor_making){.finite = true};
     if (m) m->diagonal = pons_mem_alloc(d, sizeof *m->diagonal);
     bool room = f && m && f->norm && f->dead && m->diagonal;
     PONS_TRY_ALL(st, comm, room ? PONS_OK : PONS_ERR_NOMEM);

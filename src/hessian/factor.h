@@ -17,6 +17,7 @@
 #include "par/shared.h"
 
 typedef struct pons_hessian_factor {
+    pons_comm *comm; /* not owned: the ranks that made it */
     int64_t d;
     float *H;      /* [d, d] damped, dead columns fixed, full symmetric */
     float *U;      /* [d, d] upper triangular, zeros below; H^-1 = U^T U */

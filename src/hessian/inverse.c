@@ -9,12 +9,13 @@
 
 #define TILE 256
 
-/* Upper tiles of K <- U^T U; every tile is one product. */
-static void multiply(int64_t n, const float *U, int64_t ldu, float *K)
+/* Upper tiles of K <- U^T U; every tile is one product. This rank's share of them. */
+static void multiply(int64_t n, const float *U, int64_t ldu, const pons_shared *deal, float *K)
 {
     int64_t tiles = (n + TILE - 1) / TILE;
+    int rank = pons_shared_rank(deal), ranks = pons_shared_size(deal);
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t item = 0; item < tiles * tiles; item++) {
+    for (int64_t item = rank; item < tiles * tiles; item += ranks) {
         int64_t i = item % tiles * TILE, j = item / tiles * TILE;
         int64_t ni = n - i < TILE ? n - i : TILE, nj = n - j < TILE ? n - j : TILE;
         if (i > j) continue;
@@ -23,14 +24,13 @@ static void multiply(int64_t n, const float *U, int64_t ldu, float *K)
     }
 }
 
-/* Unit diagonal, and the lower triangle from the upper one, tile by tile. */
-static void scale(int64_t n, float *unit, float *K)
+/* Unit diagonal, and the lower triangle from the upper one, tile by tile. This rank's share. */
+static void scale(int64_t n, const float *unit, const pons_shared *deal, float *K)
 {
     int64_t tiles = (n + TILE - 1) / TILE;
-    for (int64_t j = 0; j < n; j++)
-        unit[j] = sqrtf(K[j * n + j]);
+    int rank = pons_shared_rank(deal), ranks = pons_shared_size(deal);
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t item = 0; item < tiles * tiles; item++) {
+    for (int64_t item = rank; item < tiles * tiles; item += ranks) {
         int64_t i0 = item % tiles * TILE, j0 = item / tiles * TILE;
         int64_t i1 = i0 + TILE < n ? i0 + TILE : n, j1 = j0 + TILE < n ? j0 + TILE : n;
         if (i0 > j0) continue;
@@ -41,6 +41,19 @@ static void scale(int64_t n, float *unit, float *K)
             for (int64_t i = i0; i < i1 && i < j; i++)
                 K[j * n + i] = K[i * n + j];
     }
+}
+
+/* Collective: K on every node, scaled; its ranks work on it together. */
+static void make_inverse(const pons_hessian_factor *factor, pons_hessian_inverse *s)
+{
+    int64_t n = s->n, corner = s->from * factor->d + s->from;
+    multiply(n, factor->U + corner, factor->d, s->shared, s->K);
+    pons_shared_settle(s->shared);
+    for (int64_t j = 0; j < n; j++)
+        s->unit[j] = sqrtf(s->K[j * n + j]);
+    pons_shared_settle(s->shared); /* all have read the diagonal */
+    scale(n, s->unit, s->shared, s->K);
+    pons_shared_settle(s->shared);
 }
 
 /* Norms of `rows` rows of A [rows, n]. Sums run over fixed lanes. */
@@ -67,20 +80,23 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
                                         pons_hessian_inverse **out)
 {
     pons_status st = PONS_OK;
-    pons_hessian_inverse *s = NULL;
-    int64_t d = factor->d, n = d - from, corner = from * d + from;
+    pons_hessian_inverse *s = pons_mem_calloc(1, sizeof *s);
+    int64_t d = factor->d, n = d - from;
     PONS_ASSERT(from >= 0 && n > 0);
-    PONS_CALLOC(st, s, 1);
-    s->from = from;
-    s->n = n;
-    s->of = pons_product_tiles_of(n);
-    PONS_ALLOC(st, s->K, n * n);
-    PONS_ALLOC(st, s->unit, s->of.padded);
-    PONS_CALLOC(st, s->size, s->of.padded);
+    if (s) {
+        s->from = from;
+        s->n = n;
+        s->of = pons_product_tiles_of(n);
+        s->unit = pons_mem_alloc(s->of.padded, sizeof *s->unit);
+        s->size = pons_mem_calloc(s->of.padded, sizeof *s->size);
+        s->reach = pons_mem_calloc(s->of.padded, sizeof *s->reach);
+    }
+    bool room = s && s->unit && s->size && s->reach;
+    PONS_TRY_ALL(st, factor->comm, room ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(n * n) * sizeof *s->K, &s->shared));
+    s->K = pons_shared_data(s->shared);
+    make_inverse(factor, s);
     measure(n, d, factor->H + from * d, s->size); /* symmetric */
-    multiply(n, factor->U + corner, d, s->K);
-    scale(n, s->unit, s->K);
-    PONS_CALLOC(st, s->reach, s->of.padded);
     measure(n, n, s->K, s->reach);
     for (int64_t j = 0; j < n; j++) {
         double size = s->size[j], unit = s->unit[j], reach = s->reach[j];
@@ -91,12 +107,14 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     for (int64_t j = n; j < s->of.padded; j++)
         s->unit[j] = 1.0f;
     s->kind = bf16 ? PONS_PRODUCT_SPLIT : PONS_PRODUCT_FP32;
-    PONS_TRY(st, pons_product_create(s->kind, n, n, s->K, n, 0, 0, &s->inverse));
-    PONS_TRY(st, pons_product_create(s->kind, n, n, factor->H, d, from, from, &s->hessian));
+    PONS_TRY(st,
+             pons_product_create_shared(factor->comm, s->kind, n, n, s->K, n, 0, 0, &s->inverse));
     if (bf16) {
-        pons_mem_free(s->K);
+        pons_shared_destroy(&s->shared);
         s->K = NULL;
     }
+    PONS_TRY(st, pons_product_create_shared(factor->comm, s->kind, n, n, factor->H, d, from, from,
+                                            &s->hessian));
     *out = s;
     s = NULL;
 done:
@@ -113,7 +131,7 @@ void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse)
     pons_mem_free(s->reach);
     pons_mem_free(s->size);
     pons_mem_free(s->unit);
-    pons_mem_free(s->K);
+    pons_shared_destroy(&s->shared);
     pons_mem_free(s);
     *inverse = NULL;
 }

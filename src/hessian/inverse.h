@@ -16,6 +16,7 @@
 typedef struct pons_hessian_inverse {
     int64_t from, n;
     pons_product_tiles of; /* of n columns */
+    pons_shared *shared;   /* where K lies */
     float *K;              /* [n, n] K_ij / (unit_i unit_j); NULL where the products hold it */
     float *unit;           /* [padded] square roots of K's diagonal, 1 in the padding */
     float *size;           /* [padded] norms of H's columns in T (all rows), 0 in the padding */
@@ -30,14 +31,15 @@ typedef struct pons_hessian_inverse {
 /**
  * Make K of columns [from, d), from < d. The factor must outlive it.
  *
- * Local, parallel over tiles, same bits for any number of threads.
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none). Cost n^3 / 3 flop;
- * memory 4 n^2 bytes, 8 n^2 for bf16, 12 n^2 while it is made.
+ * Collective on the comm of the factor; the ranks of a node share the work and what comes of it. Same
+ * bits for any number of them and of threads.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
+ * rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for bf16.
  */
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
                                         pons_hessian_inverse **out);
 
-/** Free; takes the address, nulls it, accepts NULL. Local. */
+/** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse);
 
 #endif

@@ -9,6 +9,7 @@
 #include "kern/bf16.h"
 #include "kern/block.h"
 #include "kern/threads.h"
+#include "par/shared.h"
 
 /* Widest tile: a tile of B in bf16 and the rows it meets lie in L2. */
 enum { WIDEST = 576, WIDTH_STEP = 16 };
@@ -25,6 +26,7 @@ struct pons_product {
     pons_bf16_kernel *kernel; /* bf16: one tile of X with one of B */
     uint8_t *high, *low;      /* bf16: [of.tiles, depth.tiles] of packed_bytes; low: split */
     size_t packed_bytes;
+    pons_shared *shared[2]; /* where high and low lie */
 };
 
 struct pons_product_worker {
@@ -57,11 +59,13 @@ static void split(int64_t n, const float *x, uint16_t *high, uint16_t *low)
     }
 }
 
-/* B into the kernel's layout, tile by tile, zero past its last row and column. @param T B's transpose */
-static pons_status pack_all(pons_product *p, const float *T, int64_t ld)
+/* This rank's tiles of B into the kernel's layout, zero past B's last row and column. @param T B's
+ * transpose */
+static pons_status pack_own(pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
+    int rank = pons_shared_rank(p->shared[0]), ranks = pons_shared_size(p->shared[0]);
     int64_t width = p->of.width, depth = p->depth.width, size = width * depth;
     pons_bf16_worker **workers = NULL;
     uint16_t *plain = NULL;
@@ -69,7 +73,7 @@ static pons_status pack_all(pons_product *p, const float *T, int64_t ld)
     PONS_ALLOC(st, plain, 2 * threads * size);
     PONS_TRY(st, pons_bf16_workers_create(p->kernel, threads, workers));
 #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
-    for (int64_t t = 0; t < p->of.tiles * p->depth.tiles; t++) {
+    for (int64_t t = rank; t < p->of.tiles * p->depth.tiles; t += ranks) {
         int self = omp_get_thread_num();
         uint16_t *high = plain + 2 * self * size, *low = high + size;
         int64_t n = t / p->depth.tiles * width, k = t % p->depth.tiles * depth;
@@ -89,30 +93,46 @@ done:
     return st;
 }
 
-pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,
-                                int64_t ld, int64_t k, int64_t n, pons_product **out)
+/* Collective: B copied in bf16. */
+static pons_status make_packed(pons_comm *comm, pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
-    pons_product *p = NULL;
+    int parts = p->kind == PONS_PRODUCT_SPLIT ? 2 : 1;
+    PONS_TRY_ALL(st, comm,
+                 pons_bf16_kernel_create(PONS_BF16_SUMMED, PONS_PRODUCT_ROWS, p->of.width,
+                                         p->depth.width, &p->kernel));
+    p->packed_bytes = (pons_bf16_packed_bytes(p->kernel) + 63) / 64 * 64;
+    for (int i = 0; i < parts; i++)
+        PONS_TRY(st,
+                 pons_shared_create(comm, (size_t)(p->of.tiles * p->depth.tiles) * p->packed_bytes,
+                                    &p->shared[i]));
+    p->high = pons_shared_data(p->shared[0]);
+    if (parts == 2) p->low = pons_shared_data(p->shared[1]);
+    PONS_TRY_ALL(st, comm, pack_own(p, T, ld));
+    for (int i = 0; i < parts; i++)
+        pons_shared_settle(p->shared[i]);
+done:
+    return st;
+}
+
+pons_status pons_product_create_shared(pons_comm *comm, pons_product_kind kind, int64_t K,
+                                       int64_t N, const float *S, int64_t ld, int64_t k, int64_t n,
+                                       pons_product **out)
+{
+    pons_status st = PONS_OK;
+    pons_product *p = pons_mem_calloc(1, sizeof *p);
     PONS_ASSERT(K > 0 && N > 0);
-    PONS_CALLOC(st, p, 1);
+    PONS_TRY_ALL(st, comm, p ? PONS_OK : PONS_ERR_NOMEM);
     p->kind = kind;
     p->K = K;
     p->N = N;
     p->depth = pons_product_tiles_of(K);
     p->of = pons_product_tiles_of(N);
-    p->B = S + k * ld + n;
     p->ld = ld;
-    if (kind != PONS_PRODUCT_FP32) {
-        int64_t tiles = p->of.tiles * p->depth.tiles;
-        PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_SUMMED, PONS_PRODUCT_ROWS, p->of.width,
-                                             p->depth.width, &p->kernel));
-        p->packed_bytes = (pons_bf16_packed_bytes(p->kernel) + 63) / 64 * 64;
-        PONS_ALLOC(st, p->high, tiles * (int64_t)p->packed_bytes);
-        if (kind == PONS_PRODUCT_SPLIT) PONS_ALLOC(st, p->low, tiles * (int64_t)p->packed_bytes);
-        PONS_TRY(st, pack_all(p, S + n * ld + k, ld));
-        p->B = NULL;
-    }
+    if (kind == PONS_PRODUCT_FP32)
+        p->B = S + k * ld + n;
+    else
+        PONS_TRY(st, make_packed(comm, p, S + n * ld + k, ld));
     *out = p;
     p = NULL;
 done:
@@ -120,13 +140,19 @@ done:
     return st;
 }
 
+pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,
+                                int64_t ld, int64_t k, int64_t n, pons_product **out)
+{
+    return pons_product_create_shared(pons_par_alone(), kind, K, N, S, ld, k, n, out);
+}
+
 void pons_product_destroy(pons_product **product)
 {
     pons_product *p = *product;
     if (!p) return;
     pons_bf16_kernel_destroy(&p->kernel);
-    pons_mem_free(p->low);
-    pons_mem_free(p->high);
+    pons_shared_destroy(&p->shared[1]);
+    pons_shared_destroy(&p->shared[0]);
     pons_mem_free(p);
     *product = NULL;
 }

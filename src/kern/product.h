@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
+#include "par/comm.h"
 
 /** Rows are worked on in blocks of this many: a capacity is a multiple of it, rows past the last one of
  * a product may hold anything. */
@@ -51,7 +51,13 @@ typedef struct pons_product_worker pons_product_worker;
 pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,
                                 int64_t ld, int64_t k, int64_t n, pons_product **out);
 
-/** Free; takes the address, nulls it, accepts NULL. Local. */
+/** The same on every rank of comm with the same arguments: copies exist once per node, packed by its
+ * ranks together. Collective on comm. @return the same on every rank. */
+pons_status pons_product_create_shared(pons_comm *comm, pons_product_kind kind, int64_t K,
+                                       int64_t N, const float *S, int64_t ld, int64_t k, int64_t n,
+                                       pons_product **out);
+
+/** Free; takes the address, nulls it, accepts NULL. Collective on the comm of creation, if any. */
 void pons_product_destroy(pons_product **product);
 
 /** Bytes that a worker of this product needs beside itself: 4 capacity padded(K) when split, else 0.

@@ -151,8 +151,9 @@ pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons
                                    bool bf16, pons_row_shared **out)
 {
     pons_status st = PONS_OK;
-    pons_row_shared *s = NULL;
-    PONS_CALLOC(st, s, 1);
+    pons_row_shared *s = pons_mem_calloc(1, sizeof *s);
+    pons_comm *comm = factor ? factor->comm : pons_par_alone();
+    PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
     if (factor && use_dual(recipe, factor->d))
         PONS_TRY(st, pons_dual_create(factor, (int64_t)(recipe->obr.alpha * (double)factor->d),
                                       bf16, recipe->obr.tolerance, &s->dual));

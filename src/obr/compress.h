@@ -22,16 +22,17 @@ typedef struct pons_row_shared pons_row_shared;
 /**
  * Prepare what the recipe's solver shares between linears: nothing but a name for methods without one.
  *
- * Local, parallel over tiles. Both arguments are borrowed until it is destroyed.
+ * Collective on the comm of the factor, parallel over tiles; Local without one. Both arguments are
+ * borrowed until it is destroyed.
  * @param factor may be NULL where the method needs none
  * @param bf16 iterate in bf16: the same on all ranks, what obr.precision says or allows
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none).
- * Cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
+ * rank. Per node, cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
  */
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
                                    bool bf16, pons_row_shared **out);
 
-/** Free; takes the address, nulls it, accepts NULL. Local. */
+/** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_row_shared_destroy(pons_row_shared **shared);
 
 /** What to compress. Everything is borrowed. */
@@ -42,7 +43,8 @@ typedef struct pons_row_task {
     const pons_hessian_factor *factor; /* may be NULL for rtn */
     const pons_recipe *recipe;
     int bits;                      /* of this linear: weights.bits, or down_proj_bits */
-    const pons_row_shared *shared; /* of the same factor and recipe; NULL: made for this call */
+    const pons_row_shared *shared; /* of the same factor and recipe; NULL: made for this call,
+                                      which is then Collective on the comm of the factor */
 } pons_row_task;
 
 /** Result, in buffers of the caller. */

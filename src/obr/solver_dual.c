@@ -524,16 +524,16 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
                              double tolerance, pons_dual **out)
 {
     pons_status st = PONS_OK;
-    pons_dual *s = NULL;
+    pons_dual *s = pons_mem_calloc(1, sizeof *s);
     int64_t d = factor->d;
-    PONS_CALLOC(st, s, 1);
+    PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
     *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
     PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, &s->A));
     if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
     if (s->A && split > 0 && split < d) {
         PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, &s->B));
-        PONS_TRY(st, pons_product_create(s->A->kind, split, d - split, factor->H, d, 0, split,
-                                         &s->left));
+        PONS_TRY(st, pons_product_create_shared(factor->comm, s->A->kind, split, d - split,
+                                                factor->H, d, 0, split, &s->left));
     }
     *out = s;
     s = NULL;

@@ -242,9 +242,8 @@ pons_status pons_linear_works_compress(pons_job *job, pons_group group,
     pons_row_shared *shared = NULL;
     double start = pons_clock();
     offset = pons_mem_alloc(job->size + 1, sizeof *offset);
-    if (!offset) local = PONS_ERR_NOMEM;
-    if (local == PONS_OK)
-        local = pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared);
+    PONS_TRY_ALL(st, job->comm, offset ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
     job->metrics.solve_seconds += pons_clock() - start;
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
         if (in_group(&works[i], group)) local = compress_own_rows(job, factor, shared, &works[i]);

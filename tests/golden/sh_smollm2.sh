@@ -2,7 +2,7 @@
 # The full protocol of configs/smollm2 on the real model beside the perplexities of the reference code.
 #
 # The perplexity of a compressed SmolLM2 is chaotic in the last bits: a relative change of 1e-6 of the damping moves single
-# runs by up to 7 %. So the methods with a Hessian run PONS_GOLDEN_RUNS times (default 4), equal but for such changes, and it is their
+# runs by up to 7 %. So the methods with a Hessian run PONS_GOLDEN_RUNS times (default 3), equal but for such changes, and it is their
 # geometric mean that is compared.
 # ctest: label=slow timeout=14400
 . "$PONS_SOURCE/tests/support/program.sh"
@@ -15,7 +15,7 @@ cd "$PONS_SOURCE" || exit 1
 for recipe in configs/smollm2/{dense,rtn,gptq,wanda-rtn,sparsegpt-gptq,obr-rtn,obr-gptq,obr-gptq-online-free}.yaml; do
   name=$(basename "$recipe" .yaml)
   case $name in
-    gptq|sparsegpt-gptq|obr-rtn|obr-gptq) runs=${PONS_GOLDEN_RUNS:-4} ;;
+    gptq|sparsegpt-gptq|obr-rtn|obr-gptq) runs=${PONS_GOLDEN_RUNS:-3} ;;
     *) runs=1 ;;
   esac
   for ((run = 0; run < runs; run++)); do

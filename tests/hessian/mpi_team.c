@@ -8,6 +8,7 @@
 #include "base/mt19937.h"
 #include "hessian/accumulate.h"
 #include "hessian/factor.h"
+#include "hessian/inverse.h"
 #include "kern/gemm.h"
 #include "support/mpi_harness.h"
 
@@ -51,6 +52,38 @@ static pons_hessian *observe(pons_comm *comm, int begin, int end)
     return h;
 }
 
+/* K and both products from the team's factor, against those from the factor of one rank. */
+static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor *alone, bool bf16)
+{
+    enum { FROM = 100, N = D - FROM, ROWS = PONS_PRODUCT_ROWS };
+    pons_hessian_inverse *a = NULL, *b = NULL;
+    CHECK(pons_hessian_inverse_create(f, FROM, bf16, &a) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(alone, FROM, bf16, &b) == PONS_OK);
+    CHECK(!a->K == bf16 && (bf16 || !memcmp(a->K, b->K, (size_t)N * N * sizeof *a->K)));
+    CHECK(!memcmp(a->unit, b->unit, (size_t)a->of.padded * sizeof *a->unit));
+    CHECK(!memcmp(a->reach, b->reach, (size_t)a->of.padded * sizeof *a->reach));
+    int64_t size = ROWS * a->of.padded;
+    float *X = pons_mem_calloc(size, sizeof *X), *Y = pons_mem_alloc(4 * size, sizeof *Y);
+    for (int64_t i = 0; i < ROWS * a->of.width; i++)
+        X[i] = (float)(i % 101) - 50;
+    for (int k = 0; k < 4; k++) {
+        const pons_hessian_inverse *from = k % 2 ? b : a;
+        const pons_product *p = k < 2 ? from->inverse : from->hessian;
+        pons_product_worker *w = NULL;
+        void *space = pons_mem_alloc((int64_t)pons_product_space(p, ROWS), 1);
+        CHECK(pons_product_worker_create(p, ROWS, space, &w) == PONS_OK);
+        CHECK(pons_product_run(w, from->kind, ROWS, X, Y + k * size));
+        pons_product_worker_destroy(&w);
+        pons_mem_free(space);
+    }
+    CHECK(!memcmp(Y, Y + size, (size_t)size * sizeof *Y));
+    CHECK(!memcmp(Y + 2 * size, Y + 3 * size, (size_t)size * sizeof *Y));
+    pons_mem_free(Y);
+    pons_mem_free(X);
+    pons_hessian_inverse_destroy(&b);
+    pons_hessian_inverse_destroy(&a);
+}
+
 static void test_bits(pons_comm *comm)
 {
     int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
@@ -77,6 +110,8 @@ static void test_bits(pons_comm *comm)
     CHECK(!memcmp(f->U, alone->U, (size_t)D * D * sizeof *f->U));
     CHECK(!memcmp(f->norm, alone->norm, D * sizeof *f->norm));
     CHECK(f->damping == alone->damping && f->dead_count == 1 && f->dead[17] == 1);
+    test_inverse(f, alone, false);
+    if (pons_kern_has_bf16()) test_inverse(f, alone, true);
     pons_hessian_factor_destroy(&f);
     pons_hessian_factor_destroy(&alone);
     pons_hessian_destroy(&part);
