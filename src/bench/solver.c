@@ -35,7 +35,8 @@ static pons_status run(void *user)
     pons_status st = PONS_OK;
     pons_dual *dual = NULL;
     PONS_TRY(st, pons_dual_create(p->factor, w->split, w->bf16, PONS_DUAL_TOLERANCE, &dual));
-    PONS_TRY(st, pons_dual_solve(dual, &panel, pons_bench_quantize_left, p, w->V, &w->metrics));
+    PONS_TRY(st, (w->solver == PONS_SOLVER_PRIMAL ? pons_primal_solve : pons_dual_solve)(
+                     dual, &panel, pons_bench_quantize_left, p, w->V, &w->metrics));
 done:
     pons_dual_destroy(&dual);
     return st;
@@ -171,6 +172,13 @@ done:
     return st;
 }
 
+static const char *name_of(pons_solver solver)
+{
+    return solver == PONS_SOLVER_DIRECT   ? "direct"
+           : solver == PONS_SOLVER_PRIMAL ? "primal"
+                                          : "dual";
+}
+
 typedef struct factor_work {
     const pons_bench_layer *layer;
     pons_bench_problem *problem;
@@ -231,8 +239,8 @@ pons_status pons_bench_solver(const pons_bench_setting *s, const pons_bench_laye
     pons_status st = PONS_OK;
     pons_bench_problem p = {0}, sample = {0};
     pons_bench_setting once = *s;
-    pons_bench_result r = pons_bench_result_empty(
-        s, "solver", solver == PONS_SOLVER_DIRECT ? "direct" : "dual", bf16 ? "bf16" : "fp32");
+    pons_bench_result r =
+        pons_bench_result_empty(s, "solver", name_of(solver), bf16 ? "bf16" : "fp32");
     once.repeat = 1;
     if (bf16 && solver == PONS_SOLVER_DIRECT)
         return pons_fail(PONS_ERR_UNSUPPORTED,

@@ -97,7 +97,7 @@ static const struct argp_option options[] = {
      "has "
      "it)",
      0},
-    {"solver", KEY_SOLVER, "NAME", 0, "dual or direct (default: dual)", 0},
+    {"solver", KEY_SOLVER, "NAME", 0, "dual, primal or direct (default: dual)", 0},
     {"sample", KEY_SAMPLE, "N", 0, "Rows of the baseline per rank (default: 32)", 0},
     {"threads", KEY_THREADS, "N", 0,
      "Per rank (default: OMP_NUM_THREADS, else its share of the cores; gemm: 1, 2, 4 ... up to "
@@ -192,9 +192,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_PATTERN: return parse_pattern(state, arg, l);
     case KEY_PRECISION: return parse_name(state, "--precision", arg, "fp32", "bf16", &a->precision);
     case KEY_SOLVER:
-        error = parse_name(state, "--solver", arg, "dual", "direct", &index);
-        a->solver = index ? PONS_SOLVER_DIRECT : PONS_SOLVER_DUAL;
-        return error;
+        a->solver = !strcmp(arg, "direct")   ? PONS_SOLVER_DIRECT
+                    : !strcmp(arg, "primal") ? PONS_SOLVER_PRIMAL
+                                             : PONS_SOLVER_DUAL;
+        return a->solver == PONS_SOLVER_DUAL && strcmp(arg, "dual") != 0
+                   ? pons_cli_reject(state,
+                                     "--solver: found '%s'; allowed are dual, primal, direct", arg)
+                   : 0;
     case KEY_HESSIAN: l->hessian = arg; return 0;
     case KEY_SPECTRUM:
         error = parse_name(state, "--spectrum", arg, "power", "channels", &index);

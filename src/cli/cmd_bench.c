@@ -76,14 +76,15 @@ static pons_status measure_solver(const pons_bench_options *a, const pons_bench_
     int64_t to = a->to ? a->to : PONS_SWEEP_TO;
     if (a->dump) PONS_TRY_ALL(st, s->comm, dump(a, s));
     if (!a->sweep)
-        return pons_bench_solver(s, &layer, a->solver,
-                                 bf16_or(a, a->solver == PONS_SOLVER_DUAL && pons_kern_has_bf16()),
-                                 a->sample, &report->result[report->count++]);
+        return pons_bench_solver(
+            s, &layer, a->solver,
+            bf16_or(a, a->solver != PONS_SOLVER_DIRECT && pons_kern_has_bf16()), a->sample,
+            &report->result[report->count++]);
     for (*swept = a->sweep == 'd' ? PONS_SWEEP_DIM : PONS_SWEEP_ROWS; *swept <= to; *swept *= 2)
-        PONS_TRY(
-            st, pons_bench_solver(s, &layer, a->solver,
-                                  bf16_or(a, a->solver == PONS_SOLVER_DUAL && pons_kern_has_bf16()),
-                                  a->sample, &report->result[report->count++]));
+        PONS_TRY(st, pons_bench_solver(
+                         s, &layer, a->solver,
+                         bf16_or(a, a->solver != PONS_SOLVER_DIRECT && pons_kern_has_bf16()),
+                         a->sample, &report->result[report->count++]));
     fit(report, a->sweep == 'd');
 done:
     return st;

@@ -41,7 +41,12 @@ typedef enum pons_output_format {
     PONS_OUTPUT_PACK_QUANTIZED,
     PONS_OUTPUT_DENSE
 } pons_output_format;
-typedef enum pons_solver { PONS_SOLVER_AUTO, PONS_SOLVER_DIRECT, PONS_SOLVER_DUAL } pons_solver;
+typedef enum pons_solver {
+    PONS_SOLVER_AUTO,
+    PONS_SOLVER_DIRECT,
+    PONS_SOLVER_DUAL,
+    PONS_SOLVER_PRIMAL
+} pons_solver;
 
 /** How the lines of a text become one string (specification 1.4). */
 typedef enum pons_text_join {

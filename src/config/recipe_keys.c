@@ -28,8 +28,11 @@ static const pons_recipe_name kinds[] = {{"none", PONS_ROTATION_NONE},
                                          {0}};
 static const pons_recipe_name modes[] = {
     {"hadamard", PONS_ROTATE_HADAMARD}, {"random", PONS_ROTATE_RANDOM}, {0}};
-static const pons_recipe_name solvers[] = {
-    {"auto", PONS_SOLVER_AUTO}, {"direct", PONS_SOLVER_DIRECT}, {"dual", PONS_SOLVER_DUAL}, {0}};
+static const pons_recipe_name solvers[] = {{"auto", PONS_SOLVER_AUTO},
+                                           {"direct", PONS_SOLVER_DIRECT},
+                                           {"dual", PONS_SOLVER_DUAL},
+                                           {"primal", PONS_SOLVER_PRIMAL},
+                                           {0}};
 static const pons_recipe_name formats[] = {
     {"pack-quantized", PONS_OUTPUT_PACK_QUANTIZED}, {"dense", PONS_OUTPUT_DENSE}, {0}};
 static const pons_recipe_name dtypes[] = {
@@ -101,12 +104,13 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "columns that sparsegpt_gptq masks together; compat: faithful starts the GPTQ half at "
              "a multiple"},
     {"obr.solver", PONS_KEY_CHOICE, AT(obr.solver), .names = solvers,
-     .help =
-         "of the masked least-squares problems; auto: dual from width 300 on, up to 85 % zeros"},
+     .help = "of the masked least-squares problems; auto: direct for rows that keep few columns "
+             "(k^3 <= 6 d^2) and below width 300, else dual, primal above 93 % zeros"},
     {"obr.precision", PONS_KEY_CHOICE, AT(obr.precision), .names = computes,
-     .help = "of the dual solver's iterations; auto takes bf16 where the processor has it"},
+     .help =
+         "of the dual and primal solvers' iterations; auto takes bf16 where the processor has it"},
     {"obr.tolerance", PONS_KEY_F64, AT(obr.tolerance), RANGE(0, 1), .low_open = true,
-     .help = "dual solver: a row's layer error may exceed the least one by this share"},
+     .help = "dual and primal: a row's layer error may exceed the least one by this share"},
     {"activations.bits", PONS_KEY_BITS, AT(activations.bits), RANGE(2, 8),
      .help = "bits of a linear's input; 16: not quantized"},
     {"activations.symmetric", PONS_KEY_BOOL, AT(activations.symmetric), .names = booleans,

@@ -26,8 +26,8 @@ static inline floats load(const float *p)
 
 static inline void store(float *p, floats v) { memcpy(p, &v, sizeof v); }
 
-/* x where pruned, 0 elsewhere. */
-static inline floats pruned(floats x, const int8_t *E)
+/* x in E, 0 elsewhere. */
+static inline floats within(floats x, const int8_t *E)
 {
     bytes e;
     memcpy(&e, E, sizeof e);
@@ -134,40 +134,61 @@ static inline sums along(const pons_cg *cg, int64_t slot, const float *u, bool b
     return (sums){total(pq), total(pu)};
 }
 
-/* u -= a q; r q and r r of the new residual. */
-static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, const int8_t *E)
+/* The residual in units of the direction: r, or r / diagonal. @param weight NULL in the dual */
+static inline floats preconditioned(floats r, const float *weight, int64_t j, bool primal)
+{
+    return primal ? r * load(weight + j) : r;
+}
+
+/* u -= a q; z q and z r of the new residual r, z preconditioned. */
+static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, const int8_t *E,
+                           bool primal)
 {
     int64_t width = cg->of.width;
-    floats rq = {0}, rr = {0};
+    floats zq = {0}, zr = {0};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
         const float *q = cg->Q + place(cg, t, slot);
         float *ut = u + t * width;
         for (int64_t j = 0; j < width; j += LANES) {
             floats qj = load(q + j), uj = load(ut + j) - a * qj;
-            floats r = pruned(uj, E + t * width + j);
+            floats r = within(uj, E + t * width + j);
+            floats z = preconditioned(r, cg->weight, t * width + j, primal);
             store(ut + j, uj);
-            rq += r * qj;
-            rr += r * r;
+            zq += z * qj;
+            zr += z * r;
         }
     }
-    return (sums){total(rq), total(rr)};
+    return (sums){total(zq), total(zr)};
 }
 
-/* Direction of slot `to` <- residual + b direction of slot `from`, to <= from. */
-static inline void turn(const pons_cg *cg, int64_t from, int64_t to, float b, const float *u,
-                        const int8_t *E, bool bf16)
+/* l += a p */
+static inline void follow(const pons_cg *cg, int64_t slot, float a, float *l, bool bf16)
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
         for (int64_t j = 0; j < width; j += LANES) {
-            floats r = pruned(load(u + t * width + j), E + t * width + j);
+            floats p = load_direction(cg->P, place(cg, t, slot) + j, bf16);
+            store(l + t * width + j, load(l + t * width + j) + a * p);
+        }
+}
+
+/* Direction of slot `to` <- residual + b direction of slot `from`, to <= from. */
+static inline void turn(const pons_cg *cg, int64_t from, int64_t to, float b, const float *u,
+                        const int8_t *E, bool bf16, bool primal)
+{
+    int64_t width = cg->of.width;
+    for (int64_t t = 0; t < cg->of.tiles; t++)
+        for (int64_t j = 0; j < width; j += LANES) {
+            floats r = within(load(u + t * width + j), E + t * width + j);
+            floats z = preconditioned(r, cg->weight, t * width + j, primal);
             floats p = load_direction(cg->P, place(cg, t, from) + j, bf16);
-            store_direction(cg->P, place(cg, t, to) + j, r + b * p, bf16);
+            store_direction(cg->P, place(cg, t, to) + j, z + b * p, bf16);
         }
 }
 
 /* One step of every listed row; how many go on, listed anew from slot 0. */
-static inline int64_t step(pons_cg *cg, bool bf16, pons_cg_stop stop, int64_t listed, bool last)
+static inline int64_t step(pons_cg *cg, bool bf16, bool primal, pons_cg_stop stop, int64_t listed,
+                           bool last)
 {
     int64_t go_on = 0;
     for (int64_t k = 0; k < listed; k++) {
@@ -177,13 +198,14 @@ static inline int64_t step(pons_cg *cg, bool bf16, pons_cg_stop stop, int64_t li
         sums s = along(cg, k, u, bf16);
         double a = s.second / s.first, gain = a * s.second;
         if (!(s.first > 0.0) || !isfinite(a)) continue; /* broke down */
-        sums r = advance(cg, k, (float)a, u, E);
-        cg->sum[i] += gain;
+        sums r = advance(cg, k, (float)a, u, E, primal);
+        if (primal) follow(cg, k, (float)a, cg->L + i * cg->of.padded, bf16);
+        cg->sum[i] += primal ? -gain : gain;
         cg->count[i]++;
         if (!(gain > stop.share * fmax(cg->sum[i], cg->least[i])) || last || !(r.second > 0.0))
             continue;
         /* b keeps the new direction conjugate to the last one as it was rounded */
-        turn(cg, k, go_on, (float)(-r.first / s.first), u, E, bf16);
+        turn(cg, k, go_on, (float)(-r.first / s.first), u, E, bf16, primal);
         cg->row[go_on++] = i;
     }
     return go_on;
@@ -193,24 +215,31 @@ static inline int64_t step(pons_cg *cg, bool bf16, pons_cg_stop stop, int64_t li
 static void start(pons_cg *cg, bool bf16, int64_t listed)
 {
     int64_t width = cg->of.width;
+    bool primal = cg->L != NULL;
     for (int64_t k = 0; k < listed; k++)
         for (int64_t t = 0; t < cg->of.tiles; t++)
             for (int64_t j = 0; j < width; j += LANES) {
                 int64_t from = cg->row[k] * cg->of.padded + t * width + j;
+                floats r = within(load(cg->U + from), cg->E + from);
                 store_direction(cg->P, place(cg, t, k) + j,
-                                pruned(load(cg->U + from), cg->E + from), bf16);
+                                preconditioned(r, cg->weight, t * width + j, primal), bf16);
             }
 }
 
 bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
                  pons_cg_stop stop, int64_t listed)
 {
-    bool bf16 = kind == PONS_PRODUCT_BF16;
+    bool bf16 = kind == PONS_PRODUCT_BF16, primal = cg->L != NULL;
     start(cg, bf16, listed);
     for (int k = 0; k < stop.cap && listed > 0; k++) {
         bool last = k + 1 == stop.cap;
         if (!pons_product_run(worker, kind, listed, cg->P, cg->Q)) return false;
-        listed = bf16 ? step(cg, true, stop, listed, last) : step(cg, false, stop, listed, last);
+        if (primal) /* constants: each is a function of its own */
+            listed = bf16 ? step(cg, true, true, stop, listed, last)
+                          : step(cg, false, true, stop, listed, last);
+        else
+            listed = bf16 ? step(cg, true, false, stop, listed, last)
+                          : step(cg, false, false, stop, listed, last);
     }
     return true;
 }

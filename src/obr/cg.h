@@ -1,10 +1,11 @@
 /**
- * Conjugate gradients in the inverse Hessian over rows that one thread works on together. Internal to
- * the room.
+ * Conjugate gradients over rows that one thread works on together. Internal to the room.
  *
- * A row minimises (x - y) H (x - y)^T with x zero on its pruned set E. With K = H^-1 scaled to unit
- * diagonal, all in units of `unit`: u = y - l K, where K_EE l = y_E; u shrinks to zero on E, where it is
- * the residual, and is the minimiser elsewhere. One product of all rows with K is an iteration.
+ * Each row has a set E of columns and solves l A_EE = y_E, A symmetric and the same for all rows: u = y - l A
+ * shrinks to zero on E. One product of all rows with A is an iteration.
+ *   dual    A = H^-1 scaled to unit diagonal, E pruned: off E, u becomes the minimiser of
+ *           (x - y) H (x - y)^T with x zero on E; the objective rises to its minimum
+ *   primal  A = H, E kept: u is the gradient, l the minimiser; the objective falls to its minimum
  */
 #ifndef PONS_OBR_CG_H
 #define PONS_OBR_CG_H
@@ -16,18 +17,20 @@
 typedef struct pons_cg {
     pons_product_tiles of;
     int64_t capacity;
-    float *U;       /* by row */
-    int8_t *E;      /* by row: -1 pruned, 0 kept or padding */
-    void *P;        /* by slot: directions of the listed rows, fp32 or bf16 */
-    float *Q;       /* by slot: their products */
-    int64_t *row;   /* by slot: the listed rows */
-    double *sum;    /* by row: increments of the dual objective, added up: a lower bound of the
-                       minimum */
+    float *U;            /* by row */
+    int8_t *E;           /* by row: -1 in E, 0 elsewhere */
+    float *L;            /* by row: l is added; NULL: not wanted, and the objective rises */
+    const float *weight; /* [padded] preconditioner: a reciprocal diagonal; with L only */
+    void *P;             /* by slot: directions of the listed rows, fp32 or bf16 */
+    float *Q;            /* by slot: their products */
+    int64_t *row;        /* by slot: the listed rows */
+    double *sum;    /* by row: the objective: what iterations gain is added, with L taken off */
     double *least;  /* by row: what the whole error of the row will be at least */
     int32_t *count; /* by row: iterations are added */
 } pons_cg;
 
-/** When a row stops: its objective grew by less than `share` of itself (or of `least`, if that is more), or after `cap` iterations. */
+/** When a row stops: its objective changed by less than `share` of itself (or of `least`, if that is more),
+ * or after `cap` iterations. */
 typedef struct pons_cg_stop {
     double share;
     int cap;
@@ -38,7 +41,7 @@ typedef struct pons_cg_stop {
  *
  * On entry U holds y; on exit u. Rows that stopped at the cap or broke down (K not positive, NaN) are
  * left to the caller's check. Local, one thread. A row's bits do not depend on the others.
- * @param worker of the product with K, run as `kind`; P is bf16 for bf16, else fp32
+ * @param worker of the product with A, run as `kind`; P is bf16 for bf16, else fp32
  * @return false when the library refused a product
  */
 bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,

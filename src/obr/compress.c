@@ -131,20 +131,30 @@ static int64_t sweep_start(const job *j)
     return start < j->task->d ? start : j->task->d;
 }
 
-/* A factor per row costs k^3 / 3 flop for k kept columns, ten products with a shared matrix 20 d^2. */
-#define DUAL_WIDTH 300
-#define DUAL_SPARSITY 0.85
+/* A factor per row costs k^3 / 3 flop for k kept columns, about fifteen products with a shared matrix
+ * 30 d^2, at a rate that is higher by about five in bf16. Measured, costs are level at these. */
+#define ITERATE_WIDTH 300
+#define KEPT_CUBED_BF16 6.0 /* times d^2 */
+#define KEPT_CUBED_FP32 24.0
+
+/* The dual's iterations grow with the zeros, the primal's shrink. */
+#define PRIMAL_SPARSITY 0.93
 
 struct pons_row_shared {
-    pons_dual *dual; /* NULL: rows are solved directly, or not at all */
+    pons_solver solver; /* never auto */
+    pons_dual *dual;    /* NULL: rows are solved directly, or not at all */
 };
 
-static bool use_dual(const pons_recipe *r, int64_t d)
+static pons_solver choose_solver(const pons_recipe *r, int64_t d, bool bf16)
 {
-    if (r->method != PONS_METHOD_OBR_RTN && r->method != PONS_METHOD_OBR_GPTQ) return false;
-    if (r->obr.solver != PONS_SOLVER_AUTO) return r->obr.solver == PONS_SOLVER_DUAL;
+    if (r->method != PONS_METHOD_OBR_RTN && r->method != PONS_METHOD_OBR_GPTQ)
+        return PONS_SOLVER_DIRECT;
+    if (r->obr.solver != PONS_SOLVER_AUTO) return r->obr.solver;
     double sparsity = r->prune.n > 0 ? (double)r->prune.n / r->prune.m : r->prune.sparsity;
-    return d >= DUAL_WIDTH && sparsity <= DUAL_SPARSITY;
+    double width = (double)d, kept = (1.0 - sparsity) * width;
+    double level = bf16 ? KEPT_CUBED_BF16 : KEPT_CUBED_FP32;
+    if (d < ITERATE_WIDTH || kept * kept * kept <= level * width * width) return PONS_SOLVER_DIRECT;
+    return sparsity > PRIMAL_SPARSITY ? PONS_SOLVER_PRIMAL : PONS_SOLVER_DUAL;
 }
 
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
@@ -154,7 +164,8 @@ pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons
     pons_row_shared *s = pons_mem_calloc(1, sizeof *s);
     pons_comm *comm = factor ? factor->comm : pons_par_alone();
     PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
-    if (factor && use_dual(recipe, factor->d))
+    s->solver = factor ? choose_solver(recipe, factor->d, bf16) : PONS_SOLVER_DIRECT;
+    if (s->solver != PONS_SOLVER_DIRECT)
         PONS_TRY(st, pons_dual_create(factor, (int64_t)(recipe->obr.alpha * (double)factor->d),
                                       bf16, recipe->obr.tolerance, &s->dual));
     *out = s;
@@ -181,8 +192,15 @@ static pons_status run_obr(job *j, bool gptq)
                               t->d,    j->split,  j->W,
                               j->mask, t->factor, j->recipe->compat == PONS_COMPAT_FAITHFUL};
     const pons_dual *dual = j->shared->dual;
-    st = dual ? pons_dual_solve(dual, &panel, quantize_left, j, j->V, j->metrics)
-              : pons_solve_direct(&panel, quantize_left, j, j->V, j->metrics);
+    switch (j->shared->solver) {
+    case PONS_SOLVER_DUAL:
+        st = pons_dual_solve(dual, &panel, quantize_left, j, j->V, j->metrics);
+        break;
+    case PONS_SOLVER_PRIMAL:
+        st = pons_primal_solve(dual, &panel, quantize_left, j, j->V, j->metrics);
+        break;
+    default: st = pons_solve_direct(&panel, quantize_left, j, j->V, j->metrics);
+    }
     if (st != PONS_OK) return st;
     int64_t start = sweep_start(j);
     for (int64_t i = 0; gptq && i < t->rows; i++) /* columns neither half reaches are zero (Q2) */

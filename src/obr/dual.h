@@ -1,7 +1,8 @@
 /**
- * The masked least squares of obr/solver.h by conjugate gradients in the inverse Hessian: all rows at
- * once, one product with a matrix that they share per iteration. Source: design notes on the solver,
- * sections 0 to 3.
+ * The masked least squares of obr/solver.h by conjugate gradients: all rows at once, one product with a
+ * matrix that they share per iteration. In the inverse Hessian over pruned columns (dual), which is well
+ * conditioned, or, where rows keep few columns, in the Hessian over those (primal). Source: design notes
+ * on the solver, sections 0 to 3.
  */
 #ifndef PONS_OBR_DUAL_H
 #define PONS_OBR_DUAL_H
@@ -53,5 +54,15 @@ void pons_dual_destroy(pons_dual **dual);
 pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
                             pons_quantize_left quantize, void *user, float *V,
                             pons_row_metrics *metrics);
+
+/**
+ * As pons_dual_solve, iterating over kept columns in H with its diagonal as preconditioner.
+ *
+ * For rows that keep few columns (below about 15 %). The check is rigorous: with the gradient g at kept
+ * columns, the objective exceeds the least one by g K g^T at most, the duality gap.
+ */
+pons_status pons_primal_solve(const pons_dual *dual, const pons_solve_panel *panel,
+                              pons_quantize_left quantize, void *user, float *V,
+                              pons_row_metrics *metrics);
 
 #endif

@@ -1,104 +1,45 @@
-/* The masked solves through the inverse Hessian, many rows at once. Owns what is solved, how it is
- * checked and what happens to rows that miss; the iterations are cg.c's, the products kern's.
+/* Conjugate gradients in the inverse Hessian. Owns what is iterated, how it is checked and refined; the
+ * passes over vectors are cg.c's, the products kern's, stages and threads chunk.c's.
  *
  * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x zero on
  * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the kept columns
  * is not, and K is the same for every row.
- *   A: y = w over all columns
- *   B: the correction of the trailing columns T after rounding the left ones, e = w'_L - Q(w'_L):
- *      y = (e H_LT - g) K_T, g the gradient that stage A left at kept columns
  * Check: increments of the dual objective add up to the minimum from below, the objective of x in fp32
  * with H bounds it from above; a row passes when the two agree to the tolerance. A row that misses is
- * refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K.
- * Last resort is pons_solve_direct. */
-#include "obr/dual.h"
-
+ * refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K. */
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "base/mem.h"
-#include "obr/cg.h"
-
-enum {
-    MOST_ROWS = 1024,      /* of a chunk: what a thread works on at once */
-    MOST_BYTES = 64 << 20, /* about, of its vectors */
-    CAP = 40               /* iterations of a round */
-};
-
-/* Last increment over the objective at which a row stops, in units of the tolerance: what is still to
- * gain and what zeroing E costs are together about ten times the last increment. */
-#define STOP_SHARE 0.1
-#define AGAIN                                                                                      \
-    0.1 /* stricter with each round: the row has shown that its last increments say little */
-
-/* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
-#define UNCERTAINTY 0x1p-22
-
-/* What one thread needs for one stage. */
-typedef struct stage {
-    const pons_hessian_inverse *inverse; /* NULL: no such stage */
-    pons_product_worker *product, *hessian;
-} stage;
-
-/* What one thread works in. Arrays of rows have the stride of the stage's columns. */
-typedef struct chunk {
-    stage A, B;
-    pons_product_worker *left;
-    uint8_t *space; /* of the products */
-    pons_cg cg;
-    float *X, *Y;  /* minimiser, target */
-    float *G;      /* gradient at kept columns */
-    float *b;      /* stage B: y H_TT as it came, before K made y of it */
-    float *line;   /* [2, padded] */
-    double *value; /* objective of x */
-    double *moved; /* stage B: squared norms of what made b */
-    bool *failed, *refined;
-    bool refused; /* a product could not be run */
-} chunk;
-
-/* Q <- P times a worker's matrix. */
-static void multiply(chunk *c, pons_product_worker *worker, pons_product_kind kind, int64_t rows)
-{
-    if (!pons_product_run(worker, kind, rows, c->cg.P, c->cg.Q)) c->refused = true;
-}
+#include "obr/chunk.h"
 
 /* Lists rows for the iterations and sets the others' x. Row i's mask is at mask + i * ldm. */
-static int64_t start_rows(chunk *c, const pons_hessian_inverse *s, int64_t rows,
+static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t rows,
                           const uint8_t *mask, int64_t ldm)
 {
     int64_t n = s->n, padded = s->of.padded, listed = 0;
     c->cg.of = s->of;
     for (int64_t i = 0; i < rows; i++) {
         const uint8_t *keep = mask + i * ldm;
-        float *u = c->cg.U + i * padded, *x = c->X + i * padded, *y = c->Y + i * padded;
+        float *u = c->cg.U + i * padded, *x = c->X + i * padded;
+        const float *y = c->Y + i * padded;
         int8_t *E = c->cg.E + i * padded;
-        int64_t kept = 0, wrong = 0;
         memset(E, 0, (size_t)padded);
         memset(u, 0, (size_t)padded * sizeof *u);
         for (int64_t j = 0; j < n; j++) {
             E[j] = (int8_t)(keep[j] - 1);
             u[j] = y[j] / s->unit[j];
-            kept += keep[j];
-            wrong += !keep[j] && y[j] != 0.0f;
         }
         c->cg.sum[i] = 0.0;
-        if (c->failed[i]) continue;
-        if (kept > 0 && wrong > 0) {
-            c->cg.row[listed++] = i;
-            memset(x, 0, (size_t)padded * sizeof *x);
-            continue;
-        }
-        for (int64_t j = 0; j < n; j++)
-            x[j] = keep[j] ? y[j] : 0.0f;
-        memset(c->G + i * padded, 0, (size_t)padded * sizeof *c->G); /* nothing left to gain */
+        if (pons_chunk_settle(c, s, i, keep) || c->failed[i]) continue;
+        c->cg.row[listed++] = i;
+        memset(x, 0, (size_t)padded * sizeof *x);
     }
     return listed;
 }
 
 /* x += what the iterations found for the listed rows. */
-static void collect(chunk *c, const pons_hessian_inverse *s, int64_t listed, const int64_t *list)
+static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed,
+                    const int64_t *list)
 {
     int64_t padded = s->of.padded;
     for (int64_t k = 0; k < listed; k++) {
@@ -110,27 +51,13 @@ static void collect(chunk *c, const pons_hessian_inverse *s, int64_t listed, con
     }
 }
 
-/* What rounding does to an entry of x H in units of |x| |H_j|: a chain of fp32 operations whose partial
- * sums wander up to |x| |H_j|; split operands besides err by 2^-18.4 in each of n terms. */
-static double grain(const pons_hessian_inverse *s)
-{
-    return 0x1p-23 * (s->kind == PONS_PRODUCT_SPLIT ? 1.0 + 120.0 / sqrt((double)s->n) : 1.0);
-}
-
-/* What it does to D (x H): four to five standard deviations. */
-static double rounding(const pons_hessian_inverse *s, const float *x, const float *D)
-{
-    int64_t n = s->of.padded;
-    return grain(s) * sqrt(pons_cg_dot(n, x, x) * pons_cg_weigh(n, D, s->size));
-}
-
 /* The same of stage B's y = b K, which moves the objective by y's error times the gradient g.
  * @param gu g in units of K's scaling */
 static double target_rounding(const pons_hessian_inverse *s, const float *b, const float *gu)
 {
     int64_t n = s->of.padded;
     double spread = pons_cg_dot(n, gu, gu) + pons_cg_weigh(n, gu, s->reach);
-    return grain(s) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
+    return pons_chunk_grain(s) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
 }
 
 /* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
@@ -144,8 +71,8 @@ static double bound_rounding(const pons_hessian_inverse *s, const float *l)
 }
 
 /* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work */
-static bool within(chunk *c, const stage *w, double tolerance, int round, int64_t i, const float *g,
-                   float *D)
+static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int round, int64_t i,
+                   const float *g, float *D)
 {
     const pons_hessian_inverse *s = w->inverse;
     int64_t padded = s->of.padded;
@@ -161,12 +88,12 @@ static bool within(chunk *c, const stage *w, double tolerance, int round, int64_
         }
         /* the correction D moved the objective by D (g + the gradient before) */
         c->value[i] += pons_cg_dot(padded, D, old);
-        noise = 2 * rounding(s, x, D);
+        noise = 2 * pons_chunk_rounding(s, x, D);
     } else {
         for (int64_t j = 0; j < padded; j++)
             D[j] = x[j] - y[j];
         c->value[i] = pons_cg_dot(padded, D, g);
-        noise = rounding(s, known ? x : D, D);
+        noise = pons_chunk_rounding(s, known ? x : D, D);
         moved = pons_cg_dot(padded, D, D);
         for (int64_t j = 0; j < padded; j++)
             D[j] = g[j] * s->unit[j];
@@ -183,8 +110,8 @@ static bool within(chunk *c, const stage *w, double tolerance, int round, int64_
  * Compare the bounds of the listed rows. Those that agree are done: G becomes the gradient at kept
  * columns. Returns how many do not; they are listed anew, their gradients in units of K's scaling in P.
  */
-static int64_t check_rows(chunk *c, const stage *w, double tolerance, int round, int64_t listed,
-                          int64_t *list, bool bf16)
+static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, int round,
+                          int64_t listed, int64_t *list, bool bf16)
 {
     const pons_hessian_inverse *s = w->inverse;
     int64_t padded = s->of.padded, missed = 0;
@@ -196,7 +123,7 @@ static int64_t check_rows(chunk *c, const stage *w, double tolerance, int round,
             D[j] = known ? x[j] : x[j] - y[j];
         pons_cg_put(&c->cg, false, k, D);
     }
-    multiply(c, w->hessian, s->kind, listed);
+    pons_chunk_multiply(c, w->hessian, s->kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         const int8_t *E = c->cg.E + i * padded;
@@ -217,11 +144,11 @@ static int64_t check_rows(chunk *c, const stage *w, double tolerance, int round,
 }
 
 /* Targets of the correction: u = -g K, and the bound as it is without it. */
-static void start_refinement(chunk *c, const stage *w, pons_product_kind kind, int64_t listed,
-                             const int64_t *list)
+static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_kind kind,
+                             int64_t listed, const int64_t *list)
 {
     int64_t padded = w->inverse->of.padded;
-    multiply(c, w->product, kind, listed);
+    pons_chunk_multiply(c, w->product, kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         float *u = c->cg.U + i * padded;
@@ -234,14 +161,13 @@ static void start_refinement(chunk *c, const stage *w, pons_product_kind kind, i
     }
 }
 
-/* Solve every row of a chunk: on entry Y holds y; on exit X holds x, G the gradient at kept columns. */
-static void minimise(chunk *c, const stage *w, double tolerance, int64_t rows, const uint8_t *mask,
-                     int64_t ldm)
+void pons_dual_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
+                        const uint8_t *mask, int64_t ldm)
 {
     pons_product_kind exact = w->inverse->kind, kind = exact;
-    int64_t list[MOST_ROWS], listed = start_rows(c, w->inverse, rows, mask, ldm);
+    int64_t list[PONS_CHUNK_ROWS], listed = start_rows(c, w->inverse, rows, mask, ldm);
     int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
-    pons_cg_stop stop = {STOP_SHARE * tolerance, CAP};
+    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP};
     memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
     if (exact == PONS_PRODUCT_SPLIT) kind = PONS_PRODUCT_BF16;
     for (int round = 0; listed > 0 && !c->refused; round++) {
@@ -253,302 +179,8 @@ static void minimise(chunk *c, const stage *w, double tolerance, int64_t rows, c
         if (round + 1 == rounds) break;
         start_refinement(c, w, kind, listed, list);
         memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
-        stop.share *= AGAIN;
+        stop.share *= PONS_CHUNK_AGAIN;
     }
     for (int64_t k = 0; k < listed; k++)
         c->failed[list[k]] = true;
-}
-
-/* Y <- targets of stage B for a chunk whose first row is `first`. X, G are stage A's, V rounded. */
-static void trailing_targets(chunk *c, const pons_solve_panel *panel, int64_t first, int64_t rows,
-                             const float *V)
-{
-    int64_t d = panel->d, p = panel->split, n = d - p, whole = c->A.inverse->of.padded;
-    const pons_hessian_inverse *s = c->B.inverse;
-    int64_t padded = s->of.padded;
-    float *line = c->line;
-    c->cg.of = pons_product_tiles_of(p);
-    memset(line, 0, (size_t)c->cg.of.padded * sizeof *line);
-    for (int64_t i = 0; i < rows; i++) {
-        const float *x = c->X + i * whole, *w = panel->W + (first + i) * d;
-        bool full = panel->keep_full_rows && !memchr(panel->mask + (first + i) * d, 0, (size_t)d);
-        for (int64_t j = 0; j < p; j++)
-            line[j] = full ? 0.0f : x[j] - V[(first + i) * d + j];
-        pons_cg_put(&c->cg, false, i, line);
-        c->moved[i] = pons_cg_dot(p, line, line);
-        for (int64_t j = 0; j < d; j++) {
-            double move = (double)x[j] - (double)w[j];
-            c->moved[i] += move * move;
-        }
-    }
-    multiply(c, c->left, s->kind, rows);
-    c->cg.of = s->of;
-    for (int64_t i = 0; i < rows; i++) {
-        float *b = c->b + i * padded;
-        pons_cg_get(&c->cg, i, b);
-        for (int64_t j = 0; j < n; j++)
-            b[j] -= c->G[i * whole + p + j];
-        for (int64_t j = 0; j < padded; j++)
-            line[j] = b[j] * s->unit[j];
-        pons_cg_put(&c->cg, false, i, line);
-    }
-    multiply(c, c->B.product, s->kind, rows);
-    for (int64_t i = 0; i < rows; i++) {
-        float *y = c->Y + i * padded;
-        pons_cg_get(&c->cg, i, y);
-        for (int64_t j = 0; j < padded; j++)
-            y[j] *= s->unit[j];
-    }
-}
-
-/* Both stages of the rows [first, first + rows) of the panel. */
-static void solve_chunk(const pons_dual *dual, const pons_solve_panel *panel, int64_t first,
-                        int64_t rows, chunk *c, pons_quantize_left quantize, void *user, float *V)
-{
-    int64_t d = panel->d, p = panel->split, n = d - p, padded = c->A.inverse->of.padded;
-    const uint8_t *mask = panel->mask + first * d;
-    for (int64_t i = 0; i < rows; i++) {
-        memset(c->Y + i * padded, 0, (size_t)padded * sizeof *c->Y);
-        memcpy(c->Y + i * padded, panel->W + (first + i) * d, (size_t)d * sizeof *c->Y);
-        c->failed[i] = c->refined[i] = false;
-        c->cg.count[i] = 0;
-        c->cg.least[i] = 0.0;
-    }
-    minimise(c, &c->A, dual->tolerance, rows, mask, d);
-    for (int64_t i = 0; i < rows; i++) {
-        memcpy(V + (first + i) * d, c->X + i * padded, (size_t)d * sizeof *V);
-        c->cg.least[i] = c->cg.sum[i];
-        if (p > 0 && !c->failed[i]) quantize(user, first + i, V + (first + i) * d);
-    }
-    if (!c->B.inverse) return;
-    trailing_targets(c, panel, first, rows, V);
-    minimise(c, &c->B, dual->tolerance, rows, mask + p, d);
-    padded = c->B.inverse->of.padded;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < n; j++)
-            V[(first + i) * d + p + j] += c->X[i * padded + j];
-}
-
-/* The direct solver sees some rows; its callback must still find a row's grid. */
-typedef struct shifted {
-    pons_quantize_left quantize;
-    void *user;
-    int64_t row;
-} shifted;
-
-static void quantize_shifted(void *user, int64_t row, float *value)
-{
-    const shifted *s = user;
-    s->quantize(s->user, s->row + row, value);
-}
-
-/* Runs of rows that failed, by the direct solver. */
-static pons_status solve_failed(const pons_solve_panel *panel, const bool *failed,
-                                pons_quantize_left quantize, void *user, float *V)
-{
-    pons_status st = PONS_OK;
-    for (int64_t i = 0, end; i < panel->rows && st == PONS_OK; i = end) {
-        for (end = i; end < panel->rows && failed[end] == failed[i];)
-            end++;
-        if (!failed[i]) continue;
-        pons_solve_panel some = *panel;
-        shifted s = {quantize, user, i};
-        some.row = panel->row + i;
-        some.rows = end - i;
-        some.W = panel->W + i * panel->d;
-        some.mask = panel->mask + i * panel->d;
-        st = pons_solve_direct(&some, quantize_shifted, &s, V + i * panel->d, NULL);
-    }
-    return st;
-}
-
-static void stage_destroy(stage *s)
-{
-    pons_product_worker_destroy(&s->hessian);
-    pons_product_worker_destroy(&s->product);
-}
-
-static pons_status stage_create(const pons_hessian_inverse *inverse, int64_t rows, void *space,
-                                stage *s)
-{
-    pons_status st = PONS_OK;
-    s->inverse = inverse;
-    if (!inverse) return PONS_OK;
-    PONS_TRY(st, pons_product_worker_create(inverse->inverse, rows, space, &s->product));
-    PONS_TRY(st, pons_product_worker_create(inverse->hessian, rows, space, &s->hessian));
-done:
-    return st;
-}
-
-static void chunk_destroy(chunk *c)
-{
-    pons_mem_free(c->refined);
-    pons_mem_free(c->failed);
-    pons_mem_free(c->moved);
-    pons_mem_free(c->value);
-    pons_mem_free(c->line);
-    pons_mem_free(c->b);
-    pons_mem_free(c->G);
-    pons_mem_free(c->Y);
-    pons_mem_free(c->X);
-    pons_mem_free(c->cg.count);
-    pons_mem_free(c->cg.least);
-    pons_mem_free(c->cg.sum);
-    pons_mem_free(c->cg.row);
-    pons_mem_free(c->cg.Q);
-    pons_mem_free(c->cg.P);
-    pons_mem_free(c->cg.E);
-    pons_mem_free(c->cg.U);
-    pons_product_worker_destroy(&c->left);
-    stage_destroy(&c->B);
-    stage_destroy(&c->A);
-    pons_mem_free(c->space);
-}
-
-static pons_status chunk_create(const pons_dual *dual, int64_t rows, chunk *c)
-{
-    pons_status st = PONS_OK;
-    int64_t size = rows * dual->A->of.padded;
-    /* the widest product is A's */
-    PONS_ALLOC(st, c->space, (int64_t)pons_product_space(dual->A->inverse, rows));
-    PONS_TRY(st, stage_create(dual->A, rows, c->space, &c->A));
-    PONS_TRY(st, stage_create(dual->B, rows, c->space, &c->B));
-    if (dual->left) PONS_TRY(st, pons_product_worker_create(dual->left, rows, c->space, &c->left));
-    c->cg.capacity = rows;
-    PONS_ALLOC(st, c->cg.U, size);
-    PONS_ALLOC(st, c->cg.E, size);
-    float *P = NULL;
-    PONS_CALLOC(st, P, size); /* zeros in the slots past the last row of a product */
-    c->cg.P = P;
-    PONS_CALLOC(st, c->cg.Q, size);
-    PONS_ALLOC(st, c->cg.row, rows);
-    PONS_ALLOC(st, c->cg.sum, rows);
-    PONS_ALLOC(st, c->cg.least, rows);
-    PONS_ALLOC(st, c->cg.count, rows);
-    PONS_ALLOC(st, c->X, size);
-    PONS_ALLOC(st, c->Y, size);
-    PONS_ALLOC(st, c->G, size);
-    if (dual->B) PONS_ALLOC(st, c->b, rows * dual->B->of.padded);
-    PONS_ALLOC(st, c->line, 2 * dual->A->of.padded);
-    PONS_ALLOC(st, c->value, rows);
-    PONS_ALLOC(st, c->moved, rows);
-    PONS_CALLOC(st, c->failed, rows);
-    PONS_CALLOC(st, c->refined, rows);
-done:
-    return st;
-}
-
-/* Rows of a chunk: even shares, two for each thread where there are enough. Changes no bits. */
-static int64_t chunk_rows(const pons_dual *dual, int64_t rows, int64_t threads)
-{
-    int64_t most = MOST_BYTES / (20 * dual->A->of.padded) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-    if (most > MOST_ROWS) most = MOST_ROWS;
-    if (most < PONS_PRODUCT_ROWS) most = PONS_PRODUCT_ROWS;
-    int64_t chunks = (rows + most - 1) / most;
-    if (threads > 1 && chunks < 2 * threads) chunks = 2 * threads;
-    int64_t share = (rows + chunks - 1) / chunks;
-    return (share + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-}
-
-static void count_rows(const chunk *c, int64_t rows, pons_row_metrics *m)
-{
-    for (int64_t i = 0; i < rows; i++) {
-        int32_t n = c->cg.count[i], last = PONS_ITERATION_BINS - 1;
-        m->iterations += n;
-        m->rows_by_iterations[n < last ? n : last]++;
-        m->refined += c->refined[i];
-        m->fallbacks += c->failed[i];
-    }
-}
-
-/* All rows in chunks dealt to the threads. @param failed [rows] out */
-static pons_status solve_chunks(const pons_dual *dual, const pons_solve_panel *panel,
-                                pons_quantize_left quantize, void *user, float *V, bool *failed,
-                                pons_row_metrics *metrics)
-{
-    pons_status st = PONS_OK;
-    int64_t rows = panel->rows, threads = omp_get_max_threads(), made = 0;
-    int64_t size = chunk_rows(dual, rows, threads);
-    int64_t chunks = (rows + size - 1) / size;
-    chunk *work = NULL;
-    bool refused = false;
-    if (threads > chunks) threads = chunks;
-    PONS_CALLOC(st, work, threads);
-    for (; made < threads; made++)
-        PONS_TRY(st, chunk_create(dual, size, &work[made]));
-#pragma omp parallel for schedule(dynamic) num_threads((int)threads)
-    for (int64_t k = 0; k < chunks; k++) {
-        chunk *c = &work[omp_get_thread_num()];
-        int64_t first = k * size, count = rows - first < size ? rows - first : size;
-        solve_chunk(dual, panel, first, count, c, quantize, user, V);
-        memcpy(failed + first, c->failed, (size_t)count);
-#pragma omp critical(pons_dual_solve)
-        count_rows(c, count, metrics);
-    }
-    for (int64_t k = 0; k < threads; k++)
-        refused |= work[k].refused;
-    if (refused) st = pons_fail(PONS_ERR_BUG, "%s: a product failed to run", panel->name);
-done:
-    for (int64_t k = 0; work && k < threads; k++)
-        chunk_destroy(&work[k]);
-    pons_mem_free(work);
-    return st;
-}
-
-pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
-                            pons_quantize_left quantize, void *user, float *V,
-                            pons_row_metrics *metrics)
-{
-    pons_status st = PONS_OK;
-    pons_row_metrics unused = {0}, *m = metrics ? metrics : &unused;
-    bool *failed = NULL;
-    double start = pons_clock();
-    PONS_ASSERT(dual->factor == panel->factor && dual->split == panel->split);
-    if (panel->rows == 0) return PONS_OK;
-    PONS_ALLOC(st, failed, panel->rows);
-    if (dual->A) {
-        PONS_TRY(st, solve_chunks(dual, panel, quantize, user, V, failed, m));
-    } else {
-        memset(failed, 1, (size_t)panel->rows);
-        m->fallbacks += panel->rows;
-        m->rows_by_iterations[0] += panel->rows;
-    }
-    PONS_TRY(st, solve_failed(panel, failed, quantize, user, V));
-    m->solve_seconds += pons_clock() - start;
-done:
-    pons_mem_free(failed);
-    return st;
-}
-
-pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
-                             double tolerance, pons_dual **out)
-{
-    pons_status st = PONS_OK;
-    pons_dual *s = pons_mem_calloc(1, sizeof *s);
-    int64_t d = factor->d;
-    PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
-    *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
-    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, &s->A));
-    if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
-    if (s->A && split > 0 && split < d) {
-        PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, &s->B));
-        PONS_TRY(st, pons_product_create_shared(factor->comm, s->A->kind, split, d - split,
-                                                factor->H, d, 0, split, &s->left));
-    }
-    *out = s;
-    s = NULL;
-done:
-    pons_dual_destroy(&s);
-    return st;
-}
-
-void pons_dual_destroy(pons_dual **dual)
-{
-    pons_dual *s = *dual;
-    if (!s) return;
-    pons_product_destroy(&s->left);
-    pons_hessian_inverse_destroy(&s->B);
-    pons_hessian_inverse_destroy(&s->A);
-    pons_mem_free(s);
-    *dual = NULL;
 }

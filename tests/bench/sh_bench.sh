@@ -35,6 +35,8 @@ for options in "" "--pattern 2:4" "--sparsity 0.7 --alpha 0.25" "--alpha 0" "--a
   accepts bench solver "${tiny[@]}" $options --json
   check "$solved"' and r["fallbacks"] == 0 and 1 <= r["stage1_iterations"] <= 60 and r["rows"] == 80 and r["baseline"]["measured_rows"] >= 6'
 done
+accepts bench solver "${tiny[@]}" --solver primal --sparsity 0.9 --json
+check "$solved"' and r["method"] == "primal" and r["fallbacks"] == 0 and r["stage1_iterations"] >= 1'
 accepts bench solver "${tiny[@]}" --solver direct --json # a row's bits do not depend on the others
 check 'r["error_ratio"] == 1 and r["worst_error_ratio"] == 1 and r["fallbacks"] is None'
 

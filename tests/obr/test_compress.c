@@ -132,12 +132,13 @@ static void shapes_and_alphas(void **state)
         obr_problem_create(11, shapes[k].m, shapes[k].d, shapes[k].dead, &p);
         for (size_t a = 0; a < 5; a++)
             for (size_t s = 0; s < 5; s++)
-                for (int k2 = 0; k2 < 4; k2++) {
+                for (int k2 = 0; k2 < 6; k2++) {
                     bool gptq = k2 % 2;
                     pons_recipe recipe =
                         obr_recipe(gptq ? PONS_METHOD_OBR_GPTQ : PONS_METHOD_OBR_RTN);
                     char what[100];
-                    recipe.obr.solver = k2 < 2 ? PONS_SOLVER_DIRECT : PONS_SOLVER_DUAL;
+                    recipe.obr.solver = (pons_solver[]){PONS_SOLVER_DIRECT, PONS_SOLVER_DUAL,
+                                                        PONS_SOLVER_PRIMAL}[k2 / 2];
                     recipe.obr.precision = PONS_COMPUTE_FP32;
                     recipe.obr.tolerance = 1e-6;
                     recipe.prune.sparsity = ratios[s];
@@ -145,10 +146,36 @@ static void shapes_and_alphas(void **state)
                     recipe.weights.bits = bits[(a + s) % 4];
                     recipe.weights.symmetric = (a + s) % 3 != 0;
                     snprintf(what, sizeof what,
-                             "shape %zu alpha %.2f sparsity %.2f gptq %d dual %d", k, alphas[a],
+                             "shape %zu alpha %.2f sparsity %.2f gptq %d solver %d", k, alphas[a],
                              ratios[s], gptq, k2 / 2);
                     check(&p, &recipe, what);
                 }
+        obr_problem_destroy(&p);
+    }
+}
+
+/* What auto takes shows in the iterations. */
+static void automatic(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t d;
+        double sparsity;
+        bool iterates;
+    } cases[] = {{304, 0.5, true}, {304, 0.97, false}, {296, 0.5, false}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        obr_problem p;
+        obr_problem_create(13, 3, cases[k].d, 0, &p);
+        pons_recipe recipe = obr_recipe(PONS_METHOD_OBR_RTN);
+        recipe.obr.solver = PONS_SOLVER_AUTO;
+        recipe.prune.sparsity = cases[k].sparsity;
+        pons_row_metrics metrics = {0};
+        pons_row_result r;
+        obr_result_create(&p, &recipe, &r);
+        pons_row_task task = task_of(&p, &recipe);
+        assert_int_equal(pons_compress_rows(&task, &r, &metrics), PONS_OK);
+        assert_int_equal(metrics.iterations > 0, cases[k].iterates);
+        obr_result_destroy(&r);
         obr_problem_destroy(&p);
     }
 }
@@ -315,8 +342,9 @@ int main(void)
 {
     omp_set_num_threads(1); /* hundreds of tiny problems; threads are test_split's subject */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_methods),     cmocka_unit_test(shapes_and_alphas),
-        cmocka_unit_test(order_of_errors), cmocka_unit_test(faithful),
-        cmocka_unit_test(without_factor),  cmocka_unit_test(refusals)};
+        cmocka_unit_test(all_methods), cmocka_unit_test(shapes_and_alphas),
+        cmocka_unit_test(automatic),   cmocka_unit_test(order_of_errors),
+        cmocka_unit_test(faithful),    cmocka_unit_test(without_factor),
+        cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

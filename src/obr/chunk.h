@@ -1,0 +1,71 @@
+/**
+ * Rows on their way through the two stages of an iterative solve, as many as one thread works on
+ * together. Internal to the room; solver_dual.c and solver_primal.c minimise, chunk.c does the rest.
+ */
+#ifndef PONS_OBR_CHUNK_H
+#define PONS_OBR_CHUNK_H
+
+#include "obr/cg.h"
+#include "obr/dual.h"
+
+enum {
+    PONS_CHUNK_ROWS = 1024, /* at most */
+    PONS_CHUNK_CAP = 40     /* iterations of a round */
+};
+
+/* Last gain over the objective at which a row stops, in units of the tolerance; stricter with each round:
+ * the row has shown that its last gains say little. */
+#define PONS_CHUNK_STOP 0.1
+#define PONS_CHUNK_AGAIN 0.1
+
+/** What one thread needs for one stage. */
+typedef struct pons_stage {
+    const pons_hessian_inverse *inverse; /* NULL: no such stage */
+    pons_product_worker *product, *hessian;
+} pons_stage;
+
+/** What one thread works in. Arrays of rows have the stride of the stage's columns. */
+typedef struct pons_chunk {
+    pons_stage A, B;
+    pons_product_worker *left;
+    uint8_t *space; /* of the products */
+    pons_cg cg;
+    float *X, *Y;  /* minimiser, target */
+    float *G;      /* gradient at kept columns */
+    float *b;      /* stage B: y H_TT as it came, before K made y of it */
+    float *line;   /* [2, padded] */
+    double *value; /* objective of x */
+    double *moved; /* stage B: squared norms of what made b */
+    bool *failed, *refined;
+    bool refused; /* a product could not be run */
+} pons_chunk;
+
+/**
+ * Minimise (x - y) H (x - y)^T for the first `rows` rows of a chunk, x zero where pruned. Local, one thread.
+ *
+ * On entry Y holds y, b y H in stage B, cg.least what the whole error of a row is at least. On exit X
+ * holds x, G the gradient at kept columns, cg.sum a lower bound of the minimum; rows that missed the
+ * tolerance in all rounds have failed. A row's bits do not depend on the others.
+ * @param mask 1 = keep, row i at mask + i * ldm
+ */
+typedef void pons_chunk_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
+                                 const uint8_t *mask, int64_t ldm);
+pons_chunk_minimise pons_dual_minimise, pons_primal_minimise;
+
+/** Q <- P times a worker's matrix. Local. */
+void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_product_kind kind,
+                         int64_t rows);
+
+/** x of row i <- y at kept columns, its G <- 0; whether that is all: nothing is kept or nothing was lost.
+ * Local. @param keep [n] */
+bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i,
+                       const uint8_t *keep);
+
+/** What rounding does to an entry of x H, in units of |x| |H_j|, the products of a stage being what they
+ * are. Local. */
+double pons_chunk_grain(const pons_hessian_inverse *s);
+
+/** What it does to D (x H): four to five standard deviations. Local. @param x, D [padded] */
+double pons_chunk_rounding(const pons_hessian_inverse *s, const float *x, const float *D);
+
+#endif

@@ -1,0 +1,130 @@
+/* Conjugate gradients in the Hessian of the kept columns. Owns what is iterated and how it is checked; the
+ * passes over vectors are cg.c's, the products kern's, stages and threads chunk.c's.
+ *
+ * From x = y at kept columns R on: gradient g = (x - y) H, correction l with l H_RR = -g_R.
+ * Check: with K = H^-1, the multipliers -g_E of the constraints x_E = 0 have a dual objective that is exactly
+ * g_R K_RR g_R^T below that of x, so the minimum is, too, at most. Rows that miss the tolerance go on from the
+ * gradient they have. */
+#include <math.h>
+#include <string.h>
+
+#include "obr/chunk.h"
+
+/* What bf16 may take off a gap. */
+#define SLACK (1.0 + 0x1p-6)
+
+static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t rows,
+                          const uint8_t *mask, int64_t ldm, int64_t *list)
+{
+    int64_t n = s->n, padded = s->of.padded, listed = 0;
+    c->cg.of = s->of;
+    c->cg.weight = s->reciprocal;
+    for (int64_t i = 0; i < rows; i++) {
+        int8_t *E = c->cg.E + i * padded;
+        memset(E, 0, (size_t)padded);
+        for (int64_t j = 0; j < n; j++)
+            E[j] = (int8_t)-mask[i * ldm + j];
+        c->cg.sum[i] = 0.0;
+        if (!pons_chunk_settle(c, s, i, mask + i * ldm) && !c->failed[i]) list[listed++] = i;
+    }
+    return listed;
+}
+
+/* Gradients of the listed rows: all of it to U, negated; at kept columns to G. Objectives to `value`, as low
+ * as rounding allows. */
+static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, const int64_t *list)
+{
+    const pons_hessian_inverse *s = w->inverse;
+    int64_t padded = s->of.padded;
+    bool known = w == &c->B; /* y H, more exactly than from y */
+    float *D = c->line;
+    for (int64_t k = 0; k < listed; k++) {
+        const float *x = c->X + list[k] * padded, *y = c->Y + list[k] * padded;
+        for (int64_t j = 0; j < padded; j++)
+            D[j] = known ? x[j] : x[j] - y[j];
+        pons_cg_put(&c->cg, false, k, D);
+    }
+    pons_chunk_multiply(c, w->hessian, s->kind, listed);
+    for (int64_t k = 0; k < listed; k++) {
+        int64_t i = list[k];
+        const float *x = c->X + i * padded, *y = c->Y + i * padded;
+        const int8_t *R = c->cg.E + i * padded;
+        float *u = c->cg.U + i * padded, *G = c->G + i * padded;
+        pons_cg_get(&c->cg, k, u);
+        for (int64_t j = 0; j < padded; j++) {
+            D[j] = x[j] - y[j];
+            u[j] = (known ? c->b[i * padded + j] : 0.0f) - u[j];
+            G[j] = R[j] ? -u[j] : 0.0f;
+        }
+        c->value[i] = -pons_cg_dot(padded, D, u) - pons_chunk_rounding(s, known ? x : D, D);
+    }
+}
+
+/* Rows whose gap is above the tolerance, listed anew; how many. */
+static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, int64_t listed,
+                          int64_t *list)
+{
+    const pons_hessian_inverse *s = w->inverse;
+    int64_t padded = s->of.padded, missed = 0;
+    bool bf16 = s->kind == PONS_PRODUCT_SPLIT;
+    float *g = c->line, *gK = c->line + padded;
+    for (int64_t k = 0; k < listed; k++) {
+        for (int64_t j = 0; j < padded; j++)
+            g[j] = c->G[list[k] * padded + j] * s->unit[j];
+        pons_cg_put(&c->cg, bf16, k, g);
+    }
+    pons_chunk_multiply(c, w->product, bf16 ? PONS_PRODUCT_BF16 : s->kind, listed);
+    for (int64_t k = 0; k < listed; k++) {
+        int64_t i = list[k];
+        pons_cg_fetch(&c->cg, bf16, k, g);
+        pons_cg_get(&c->cg, k, gK);
+        double gap = SLACK * pons_cg_dot(padded, g, gK);
+        /* stage B: its gradient's known part is rounded, which no gradient shows */
+        if (w == &c->B) gap += 0x1p-48 * s->blur * c->moved[i];
+        double least = c->value[i] - gap;
+        if (gap <= tolerance * fmax(least, c->cg.least[i]))
+            c->cg.sum[i] = fmax(least, 0.0);
+        else
+            list[missed++] = i;
+    }
+    return missed;
+}
+
+/* x <- x + what conjugate gradients find for the listed rows. */
+static void go_on(pons_chunk *c, const pons_stage *w, pons_product_kind kind, pons_cg_stop stop,
+                  int64_t listed, const int64_t *list)
+{
+    int64_t padded = w->inverse->of.padded;
+    for (int64_t k = 0; k < listed; k++) {
+        memset(c->cg.L + list[k] * padded, 0, (size_t)padded * sizeof *c->cg.L);
+        c->cg.sum[list[k]] = c->value[list[k]];
+    }
+    memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
+    if (!pons_cg_run(&c->cg, w->hessian, kind, stop, listed)) c->refused = true;
+    for (int64_t k = 0; k < listed; k++)
+        for (int64_t j = 0; j < padded; j++)
+            c->X[list[k] * padded + j] += c->cg.L[list[k] * padded + j];
+}
+
+void pons_primal_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
+                          const uint8_t *mask, int64_t ldm)
+{
+    pons_product_kind exact = w->inverse->kind;
+    int64_t list[PONS_CHUNK_ROWS] = {0};
+    int64_t listed = start_rows(c, w->inverse, rows, mask, ldm, list);
+    int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
+    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP};
+    find_gradients(c, w, listed, list);
+    for (int round = 0; round < rounds && listed > 0 && !c->refused; round++) {
+        bool last = round + 1 == rounds;
+        for (int64_t k = 0; round > 0 && k < listed; k++)
+            c->refined[list[k]] = true;
+        go_on(c, w, exact == PONS_PRODUCT_SPLIT && !last ? PONS_PRODUCT_BF16 : exact, stop, listed,
+              list);
+        find_gradients(c, w, listed, list);
+        listed = check_rows(c, w, tolerance, listed, list);
+        stop.share *= PONS_CHUNK_AGAIN;
+    }
+    for (int64_t k = 0; k < listed; k++)
+        c->failed[list[k]] = true;
+}
