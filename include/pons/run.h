@@ -23,6 +23,7 @@ typedef struct pons_run_options {
     const char *out;         /* output directory */
     const char *run;         /* state directory; NULL: OUT.run */
     int force;               /* not 0: replace an existing OUT */
+    int resume; /* not 0: go on after the last committed block of RUN, if there is one */
 } pons_run_options;
 
 /** Receives one line of log or progress, without newline, on rank 0. level: 0 error, 1 warning,
@@ -48,7 +49,8 @@ void pons_log_to(int level, pons_run_line line, void *user);
  * @param[out] report NULL, or receives on rank 0 the report as JSON text, to be freed with free(),
  *             and NULL elsewhere
  * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence
- *         says that OUT is complete and only the report failed.
+ *         says that OUT is complete and only the report failed. When blocks were committed, RUN and
+ *         OUT.part stay for `resume`, and the sentence says so.
  */
 pons_status pons_run(const pons_run_options *options, char **report);
 

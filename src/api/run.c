@@ -61,7 +61,8 @@ pons_status pons_run(const pons_run_options *options, char **report)
                                          .calibration = options->calibration,
                                          .out = options->out,
                                          .run = options->run,
-                                         .force = options->force != 0};
+                                         .force = options->force != 0,
+                                         .resume = options->resume != 0};
     pons_status st = PONS_OK;
     json_t *object = NULL;
     char *text = NULL;

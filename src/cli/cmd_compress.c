@@ -11,6 +11,7 @@ enum {
     KEY_OUT,
     KEY_RUN,
     KEY_FORCE,
+    KEY_RESUME,
     KEY_SET,
     KEY_CHECK,
     KEY_REFERENCE_ARGS,
@@ -24,6 +25,11 @@ static const struct argp_option options[] = {
     {"out", KEY_OUT, "DIR", 0, "Output directory, made by this run (required)", 0},
     {"run", KEY_RUN, "DIR", 0, "State of the run: recipe, journal, Hessians (default: OUT.run)", 0},
     {"force", KEY_FORCE, NULL, 0, "Replace an existing output directory (default: refuse)", 0},
+    {"resume", KEY_RESUME, NULL, 0,
+     "Go on after the last finished block of an earlier run with the same arguments; with any "
+     "number "
+     "of ranks, to the same bytes. A run that finished nothing begins again (default: refuse)",
+     0},
     {"set", KEY_SET, "KEY=VALUE", 0,
      "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
     {NULL, 0, NULL, 0, "Instead of compressing:", 1},
@@ -51,6 +57,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_OUT: a->run.out = arg; return 0;
     case KEY_RUN: a->run.run = arg; return 0;
     case KEY_FORCE: a->run.force = true; return 0;
+    case KEY_RESUME: a->run.resume = true; return 0;
     case KEY_SET: a->set[a->run.set_count++] = arg; return 0;
     case KEY_CHECK: a->check = true; return 0;
     case KEY_REFERENCE_ARGS: a->reference_args = arg; return 0;
@@ -88,6 +95,9 @@ static pons_status require(const arguments *a, const char *command)
                           : !a->run.model ? "--model"
                           : !a->run.out   ? "--out"
                                           : NULL;
+    if (!missing && a->run.force && a->run.resume)
+        return pons_fail(PONS_ERR_USAGE,
+                         "--force begins anew and --resume goes on: give one of them");
     if (!missing) return PONS_OK;
     return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
 }

@@ -18,6 +18,8 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->coordinator_works = true;
     recipe->calibration.windows = 128;
     recipe->calibration.length = 2048;
+    recipe->checkpoint.blocks = 8;
+    recipe->checkpoint.grace = 30;
     recipe->rotation.kind = PONS_ROTATION_SPINQUANT;
     recipe->rotation.mode = PONS_ROTATE_HADAMARD;
     recipe->rotation.online = true;
@@ -175,3 +177,20 @@ bool pons_method_prunes(pons_method method) { return traits(method) & PRUNES; }
 bool pons_method_quantizes(pons_method method) { return traits(method) & QUANTIZES; }
 bool pons_method_needs_hessian(pons_method method) { return traits(method) & HESSIAN; }
 bool pons_method_needs_all_rows(pons_method method) { return traits(method) & ALL_ROWS; }
+
+bool pons_recipe_differ(const pons_recipe *a, const pons_recipe *b, pons_recipe_difference *out)
+{
+    for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
+        const pons_recipe_key *key = &pons_recipe_keys[i];
+        char in_a[PONS_RECIPE_VALUE_BYTES], in_b[PONS_RECIPE_VALUE_BYTES];
+        if (key->neutral) continue;
+        pons_recipe_key_format(key, a, in_a);
+        pons_recipe_key_format(key, b, in_b);
+        if (!strcmp(in_a, in_b)) continue;
+        out->key = key->name;
+        snprintf(out->a, sizeof out->a, "%.200s", in_a);
+        snprintf(out->b, sizeof out->b, "%.200s", in_b);
+        return true;
+    }
+    return false;
+}

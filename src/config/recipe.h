@@ -99,6 +99,11 @@ typedef struct pons_recipe {
     } calibration;
 
     struct {
+        int64_t blocks; /* hidden states are saved after every so many; 0: never */
+        double grace;   /* seconds from a signal to the end of the process */
+    } checkpoint;
+
+    struct {
         pons_rotation_kind kind;
         pons_rotate_mode mode; /* quarot only */
         bool online; /* R3, R4 and quarot's head Hadamard; false: R1 and R2 only, output is a
@@ -172,6 +177,16 @@ pons_status pons_recipe_check(const pons_recipe *recipe, const char *where);
 /** Write the effective recipe as YAML that pons_recipe_load reads back to the same struct. Local.
  */
 pons_status pons_recipe_print(const pons_recipe *recipe, FILE *out);
+
+/** A key that two recipes give different values. */
+typedef struct pons_recipe_difference {
+    const char *key;
+    char a[256], b[256]; /* its values as text, cut to fit a message */
+} pons_recipe_difference;
+
+/** Find the first key that can change a bit of the output and has another value in b than in a;
+ * false when there is none. Local. */
+bool pons_recipe_differ(const pons_recipe *a, const pons_recipe *b, pons_recipe_difference *out);
 
 /** List every key with meaning, allowed values and default. Local. */
 pons_status pons_recipe_print_keys(FILE *out);

@@ -35,6 +35,7 @@ typedef struct pons_recipe_key {
     bool low_open, high_open; /* the bound itself is not allowed (F32, F64) */
     const pons_recipe_name *names;
     const char *help;
+    bool neutral; /* changes no bit of the output: may differ when a run is resumed */
 } pons_recipe_key;
 
 /** Room for the text of a value, for the sentence that says what is allowed, for a key's name. */
@@ -42,7 +43,7 @@ typedef struct pons_recipe_key {
 #define PONS_RECIPE_ALLOWED_BYTES 256
 #define PONS_RECIPE_NAME_BYTES 64
 
-#define PONS_RECIPE_KEYS 46
+#define PONS_RECIPE_KEYS 48
 extern const pons_recipe_key pons_recipe_keys[PONS_RECIPE_KEYS];
 
 /** The text of a value in a list of names; NULL when it is not there. Local. */

@@ -44,6 +44,11 @@ pons_status pons_eval_stream_create(pons_comm *comm, const pons_model_config *co
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_eval_stream_destroy(pons_eval_stream **stream);
 
+/** Hidden states of this rank's windows, global indices [*begin, *end), `floats` each, to be saved or
+ * restored between blocks. Borrowed. Local. */
+float *pons_eval_stream_hidden(pons_eval_stream *stream, int64_t *begin, int64_t *end,
+                               int64_t *floats);
+
 /** Push every local window through a block. Local: the status is to be agreed on by the caller. */
 pons_status pons_eval_stream_block(pons_eval_stream *stream, const pons_block *block);
 

@@ -140,6 +140,14 @@ done:
     return st;
 }
 
+float *pons_eval_stream_hidden(pons_eval_stream *s, int64_t *begin, int64_t *end, int64_t *floats)
+{
+    *begin = s->begin;
+    *end = s->end;
+    *floats = s->length * s->config.hidden;
+    return s->h;
+}
+
 pons_status pons_eval_stream_block(pons_eval_stream *s, const pons_block *block)
 {
     pons_status st = PONS_OK;

@@ -34,6 +34,14 @@ static pons_status plain_path(const char *path, char **out)
     return *out ? PONS_OK : PONS_ERR_NOMEM;
 }
 
+char *pons_dir_beside(const char *out, const char *suffix)
+{
+    size_t n = strlen(out);
+    while (n > 1 && out[n - 1] == '/')
+        n--;
+    return pons_mem_printf("%.*s%s", (int)n, out, suffix);
+}
+
 static pons_status make_one(const char *path)
 {
     if (!mkdir(path, 0777)) return PONS_OK;
@@ -138,6 +146,33 @@ pons_status pons_dir_remove(const char *path)
         st = walk(plain, remove_one);
 done:
     pons_mem_free(plain);
+    return st;
+}
+
+pons_status pons_dir_clean(const char *path, bool (*keep)(const char *name, const void *user),
+                           const void *user)
+{
+    pons_status st = PONS_OK;
+    char *child = NULL;
+    DIR *directory = opendir(path);
+    if (!directory) return pons_fail_errno(PONS_ERR_IO, errno, "cannot open %s", path);
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        const char *name = entry->d_name;
+        if (!strcmp(name, ".") || !strcmp(name, "..") || keep(name, user)) continue;
+        occupant found = NOTHING;
+        child = pons_mem_printf("%s/%s", path, name);
+        if (!child) {
+            st = PONS_ERR_NOMEM;
+            goto done;
+        }
+        PONS_TRY(st, look(child, &found));
+        PONS_TRY(st, found == DIRECTORY ? walk(child, remove_one) : remove_one(child, false));
+        pons_mem_free(child);
+        child = NULL;
+    }
+done:
+    pons_mem_free(child);
+    closedir(directory);
     return st;
 }
 

@@ -47,11 +47,20 @@ pons_status pons_dir_make(const char *path);
  * ending in "." or ".." (PONS_ERR_USAGE), and anything that is not a directory (PONS_ERR_IO). */
 pons_status pons_dir_remove(const char *path);
 
+/** Remove everything in a directory but the entries that `keep` wants to keep; the directory stays.
+ * @return PONS_ERR_IO. */
+pons_status pons_dir_clean(const char *path, bool (*keep)(const char *name, const void *user),
+                           const void *user);
+
 /**
  * Whether two directories, there already or still to be made, are the same one or one lies in the
  * other. Links are resolved; a ".." behind what is not there yet is not.
  */
 pons_status pons_dir_overlap(const char *a, const char *b, bool *overlap);
+
+/** Name of the directory that OUT is filled under, OUT.part, or of another one beside it, in counted
+ * memory; trailing slashes of `out` do not count. NULL when memory is out. */
+char *pons_dir_beside(const char *out, const char *suffix);
 
 /**
  * Begin an output directory: refuses an existing OUT unless `force` (PONS_ERR_EXISTS), removes a

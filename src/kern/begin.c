@@ -30,12 +30,19 @@ void pons_kern_begin(void)
     omp_set_num_threads(threads); /* OpenBLAS's OpenMP flavour changes OpenMP's count, too */
 }
 
+const char *pons_kern_arithmetic(void)
+{
+    static char text[224];
+    char name[32] = "", version[32] = ""; /* what follows them is how OpenBLAS was built */
+    sscanf(openblas_get_config(), "%31s %31s", name, version);
+    snprintf(text, sizeof text, "%s %s %s, %s", name, version, openblas_get_corename(),
+             pons_bf16_describe());
+    return text;
+}
+
 const char *pons_kern_describe(void)
 {
     static char text[256];
-    char name[32] = "", version[32] = ""; /* what follows them is how OpenBLAS was built */
-    sscanf(openblas_get_config(), "%31s %31s", name, version);
-    snprintf(text, sizeof text, "%s %s %s, %s, %d threads", name, version, openblas_get_corename(),
-             pons_bf16_describe(), omp_get_max_threads());
+    snprintf(text, sizeof text, "%s, %d threads", pons_kern_arithmetic(), omp_get_max_threads());
     return text;
 }

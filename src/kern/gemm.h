@@ -109,6 +109,9 @@ bool pons_kern_has_bf16(void);
  */
 void pons_kern_begin(void);
 
+/** Libraries and instruction sets that decide the bits of products. Borrowed static text. Local. */
+const char *pons_kern_arithmetic(void);
+
 /** One line for logs: BLAS core type, oneDNN version and ISA, OpenMP threads. Borrowed static text.
  * Local. */
 const char *pons_kern_describe(void);

@@ -85,6 +85,29 @@ done:
     return st;
 }
 
+pons_status pons_model_open_block(const char *shard, const pons_model_config *config, int64_t layer,
+                                  pons_model **out)
+{
+    pons_status st = PONS_OK;
+    pons_model *m = NULL;
+    PONS_ASSERT(layer >= 0 && layer < config->layers);
+    PONS_CALLOC(st, m, 1);
+    m->runtime = pons_runtime_plain();
+    m->config = *config;
+    m->path = pons_mem_strdup(shard);
+    if (!m->path) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    PONS_TRY(st, pons_store_open(shard, &m->store));
+    PONS_TRY(st, pons_model_find_block(m, layer));
+    *out = m;
+    m = NULL;
+done:
+    pons_model_close(&m);
+    return st;
+}
+
 void pons_model_close(pons_model **model)
 {
     pons_model *m = *model;

@@ -42,6 +42,14 @@ typedef struct pons_model pons_model;
 pons_status pons_model_open(const char *path, pons_model **out);
 void pons_model_close(pons_model **model);
 
+/**
+ * Open one shard of an output that is being written: a model of which only block `layer` may be read.
+ * Local.
+ * @param config of the whole model, copied
+ */
+pons_status pons_model_open_block(const char *shard, const pons_model_config *config, int64_t layer,
+                                  pons_model **out);
+
 const pons_model_config *pons_model_get_config(const pons_model *model);
 const char *pons_model_path(const pons_model *model);
 const pons_runtime *

@@ -13,7 +13,7 @@ enum { NAME = 192 };
 
 typedef struct finder {
     pons_model *model;
-    const pons_quant_config *quant;
+    const pons_quant_config *quant; /* NULL: the shapes tell how linears are packed */
     bool gguf;
     const char **claimed; /* names of the tensors used so far */
     int64_t claims;
@@ -132,6 +132,25 @@ done:
     return st;
 }
 
+/* How a linear was packed, told from what is stored of it; false when it is not packed. From 32
+ * columns on there is no doubt about the bits. */
+static bool infer_scheme(const finder *f, const char *prefix, int64_t cols, pons_quant_scheme *s)
+{
+    char name[NAME + 32];
+    snprintf(name, sizeof name, "%s.weight_packed", prefix);
+    const pons_tensor_view *packed = pons_store_find(f->model->store, name);
+    snprintf(name, sizeof name, "%s.weight_scale", prefix);
+    const pons_tensor_view *scale = pons_store_find(f->model->store, name);
+    snprintf(name, sizeof name, "%s.weight_zero_point", prefix);
+    bool zero = pons_store_find(f->model->store, name) != NULL;
+    if (!packed || packed->ndim != 2 || !scale || scale->ndim != 2 || scale->shape[1] < 1)
+        return false;
+    *s = (pons_quant_scheme){.bits = (int)(packed->shape[1] * 32 / cols),
+                             .symmetric = !zero,
+                             .group_size = cols / scale->shape[1]};
+    return s->bits >= 2 && s->bits <= 8;
+}
+
 static pons_status find_linear(finder *f, int64_t layer, pons_linear linear, pons_linear_tensors *t)
 {
     pons_status st = PONS_OK;
@@ -144,7 +163,10 @@ static pons_status find_linear(finder *f, int64_t layer, pons_linear linear, pon
     t->group_size = t->cols;
     if (f->gguf && c->arch == PONS_ARCH_LLAMA && (linear == PONS_Q || linear == PONS_K))
         t->interleaved = c->head_dim;
-    const pons_quant_scheme *scheme = pons_quant_config_find(f->quant, prefix);
+    pons_quant_scheme inferred;
+    const pons_quant_scheme *scheme = f->quant ? pons_quant_config_find(f->quant, prefix)
+                                      : infer_scheme(f, prefix, t->cols, &inferred) ? &inferred
+                                                                                    : NULL;
     if (scheme) {
         PONS_TRY(st, find_packed(f, prefix, scheme, t));
     } else {
@@ -240,6 +262,19 @@ pons_status pons_model_find_tensors(pons_model *model, const pons_quant_config *
     PONS_TRY(st, find_ends(&f));
     for (int64_t layer = 0; layer < c->layers; layer++)
         PONS_TRY(st, find_block(&f, layer));
+    PONS_TRY(st, refuse_extras(&f));
+done:
+    pons_mem_free(f.claimed);
+    return st;
+}
+
+pons_status pons_model_find_block(pons_model *model, int64_t layer)
+{
+    pons_status st = PONS_OK;
+    finder f = {.model = model};
+    PONS_ALLOC(st, f.claimed, pons_store_count(model->store) + 1);
+    PONS_CALLOC(st, model->blocks, model->config.layers);
+    PONS_TRY(st, find_block(&f, layer));
     PONS_TRY(st, refuse_extras(&f));
 done:
     pons_mem_free(f.claimed);

@@ -45,6 +45,10 @@ struct pons_model {
  */
 pons_status pons_model_find_tensors(pons_model *model, const pons_quant_config *quant);
 
+/** Find and check the tensors of one block, packed as their shapes tell; the others stay empty.
+ * Local. @return as pons_model_find_tensors. */
+pons_status pons_model_find_block(pons_model *model, int64_t layer);
+
 /** The linear's tensors. Local. */
 const pons_linear_tensors *pons_model_linear(const pons_model *model, int64_t layer,
                                              pons_linear linear);

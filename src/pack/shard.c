@@ -151,15 +151,15 @@ done:
     return st;
 }
 
-static pons_status enter(const char *file, pons_dtype dtype, const pons_shard_tensor *t,
-                         pons_shard_index *index)
+pons_status pons_shard_index_enter(pons_shard_index *index, const char *file,
+                                   const pons_store *shard)
 {
-    int64_t shape[2];
-    int ndim = stored_shape(t, shape);
-    index->total_bytes += (int64_t)pons_dtype_bytes(stored_dtype(t, dtype),
-                                                    ndim == 2 ? shape[0] * shape[1] : shape[0]);
-    if (json_object_set_new(index->weight_map, t->name, json_string(file)))
-        return pons_fail(PONS_ERR_NOMEM, "out of memory for the index of shards");
+    for (int64_t i = 0; i < pons_store_count(shard); i++) {
+        const pons_tensor_view *t = pons_store_at(shard, i);
+        index->total_bytes += (int64_t)pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
+        if (json_object_set_new(index->weight_map, t->name, json_string(file)))
+            return pons_fail(PONS_ERR_NOMEM, "out of memory for the index of shards");
+    }
     return PONS_OK;
 }
 
@@ -168,6 +168,7 @@ pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype
 {
     pons_status st = PONS_OK;
     pons_st_writer *w = NULL;
+    pons_store *written = NULL;
     char *path = pons_mem_printf("%s/%s", dir, file);
     if (!path) return PONS_ERR_NOMEM;
     PONS_TRY(st, pons_st_writer_create(path, &w));
@@ -175,9 +176,10 @@ pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype
         for (size_t bytes = 8; bytes >= 2; bytes /= 2)
             PONS_TRY(st, each_of_size(bytes, pass == 1, w, dtype, tensors, count));
     PONS_TRY(st, pons_st_writer_commit(&w));
-    for (int i = 0; i < count; i++)
-        PONS_TRY(st, enter(file, dtype, &tensors[i], index));
+    PONS_TRY(st, pons_store_open(path, &written));
+    PONS_TRY(st, pons_shard_index_enter(index, file, written));
 done:
+    pons_store_close(&written);
     pons_st_writer_abandon(&w);
     pons_mem_free(path);
     return st;

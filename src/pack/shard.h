@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "io/store.h"
 #include "pack/writer.h"
 
 typedef enum pons_shard_kind {
@@ -42,6 +43,11 @@ typedef struct pons_shard_index {
  */
 pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype,
                              const pons_shard_tensor *tensors, int count, pons_shard_index *index);
+
+/** Enter the tensors of a shard that is there already, in order of their names. @return
+ * PONS_ERR_NOMEM. */
+pons_status pons_shard_index_enter(pons_shard_index *index, const char *file,
+                                   const pons_store *shard);
 
 /** model.safetensors.index.json. */
 pons_status pons_shard_index_write(const char *dir, const pons_shard_index *index);

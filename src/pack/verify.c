@@ -4,8 +4,8 @@
 
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/mem.h"
-#include "pack/checksum.h"
 
 static void add_rounded(uint64_t *s, pons_dtype dtype, const float *x, int64_t n, float *buffer)
 {

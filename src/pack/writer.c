@@ -1,9 +1,9 @@
 /*
- * Owns the life of an output directory: staged, filled shard by shard, checked by reading back, then
- * committed, or abandoned without a trace.
+ * Owns the life of an output directory: staged, or found as an earlier process left it, filled shard by
+ * shard, checked by reading back, then committed, left for a later process, or abandoned without a trace.
  *
- * Invariants: everything is under OUT.part until commit; a block is written once; a commit happens
- * only when every block and the ends are written and read back equal to what was given.
+ * Invariants: everything is under OUT.part until commit; a block is written, or adopted, once; a commit
+ * happens only when every block and the ends are written and read back equal to what was given.
  */
 #include "pack/writer.h"
 
@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "io/file.h"
-#include "pack/checksum.h"
+#include "model/tensors.h"
 #include "pack/companions.h"
 #include "pack/output_config.h"
 #include "pack/shard.h"
@@ -28,6 +29,7 @@ struct pons_pack_writer {
     pons_pack_scheme scheme[PONS_LINEARS]; /* of every block; bits 0 until the first is written */
     bool *written;                         /* [layers + 1]; last: the ends */
     uint64_t *sum;                         /* [layers + 1]: checksums of what was given */
+    json_t *files;                         /* shard name -> SHA-256 of its bytes */
     pons_shard_index index;
 };
 
@@ -35,6 +37,7 @@ static void destroy(pons_pack_writer **writer)
 {
     pons_pack_writer *w = *writer;
     if (!w) return;
+    json_decref(w->files);
     json_decref(w->index.weight_map);
     pons_mem_free(w->sum);
     pons_mem_free(w->written);
@@ -56,8 +59,25 @@ static pons_status refuse_source(const char *out, const pons_model *source)
                 : PONS_OK;
 }
 
-pons_status pons_pack_writer_create(const char *out, bool force, const pons_model *source,
-                                    const pons_recipe *recipe, bool untie,
+static pons_status find_staged(const char *out, char **part)
+{
+    char *path = pons_dir_beside(out, ".part");
+    if (!path) return PONS_ERR_NOMEM;
+    if (!pons_dir_exists(path)) {
+        pons_status st =
+            pons_fail(PONS_ERR_INPUT,
+                      "%s: the blocks that were finished are not there; was it --out %s "
+                      "that they were written for?",
+                      path, out);
+        pons_mem_free(path);
+        return st;
+    }
+    *part = path;
+    return PONS_OK;
+}
+
+pons_status pons_pack_writer_create(const char *out, pons_pack_staging staging,
+                                    const pons_model *source, const pons_recipe *recipe, bool untie,
                                     pons_pack_writer **writer)
 {
     pons_status st = PONS_OK;
@@ -72,13 +92,17 @@ pons_status pons_pack_writer_create(const char *out, bool force, const pons_mode
     w->untie = untie;
     w->out = pons_mem_strdup(out);
     w->index.weight_map = json_object();
-    if (!w->out || !w->index.weight_map) {
+    w->files = json_object();
+    if (!w->out || !w->index.weight_map || !w->files) {
         st = PONS_ERR_NOMEM;
         goto done;
     }
     PONS_CALLOC(st, w->written, w->config.layers + 1);
     PONS_CALLOC(st, w->sum, w->config.layers + 1);
-    PONS_TRY(st, pons_dir_stage(out, force, &w->part));
+    if (staging == PONS_PACK_CONTINUE)
+        PONS_TRY(st, find_staged(out, &w->part));
+    else
+        PONS_TRY(st, pons_dir_stage(out, staging == PONS_PACK_REPLACE, &w->part));
     *writer = w;
     w = NULL;
 done:
@@ -91,6 +115,35 @@ static void shard_name(const pons_pack_writer *w, int64_t shard, char name[64])
 {
     snprintf(name, 64, "model-%05lld-of-%05lld.safetensors", (long long)shard,
              (long long)(w->config.layers + 1));
+}
+
+char *pons_pack_shard_path(const char *out, const pons_model_config *config, int64_t layer)
+{
+    char name[64], *part = pons_dir_beside(out, ".part"), *path = NULL;
+    const pons_pack_writer named = {.config = *config};
+    shard_name(&named, layer + 2, name);
+    if (part) path = pons_mem_printf("%s/%s", part, name);
+    pons_mem_free(part);
+    return path;
+}
+
+const char *pons_pack_writer_sha256(const pons_pack_writer *w, int64_t layer)
+{
+    char name[64];
+    shard_name(w, layer + 2, name);
+    return json_string_value(json_object_get(w->files, name));
+}
+
+/* Note the SHA-256 of a finished shard. */
+static pons_status note_sha256(pons_pack_writer *w, const char *file)
+{
+    char hex[65], *path = pons_mem_printf("%s/%s", w->part, file);
+    if (!path) return PONS_ERR_NOMEM;
+    pons_status st = pons_file_digest(path, hex);
+    if (st == PONS_OK && json_object_set_new(w->files, file, json_string(hex)))
+        st = pons_fail(PONS_ERR_NOMEM, "out of memory for %s", path);
+    pons_mem_free(path);
+    return st;
 }
 
 /* ---- Blocks. */
@@ -195,10 +248,75 @@ pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
     PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
     PONS_TRY(st, pons_verify_given(&w->config, w->dtype, stored, attention_norm, mlp_norm,
                                    &w->sum[layer]));
+    PONS_TRY(st, note_sha256(w, file));
     w->written[layer] = true;
 done:
     pons_mem_free(tensors);
     return st;
+}
+
+/* ---- Blocks of an earlier process. */
+
+/* What config.json and the index say of a block, from its shard. */
+static pons_status enter_shard(pons_pack_writer *w, int64_t layer, const char *file,
+                               const pons_model *block)
+{
+    pons_status st = PONS_OK;
+    for (int l = 0; l < PONS_LINEARS; l++) {
+        const pons_linear_tensors *t = pons_model_linear(block, layer, (pons_linear)l);
+        const float present = 1;
+        pons_pack_linear p = {.linear = (pons_linear)l,
+                              .bits = t->bits,
+                              .symmetric = !t->zero,
+                              .group_size = t->group_size,
+                              .bias = t->bias ? &present : NULL};
+        PONS_TRY(st, keep_scheme(w, &p));
+        note_bias(&w->config, &p);
+    }
+    PONS_TRY(st, pons_shard_index_enter(&w->index, file, pons_model_store(block)));
+done:
+    return st;
+}
+
+pons_status pons_pack_writer_adopt(pons_pack_writer *w, int64_t layer, const char *sha256)
+{
+    pons_status st = PONS_OK;
+    pons_model *block = NULL;
+    char file[64], *path = NULL;
+    PONS_ASSERT(layer >= 0 && layer < w->config.layers && !w->written[layer]);
+    shard_name(w, layer + 2, file);
+    path = pons_mem_printf("%s/%s", w->part, file);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, note_sha256(w, file));
+    if (strcmp(pons_pack_writer_sha256(w, layer), sha256)) {
+        st =
+            pons_fail(PONS_ERR_INPUT, "%s: SHA-256 is not the one noted when it was written", path);
+        goto done;
+    }
+    PONS_TRY(st, pons_model_open_block(path, &w->config, layer, &block));
+    PONS_TRY(st, pons_verify_read(block, layer, &w->sum[layer]));
+    PONS_TRY(st, enter_shard(w, layer, file, block));
+    w->written[layer] = true;
+done:
+    pons_model_close(&block);
+    pons_mem_free(path);
+    return st;
+}
+
+static bool is_adopted(const char *name, const void *user)
+{
+    const pons_pack_writer *w = user;
+    char file[64];
+    for (int64_t layer = 0; layer < w->config.layers; layer++) {
+        shard_name(w, layer + 2, file);
+        if (w->written[layer] && !strcmp(file, name)) return true;
+    }
+    return false;
+}
+
+pons_status pons_pack_writer_sweep(pons_pack_writer *w)
+{
+    return pons_dir_clean(w->part, is_adopted, w);
 }
 
 /* ---- Embedding, final norm, head. */
@@ -256,6 +374,7 @@ pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
     pons_dtype_round(w->dtype, gain, hidden);
     shard_name(w, 1, file);
     PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
+    PONS_TRY(st, note_sha256(w, file));
     w->sum[w->config.layers] = pons_checksum(s, gain, (size_t)hidden * sizeof *gain);
     w->written[w->config.layers] = true;
 done:
@@ -310,16 +429,25 @@ done:
     return st;
 }
 
-static pons_status write_manifest(const pons_pack_writer *w, const json_t *manifest)
+/* The manifest, with the SHA-256 of every shard in order of their names. */
+static pons_status write_manifest(const pons_pack_writer *w, json_t *manifest)
 {
-    char *path = pons_mem_printf("%s/pons.json", w->part);
-    if (!path) return PONS_ERR_NOMEM;
-    pons_status st = pons_json_write(path, manifest);
+    json_t *files = json_object();
+    char file[64], *path = pons_mem_printf("%s/pons.json", w->part);
+    bool ok = path && files;
+    for (int64_t shard = 1; ok && shard <= w->config.layers + 1; shard++) {
+        shard_name(w, shard, file);
+        ok = !json_object_set(files, file, json_object_get(w->files, file));
+    }
+    ok = ok && !json_object_set(manifest, "files", files);
+    pons_status st = ok ? pons_json_write(path, manifest)
+                        : pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+    json_decref(files);
     pons_mem_free(path);
     return st;
 }
 
-pons_status pons_pack_writer_commit(pons_pack_writer **writer, const json_t *manifest)
+pons_status pons_pack_writer_commit(pons_pack_writer **writer, json_t *manifest)
 {
     pons_status st = PONS_OK;
     pons_pack_writer *w = *writer;
@@ -333,7 +461,6 @@ pons_status pons_pack_writer_commit(pons_pack_writer **writer, const json_t *man
     PONS_TRY(st, pons_dir_commit(w->part, w->out));
     destroy(writer);
 done:
-    pons_pack_writer_abandon(writer);
     return st;
 }
 
@@ -347,3 +474,5 @@ void pons_pack_writer_abandon(pons_pack_writer **writer)
     if (pons_dir_remove(w->part) != PONS_OK) (void)pons_fail(PONS_ERR_IO, "%s", sentence);
     destroy(writer);
 }
+
+void pons_pack_writer_leave(pons_pack_writer **writer) { destroy(writer); }

@@ -28,10 +28,36 @@ typedef struct pons_pack_linear {
     const float *bias;   /* [rows] or NULL */
 } pons_pack_linear;
 
+/** What to do with what is there already. */
+typedef enum pons_pack_staging {
+    PONS_PACK_NEW,     /* refuse an existing OUT */
+    PONS_PACK_REPLACE, /* an existing OUT is replaced at commit */
+    PONS_PACK_CONTINUE /* OUT.part is there, with blocks to adopt */
+} pons_pack_staging;
+
 /** Stage OUT.part. @param source the model compressed: tokenizer and other files are copied from
  * it, or made from GGUF metadata. @param untie embeddings are written twice. */
-pons_status pons_pack_writer_create(const char *out, bool force, const pons_model *source,
-                                    const pons_recipe *recipe, bool untie, pons_pack_writer **w);
+pons_status pons_pack_writer_create(const char *out, pons_pack_staging staging,
+                                    const pons_model *source, const pons_recipe *recipe, bool untie,
+                                    pons_pack_writer **w);
+
+/**
+ * Take over a block that an earlier process wrote to OUT.part.
+ * @param sha256 of the shard as it was noted then
+ * @return PONS_ERR_IO, PONS_ERR_INPUT when the shard is not that one; the block is then to be
+ * written again.
+ */
+pons_status pons_pack_writer_adopt(pons_pack_writer *w, int64_t layer, const char *sha256);
+
+/** After the last adoption: remove from OUT.part whatever else the earlier process left. */
+pons_status pons_pack_writer_sweep(pons_pack_writer *w);
+
+/** SHA-256 of the shard of a block that was written or adopted. Borrowed. */
+const char *pons_pack_writer_sha256(const pons_pack_writer *w, int64_t layer);
+
+/** Path of a block's shard before commit, for any rank, in counted memory; NULL when memory is
+ * out. */
+char *pons_pack_shard_path(const char *out, const pons_model_config *config, int64_t layer);
 
 /** Write one block's shard. @param norms [hidden] each */
 pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
@@ -44,10 +70,13 @@ typedef pons_status (*pons_pack_rows)(void *user, int64_t row, int64_t n, float 
 pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
                                   pons_pack_rows head, void *user, const float *final_norm);
 
-/** Write config.json, index, tokenizer files, pons.json (given), verify by reading back, commit.
- * Destroys w either way. */
-pons_status pons_pack_writer_commit(pons_pack_writer **w, const json_t *manifest);
+/** Write config.json, index, tokenizer files, pons.json (given; `files`, the SHA-256 of each shard, is
+ * added), verify by reading back, commit. Destroys w unless it fails. */
+pons_status pons_pack_writer_commit(pons_pack_writer **w, json_t *manifest);
+
+/** End without commit: remove OUT.part, or leave it for PONS_PACK_CONTINUE. Accept NULL. */
 void pons_pack_writer_abandon(pons_pack_writer **w);
+void pons_pack_writer_leave(pons_pack_writer **w);
 
 /** SHA-256 over the packed linears of a directory in block and linear order (weight_packed, scale,
  * zero point bytes): what must not depend on ranks. */

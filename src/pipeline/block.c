@@ -1,7 +1,7 @@
 /*
  * One block of the wave: for each group in the reference's order, run the stage that makes its input once
  * per window, accumulate and factor the Hessian, compress the group's linears, go on with the compressed
- * weights. Then the evaluation streams, the shard and the journal line.
+ * weights. Then the evaluation streams, the shard and the journal line that commits the block.
  */
 #include <stdio.h>
 
@@ -129,6 +129,17 @@ done:
     return st;
 }
 
+/* Local: the evaluation streams go through the finished block. */
+static pons_status push_evaluation(pons_job *job, const pons_block *block)
+{
+    pons_status st = PONS_OK;
+    double start = pons_clock();
+    if (job->weights_only) st = pons_eval_stream_block(job->weights_only, block);
+    if (st == PONS_OK && job->full) st = pons_eval_stream_block(job->full, block);
+    job->seconds.evaluate += pons_clock() - start;
+    return st;
+}
+
 /* Norm gains of the block as the output holds them: ones when they were folded. [hidden] each. */
 static pons_status read_norms(const pons_job *job, int64_t layer, float *norms)
 {
@@ -141,17 +152,63 @@ static pons_status read_norms(const pons_job *job, int64_t layer, float *norms)
     return st;
 }
 
-/* Rank 0: shard, manifest entries, sums, journal line. */
-static pons_status record_block(pons_job *job, int64_t layer,
+/* What the journal keeps of a linear: all that the manifest and the report need. */
+static json_t *describe_linear(int64_t layer, const pons_linear_work *w)
+{
+    double error = 0, energy = 0;
+    int64_t zeros = 0;
+    char name[128];
+    for (int64_t r = 0; r < w->rows; r++) {
+        error += w->all.error[r];
+        energy += w->all.energy[r];
+        zeros += w->all.zeros[r];
+    }
+    snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
+             pons_linear_name(w->linear));
+    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f}", "name", name, "rows",
+                     (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
+                     (json_int_t)zeros, "error", error, "energy", energy);
+}
+
+static int64_t integer_of(const json_t *line, const char *key)
+{
+    return json_integer_value(json_object_get(line, key));
+}
+
+pons_status pons_job_count_linear(pons_job *job, const json_t *line)
+{
+    double error = json_number_value(json_object_get(line, "error"));
+    double energy = json_number_value(json_object_get(line, "energy"));
+    int64_t rows = integer_of(line, "rows"), cols = integer_of(line, "cols");
+    json_t *entry =
+        json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o}", "name", json_object_get(line, "name"),
+                  "rows", (json_int_t)rows, "cols", (json_int_t)cols, "bits",
+                  json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
+                  "relative_error", energy > 0 ? json_real(error / energy) : json_null());
+    if (json_array_append_new(job->linears, entry) != 0)
+        return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+    job->error += error;
+    job->energy += energy;
+    job->rows += rows;
+    job->weights += rows * cols;
+    job->zeros += integer_of(line, "zeros");
+    job->linear_count++;
+    return PONS_OK;
+}
+
+/* Rank 0: the block is committed. Its shard is on disk under its name, then the journal line. */
+static pons_status commit_block(pons_job *job, int64_t layer,
                                 const pons_linear_work works[PONS_LINEARS], const float *norms,
                                 double seconds)
 {
     pons_status st = PONS_OK;
-    double error = 0, energy = 0, start = pons_clock();
+    double start = pons_clock();
     pons_pack_linear linears[PONS_LINEARS];
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        const pons_linear_work *w = &works[i];
-        linears[i] = (pons_pack_linear){
+    json_t *lines = json_array(), *line;
+    size_t i;
+    for (int l = 0; l < PONS_LINEARS; l++) {
+        const pons_linear_work *w = &works[l];
+        linears[l] = (pons_pack_linear){
             .linear = w->linear,
             .bits = job->recipe.output.format == PONS_OUTPUT_DENSE ? 16 : w->bits,
             .symmetric = job->recipe.weights.symmetric,
@@ -161,71 +218,48 @@ static pons_status record_block(pons_job *job, int64_t layer,
             .zero = w->all.zero,
             .value = w->all.value,
             .bias = w->has_bias ? w->bias : NULL};
-        double linear_error = 0, linear_energy = 0;
-        int64_t zeros = 0;
-        for (int64_t r = 0; r < w->rows; r++) {
-            linear_error += w->all.error[r];
-            linear_energy += w->all.energy[r];
-            zeros += w->all.zeros[r];
-        }
-        char name[128];
-        snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
-                 pons_linear_name(w->linear));
-        json_t *entry = json_pack(
-            "{s:s, s:I, s:I, s:i, s:I, s:o}", "name", name, "rows", (json_int_t)w->rows, "cols",
-            (json_int_t)w->cols, "bits", w->bits, "zeros", (json_int_t)zeros, "relative_error",
-            linear_energy > 0 ? json_real(linear_error / linear_energy) : json_null());
-        if (json_array_append_new(job->linears, entry) != 0)
-            return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
-        error += linear_error;
-        energy += linear_energy;
-        job->rows += w->rows;
-        job->weights += w->rows * w->cols;
-        job->zeros += zeros;
-        job->linear_count++;
+        if (json_array_append_new(lines, describe_linear(layer, w)))
+            PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
     }
-    job->error += error;
-    job->energy += energy;
     PONS_TRY(st, pons_pack_writer_block(job->writer, layer, linears, norms,
                                         norms + job->config->hidden));
-    PONS_TRY(st,
-             pons_job_journal(job, json_pack("{s:s, s:I, s:o, s:f}", "event", "block", "block",
-                                             (json_int_t)layer, "relative_error",
-                                             energy > 0 ? json_real(error / energy) : json_null(),
-                                             "seconds", seconds)));
+    PONS_TRY(st, pons_journal_append(job->journal,
+                                     json_pack("{s:s, s:I, s:s, s:f, s:O}", "event", "block",
+                                               "block", (json_int_t)layer, "sha256",
+                                               pons_pack_writer_sha256(job->writer, layer),
+                                               "seconds", seconds, "linears", lines)));
+    json_array_foreach(lines, i, line) PONS_TRY(st, pons_job_count_linear(job, line));
 done:
+    json_decref(lines);
     job->seconds.pack += pons_clock() - start;
     return st;
 }
 
-/* Local part of the end of a block: calibration windows and evaluation streams go on. */
-static pons_status push_streams(pons_job *job, const pons_block *block)
+pons_status pons_job_push_streams(pons_job *job, const pons_block *block)
 {
     pons_status st = PONS_OK;
-    if (pons_method_needs_hessian(job->recipe.method)) st = run_stage(job, block, PONS_STAGES - 1);
-    double start = pons_clock();
-    if (st == PONS_OK && job->weights_only) st = pons_eval_stream_block(job->weights_only, block);
-    if (st == PONS_OK && job->full) st = pons_eval_stream_block(job->full, block);
-    job->seconds.evaluate += pons_clock() - start;
+    for (int stage = 0; job->h && stage < PONS_STAGES; stage++)
+        PONS_TRY(st, run_stage(job, block, stage));
+    PONS_TRY(st, push_evaluation(job, block));
+done:
     return st;
 }
 
-/* Collective. RUN's name is known on rank 0 only; the path is made there and broadcast. */
+/* Collective. */
 static pons_status create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file)
 {
     pons_status st = PONS_OK;
-    char path[4096] = "";
-    if (job->rank == 0)
-        snprintf(path, sizeof path, "%s/hessians/block-%03lld.h5", job->run, (long long)layer);
-    pons_comm_bcast(job->comm, path, sizeof path, 0);
-    pons_hessian_attributes attributes = {.windows = job->recipe.calibration.windows,
-                                          .tokens = job->recipe.calibration.windows *
-                                                    job->recipe.calibration.length,
-                                          .wave = 1,
-                                          .damping = job->recipe.obr.damping,
-                                          .fingerprint = job->fingerprint};
+    char *path = pons_mem_printf("%s/hessians/block-%03lld.h5", job->run, (long long)layer);
+    PONS_TRY_ALL(st, job->comm, path ? PONS_OK : PONS_ERR_NOMEM);
+    pons_hessian_attributes attributes = {
+        .windows = job->recipe.calibration.windows,
+        .tokens = job->recipe.calibration.windows * job->recipe.calibration.length,
+        .wave = 1,
+        .damping = job->recipe.obr.damping,
+        .fingerprint = job->fingerprint.part[PONS_FINGERPRINT_MODEL]};
     PONS_TRY(st, pons_hessian_file_create(job->comm, path, &attributes, file));
 done:
+    pons_mem_free(path);
     return st;
 }
 
@@ -251,9 +285,11 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     for (int g = 0; g < PONS_GROUPS; g++)
         PONS_TRY(st, compress_group(job, layer, (pons_group)g, block, works, file));
     if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
-    PONS_TRY_ALL(st, job->comm, push_streams(job, block));
-    if (job->rank == 0) local = record_block(job, layer, works, norms, pons_clock() - start);
+    if (job->h) PONS_TRY_ALL(st, job->comm, run_stage(job, block, PONS_STAGES - 1));
+    PONS_TRY_ALL(st, job->comm, push_evaluation(job, block));
+    if (job->rank == 0) local = commit_block(job, layer, works, norms, pons_clock() - start);
     PONS_TRY_ALL(st, job->comm, local);
+    job->done = layer + 1;
 done:
     pons_hessian_file_abandon(&file);
     pons_block_destroy(&block);

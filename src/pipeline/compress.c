@@ -1,24 +1,81 @@
 /*
  * The schedule of the main job. Owns nothing that outlives a call.
  *
- *   open -> windows -> [ block 0 -> block 1 -> ... ] -> finish
+ *            RUN, OUT.part made               line "begin"
+ *   open ------------------------> windows ----------------> blocks -------> finish -------> report
+ *    |      (or found: --resume)      |                        |               |               |
+ *    |                                |    resume: committed   |  shard, line  |  OUT.part     |  line
+ *    |                                |    blocks taken over,  |  "block" for  |  renamed to   |  "finished"
+ *    |                                |    streams brought     |  each; line   |  OUT          |
+ *    |                                |    to where they were  |  "hidden"     |               |
+ *    |                                                         |  now and then |               |
+ *    +--- OUT is complete already --------------------------------------------------------> report
+ *
+ * What is on disk decides where a later process goes on, whenever this one dies:
+ *   no line "begin"                  nothing happened: begin
+ *   OUT.part, n lines "block"        after those n blocks whose shards are what their lines say
+ *   OUT, no OUT.part                 only the report may be missing
  *
  * Invariants: every rank runs the same sequence of collectives; a rank's own failure is agreed on before
- * anyone leaves (PONS_TRY_ALL); OUT appears only in finish, by one rename; the bits of the output depend
- * neither on the number of ranks nor of threads.
+ * anyone leaves (PONS_TRY_ALL); a block counts when its journal line is on disk, and everything the line
+ * speaks of is there before it; OUT appears only in finish, by one rename; the bits of the output depend
+ * neither on the number of ranks or threads nor on interruptions.
  */
 #include "pipeline/compress.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "pipeline/job.h"
 
+/* A failure after blocks were committed: the sentence says how to go on. */
+static pons_status say_how_to_resume(const pons_job *job, pons_status code)
+{
+    char cause[PONS_ERROR_MESSAGE_BYTES];
+    if (job->done == 0 || job->written) return code;
+    snprintf(cause, sizeof cause, "%s", pons_error_message());
+    return pons_fail(code,
+                     "%s; %lld of %lld blocks are finished: the same command with --resume goes on",
+                     cause, (long long)job->done, (long long)job->config->layers);
+}
+
+static pons_status compress_blocks(pons_job *job)
+{
+    pons_status st = PONS_OK;
+    pons_progress progress = {0};
+    PONS_TRY(st, pons_job_load_windows(job));
+    PONS_TRY(st, pons_job_resume(job));
+    int64_t first = job->done;
+    pons_progress_begin(&progress, "compress: blocks", job->config->layers - first);
+    while (job->done < job->config->layers) {
+        PONS_TRY(st, pons_job_compress_block(job, job->done));
+        PONS_TRY(st, pons_job_save_hidden(job));
+        pons_progress_update(&progress, job->done - first);
+    }
+    pons_progress_end(&progress);
+done:
+    pons_progress_drop(&progress);
+    return st;
+}
+
+/* OUT is there: what remains is to report on it. */
+static pons_status recall_written(pons_job *job)
+{
+    pons_status st = PONS_OK;
+    job->done = job->config->layers;
+    if (job->rank != 0) return PONS_OK;
+    PONS_TRY(st, pons_job_check_written(job));
+    PONS_TRY(st, pons_job_recall(job, job->done));
+    pons_log(PONS_LOG_INFO, "resume: %s is complete", job->options->out);
+done:
+    return st;
+}
+
 pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options *options,
                                    json_t **report)
 {
     pons_status st = PONS_OK;
-    pons_progress progress = {0};
     pons_job job;
     memset(&job, 0, sizeof job);
     job.comm = comm;
@@ -29,16 +86,15 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
     *report = NULL;
 
     PONS_TRY(st, pons_job_open(&job));
-    PONS_TRY(st, pons_job_load_windows(&job));
-    pons_progress_begin(&progress, "compress: blocks", job.config->layers);
-    for (int64_t layer = 0; layer < job.config->layers; layer++) {
-        PONS_TRY(st, pons_job_compress_block(&job, layer));
-        pons_progress_update(&progress, layer + 1);
+    if (job.written) {
+        PONS_TRY_ALL(st, comm, recall_written(&job));
+    } else {
+        PONS_TRY(st, compress_blocks(&job));
+        PONS_TRY(st, pons_job_finish(&job));
     }
-    pons_progress_end(&progress);
-    PONS_TRY(st, pons_job_finish(&job, report));
+    PONS_TRY(st, pons_job_report(&job, report));
 done:
-    pons_progress_drop(&progress);
-    pons_job_close(&job, st == PONS_OK);
+    if (st != PONS_OK) st = say_how_to_resume(&job, st);
+    pons_job_close(&job);
     return st;
 }

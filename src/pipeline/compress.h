@@ -24,6 +24,7 @@ typedef struct pons_compress_options {
     const char *out;         /* output directory */
     const char *run;         /* state directory; NULL: OUT.run */
     bool force;              /* replace an existing OUT */
+    bool resume;             /* go on after the last committed block of RUN, if there is one */
 } pons_compress_options;
 
 /**
@@ -32,10 +33,11 @@ typedef struct pons_compress_options {
  * @param[out] report on rank 0 a new JSON object, NULL elsewhere: method, compat, ranks, threads,
  *   linears, rows, weights, zeros, sparsity, bits (per weight as stored), bytes (of OUT's tensors),
  *   relative_error (sum of errors over sum of energies), digest, out, run, seconds {total, read,
- *   forward, hessian, factor, solve, clip, gptq, pack, evaluate}, peak_rss_bytes, and when the
+ *   forward, hessian, factor, solve, clip, gptq, pack, evaluate, checkpoint}, peak_rss_bytes, and when the
  *   recipe evaluates: perplexity {windows, tokens, weights_only, full}
  * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence
- *         says that OUT is complete and only the report failed.
+ *         says that OUT is complete and only the report failed. When blocks were committed, RUN and
+ *         OUT.part stay for `resume`, and the sentence says so.
  */
 pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options *options,
                                    json_t **report);

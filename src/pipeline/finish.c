@@ -1,4 +1,5 @@
-/* The end of a job: evaluation results, embedding and head, manifest, commit, report. */
+/* The end of a job: evaluation results, embedding and head, manifest, commit; the report on what OUT
+ * then holds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,18 +42,6 @@ pons_status pons_job_final_norm(pons_job *job, float *gain)
         for (int64_t j = 0; j < job->config->hidden; j++)
             gain[j] = 1.0f;
     pons_dtype_round(job->recipe.output.dtype, gain, job->config->hidden);
-    return st;
-}
-
-pons_status pons_job_journal(pons_job *job, json_t *line)
-{
-    char *path = pons_mem_printf("%s/journal.jsonl", job->run);
-    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-    pons_status st = path && text ? pons_file_append_line(path, text)
-                                  : pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
-    free(text);
-    pons_mem_free(path);
-    json_decref(line);
     return st;
 }
 
@@ -100,36 +89,48 @@ done:
     return st;
 }
 
+/* The recipe that the run was begun with: the same text whoever finishes it. */
+static pons_status read_recipe(const char *run, char **text)
+{
+    size_t bytes;
+    char *path = pons_mem_printf("%s/recipe.yaml", run);
+    if (!path) return PONS_ERR_NOMEM;
+    pons_status st = pons_file_read(path, text, &bytes);
+    pons_mem_free(path);
+    return st;
+}
+
 /* pons.json */
 static pons_status make_manifest(pons_job *job, json_t *perplexity, json_t **out)
 {
     pons_status st = PONS_OK;
     json_t *runtime = NULL, *rotation = NULL;
-    char *recipe = pons_job_recipe_text(job);
+    char *recipe = NULL;
+    PONS_TRY(st, read_recipe(job->run, &recipe));
     PONS_TRY(st, pons_runtime_to_json(&job->runtime, &runtime));
     PONS_TRY(st, describe_rotation(job, &rotation));
     bool calibrated = pons_method_needs_hessian(job->recipe.method);
-    *out = json_pack(
-        "{s:i, s:s, s:s, s:s, s:o, s:O*, s:s, s:o, s:O, s:o, s:O*}", "format", 1, "pons",
-        PONS_VERSION, "method", pons_method_name(job->recipe.method), "compat",
-        job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "runtime",
-        json_incref(runtime), "rotation", rotation, "recipe", recipe ? recipe : "", "calibration",
-        calibrated
-            ? json_pack("{s:I, s:I, s:s}", "windows", (json_int_t)job->recipe.calibration.windows,
-                        "length", (json_int_t)job->recipe.calibration.length, "ids_sha256",
-                        job->calibration_digest)
-            : json_null(),
-        "linears", job->linears, "totals",
-        json_pack("{s:I, s:I, s:I, s:o, s:o}", "linears", (json_int_t)job->linear_count, "weights",
-                  (json_int_t)job->weights, "zeros", (json_int_t)job->zeros, "sparsity",
-                  ratio((double)job->zeros, (double)job->weights), "relative_error",
-                  ratio(job->error, job->energy)),
-        "perplexity", perplexity);
-    if (!*out || !recipe) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+    *out =
+        json_pack("{s:i, s:s, s:s, s:s, s:o, s:O*, s:s, s:o, s:O, s:o, s:O*}", "format", 1, "pons",
+                  PONS_VERSION, "method", pons_method_name(job->recipe.method), "compat",
+                  job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "runtime",
+                  json_incref(runtime), "rotation", rotation, "recipe", recipe, "calibration",
+                  calibrated ? json_pack("{s:I, s:I, s:s}", "windows",
+                                         (json_int_t)job->recipe.calibration.windows, "length",
+                                         (json_int_t)job->recipe.calibration.length, "ids_sha256",
+                                         job->fingerprint.part[PONS_FINGERPRINT_CALIBRATION])
+                             : json_null(),
+                  "linears", job->linears, "totals",
+                  json_pack("{s:I, s:I, s:I, s:o, s:o}", "linears", (json_int_t)job->linear_count,
+                            "weights", (json_int_t)job->weights, "zeros", (json_int_t)job->zeros,
+                            "sparsity", ratio((double)job->zeros, (double)job->weights),
+                            "relative_error", ratio(job->error, job->energy)),
+                  "perplexity", perplexity);
+    if (!*out) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
 done:
     json_decref(rotation);
     json_decref(runtime);
-    free(recipe);
+    pons_mem_free(recipe);
     return st;
 }
 
@@ -157,12 +158,27 @@ static int64_t peak_rss_bytes(void)
     return (int64_t)usage.ru_maxrss * 1024;
 }
 
-static pons_status make_report(pons_job *job, int64_t peak, json_t *perplexity, json_t **report)
+/* What the manifest of OUT says, also when an earlier process wrote it: the perplexity, or NULL. */
+static pons_status read_perplexity(const char *out, json_t **perplexity)
+{
+    json_t *manifest = NULL;
+    char *path = pons_mem_printf("%s/pons.json", out);
+    if (!path) return PONS_ERR_NOMEM;
+    pons_status st = pons_json_read(path, &manifest);
+    *perplexity = json_incref(json_object_get(manifest, "perplexity"));
+    json_decref(manifest);
+    pons_mem_free(path);
+    return st;
+}
+
+static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
 {
     pons_status st = PONS_OK;
     const char *out = job->options->out;
     int64_t bytes = 0, linear_bytes = 0;
     char digest[65] = "";
+    json_t *perplexity = NULL;
+    PONS_TRY(st, read_perplexity(out, &perplexity));
     PONS_TRY(st, count_bytes(out, &bytes, &linear_bytes));
     if (job->recipe.output.format == PONS_OUTPUT_PACK_QUANTIZED)
         PONS_TRY(st, pons_pack_digest(out, digest));
@@ -178,14 +194,15 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t *perplexity, 
         "relative_error", ratio(job->error, job->energy), "digest", digest, "out",
         pons_json_name(out), "run", pons_json_name(job->run), "peak_rss_bytes", (json_int_t)peak,
         "seconds",
-        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
                   pons_clock() - job->start, "read", s->read, "forward", s->forward, "hessian",
                   s->hessian, "factor", s->factor, "solve", job->metrics.solve_seconds, "clip",
                   job->metrics.clip_seconds, "gptq", job->metrics.gptq_seconds, "pack", s->pack,
-                  "evaluate", s->evaluate),
+                  "evaluate", s->evaluate, "checkpoint", s->checkpoint),
         "perplexity", perplexity);
     if (!*report) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
 done:
+    json_decref(perplexity);
     return st;
 }
 
@@ -200,7 +217,7 @@ static pons_status write_output(pons_job *job, const float *final_norm, json_t *
                                        head ? pons_job_head_rows : NULL, job, final_norm));
     PONS_TRY(st, make_manifest(job, perplexity, &manifest));
     PONS_TRY(st, pons_pack_writer_commit(&job->writer, manifest));
-    job->committed = true;
+    job->written = true;
 done:
     json_decref(manifest);
     job->seconds.pack += pons_clock() - start;
@@ -215,7 +232,7 @@ static pons_status only_the_report(pons_status code, json_t **report)
     return pons_fail_within(code, "the output is complete, but not its report");
 }
 
-pons_status pons_job_finish(pons_job *job, json_t **report)
+pons_status pons_job_finish(pons_job *job)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     json_t *perplexity = NULL;
@@ -226,20 +243,39 @@ pons_status pons_job_finish(pons_job *job, json_t **report)
     PONS_TRY(st, evaluate(job, final_norm, &perplexity));
     if (job->rank == 0) local = write_output(job, final_norm, perplexity);
     PONS_TRY_ALL(st, job->comm, local);
+done:
+    json_decref(perplexity);
+    pons_mem_free(final_norm);
+    return st;
+}
 
+/* Rank 0: the report, the journal's last line, and no resume point any more. */
+static pons_status close_run(pons_job *job, int64_t peak, json_t **report)
+{
+    pons_status st = PONS_OK;
+    char *hidden = pons_mem_printf("%s/hidden", job->run);
+    if (!hidden) return PONS_ERR_NOMEM;
+    PONS_TRY(st, make_report(job, peak, report));
+    PONS_TRY(st,
+             pons_journal_append(job->journal, json_pack("{s:s, s:o, s:f}", "event", "finished",
+                                                         "out", pons_json_name(job->options->out),
+                                                         "seconds", pons_clock() - job->start)));
+    PONS_TRY(st, pons_dir_remove(hidden));
+done:
+    pons_mem_free(hidden);
+    return st;
+}
+
+pons_status pons_job_report(pons_job *job, json_t **report)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
     double peak = (double)peak_rss_bytes();
     pons_comm_max_f64(job->comm, &peak, 1);
     if (job->rank == 0) {
-        local = make_report(job, (int64_t)peak, perplexity, report);
-        if (local == PONS_OK)
-            local = pons_job_journal(job, json_pack("{s:s, s:o, s:f}", "event", "finished", "out",
-                                                    pons_json_name(job->options->out), "seconds",
-                                                    pons_clock() - job->start));
+        local = close_run(job, (int64_t)peak, report);
         if (local != PONS_OK) local = only_the_report(local, report);
     }
     PONS_TRY_ALL(st, job->comm, local);
 done:
-    json_decref(perplexity);
-    pons_mem_free(final_norm);
     return st;
 }

@@ -7,23 +7,31 @@
 #include "eval/perplexity.h"
 #include "hessian/accumulate.h"
 #include "io/hessian_file.h"
+#include "io/lock.h"
 #include "obr/compress.h"
 #include "pack/writer.h"
 #include "pipeline/compress.h"
+#include "pipeline/fingerprint.h"
+#include "pipeline/journal.h"
 #include "rotate/rotation.h"
 
 /** Wall seconds of this rank by phase. */
 typedef struct pons_phase_seconds {
-    double read, forward, hessian, factor, solve, pack, evaluate;
+    double read, forward, hessian, factor, solve, pack, evaluate, checkpoint;
 } pons_phase_seconds;
 
 typedef struct pons_job {
     pons_comm *comm;
     int rank, size;
     const pons_compress_options *options;
-    char *run;      /* state directory; rank 0 */
-    bool run_made;  /* and it is ours to remove on failure */
-    bool committed; /* OUT is complete, so that RUN stays with it; rank 0 */
+    char *run;             /* state directory */
+    pons_lock *lock;       /* of RUN; rank 0 */
+    pons_journal *journal; /* rank 0 */
+    bool run_made; /* RUN is this process's, to be removed unless something was committed; rank 0 */
+    bool resumed;  /* RUN is an earlier process's */
+    bool written;  /* OUT is complete; only its report may be missing */
+    int64_t done;  /* blocks [0, done) are committed */
+    int64_t saved; /* hidden states after so many blocks are in RUN/hidden; 0: none */
 
     pons_recipe recipe;
     pons_model *model;
@@ -44,8 +52,7 @@ typedef struct pons_job {
     json_t *linears;          /* rank 0: one object per linear, for pons.json */
     double error, energy;     /* sums over all linears */
     int64_t weights, zeros, rows, linear_count;
-    char fingerprint[65];
-    char calibration_digest[65]; /* rank 0: SHA-256 of the calibration ids */
+    pons_fingerprint fingerprint;
 
     pons_phase_seconds seconds;
     pons_row_metrics metrics;
@@ -68,18 +75,45 @@ static inline int64_t pons_job_share_begin(const pons_job *job, int64_t n, int r
 /** Recipe, model, rotation, output and state directories. Collective. */
 pons_status pons_job_open(pons_job *job);
 
-/** Tokens, windows, embeddings dealt to their ranks; evaluation streams. Collective. */
+/** Tokens, windows, embeddings dealt to their ranks; evaluation streams; the fingerprint, checked
+ * against the journal of a resumed run. Collective. */
 pons_status pons_job_load_windows(pons_job *job);
+
+/** Bring a resumed job to where its last committed block left it; a new one to its first journal
+ * line. Collective. */
+pons_status pons_job_resume(pons_job *job);
+
+/** Sums and manifest entries of the blocks [0, layers) of the journal. Rank 0. Local. */
+pons_status pons_job_recall(pons_job *job, int64_t layers);
+
+/** Whether OUT is complete and holds the blocks that the journal speaks of. Rank 0. Local. */
+pons_status pons_job_check_written(const pons_job *job);
 
 /** One block: four groups in order, evaluation streams, shard, journal line. Collective. */
 pons_status pons_job_compress_block(pons_job *job, int64_t layer);
 
-/** Embedding, head, manifest, commit, report on rank 0. Collective. */
-pons_status pons_job_finish(pons_job *job, json_t **report);
+/** Calibration windows and evaluation streams through a finished block. Local. */
+pons_status pons_job_push_streams(pons_job *job, const pons_block *block);
 
-/** Free everything; a job that did not finish leaves neither OUT nor a state directory, unless OUT
- * was complete before it failed: then both. Local. */
-void pons_job_close(pons_job *job, bool finished);
+/** Manifest entry and sums of one linear, as its block's journal line has it. Rank 0. Local. */
+pons_status pons_job_count_linear(pons_job *job, const json_t *line);
+
+/** Save the hidden states after `done` blocks, if it is time to, in place of older ones. Collective. */
+pons_status pons_job_save_hidden(pons_job *job);
+
+/** Set the hidden states saved after job->saved blocks. Collective. @param files how many were
+ * written, one for each rank of then */
+pons_status pons_job_restore_hidden(pons_job *job, int64_t files);
+
+/** Embedding, head, manifest, commit. Collective. */
+pons_status pons_job_finish(pons_job *job);
+
+/** The report on rank 0, from OUT and the job's sums. Collective. */
+pons_status pons_job_report(pons_job *job, json_t **report);
+
+/** Free everything. When nothing was committed neither OUT nor a state directory is left; else both
+ * are, for --resume. Local. */
+void pons_job_close(pons_job *job);
 
 /** Embedding rows / rotated table rows / rotated head rows as the output will hold them. pons_pack_rows. Local. */
 pons_status pons_job_embed(void *job, const int32_t *ids, int64_t n, float *out);
@@ -91,8 +125,5 @@ pons_status pons_job_final_norm(pons_job *job, float *gain);
 
 /** The effective recipe as YAML, to be free()d; NULL when memory is out. Local. */
 char *pons_job_recipe_text(const pons_job *job);
-
-/** Append an object to RUN/journal.jsonl. Rank 0. Takes the reference. Local. */
-pons_status pons_job_journal(pons_job *job, json_t *line);
 
 #endif

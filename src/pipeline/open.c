@@ -1,4 +1,5 @@
-/* Opening and closing a job: recipe, model, rotation, directories. Does not touch calibration text. */
+/* Opening and closing a job: recipe, model, rotation, directories and who owns them. Does not touch
+ * calibration text, nor the blocks of an earlier process (resume.c). */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,20 +53,11 @@ static pons_status check_apart(const char *option, const char *path, const char 
                      option, path, other_option, other);
 }
 
-/* OUT.run or OUT.part: beside OUT also when OUT is written with a slash at its end. */
-static char *beside(const char *out, const char *suffix)
-{
-    size_t n = strlen(out);
-    while (n > 1 && out[n - 1] == '/')
-        n--;
-    return pons_mem_printf("%.*s%s", (int)n, out, suffix);
-}
-
 /* What lies where OUT is to be filled belongs to a killed run, to one that is still going, or to
  * somebody else: only --force says which. */
 static pons_status check_staging(const char *out)
 {
-    char *part = beside(out, ".part");
+    char *part = pons_dir_beside(out, ".part");
     if (!part) return PONS_ERR_NOMEM;
     pons_status st = PONS_OK;
     if (pons_dir_exists(part))
@@ -158,17 +150,92 @@ static pons_status check_parent(const char *option, const char *path)
     return st;
 }
 
-/* Whether the journal of a state directory says that its run finished. */
-static bool run_finished(const char *run)
+static bool is_lock(const char *name, const void *user)
 {
-    char *path = pons_mem_printf("%s/journal.jsonl", run), *text = NULL;
-    size_t bytes = 0;
-    bool finished = path && pons_file_exists(path) &&
-                    pons_file_read(path, &text, &bytes) == PONS_OK &&
-                    strstr(text, "\"event\":\"finished\"");
-    pons_mem_free(text);
+    (void)user;
+    return !strcmp(name, "lock");
+}
+
+/* Whether RUN is there, and whose it is. Nothing in it is changed before its lock is ours. */
+static pons_status take_run(pons_job *job, bool *found)
+{
+    pons_status st = PONS_OK;
+    const pons_compress_options *o = job->options;
+    *found = pons_dir_exists(job->run);
+    if (*found && o->force) PONS_TRY(st, check_ours("--run", job->run, "recipe.yaml"));
+    if (!*found || o->force || o->resume) {
+        bool made = !pons_dir_exists(job->run);
+        PONS_TRY(st, pons_dir_make(job->run));
+        st = pons_lock_take(job->run, &job->lock);
+        if (st != PONS_OK) goto done;
+        job->run_made = made || o->force;
+    }
+    if (*found && o->force) PONS_TRY(st, pons_dir_clean(job->run, is_lock, NULL));
+    PONS_TRY(st, pons_journal_open(job->run, &job->journal));
+    if (*found && !o->force && !o->resume)
+        st = pons_fail(
+            PONS_ERR_EXISTS,
+            "%s: state directory of %s; give --resume to go on, --force to replace it, or "
+            "--run DIR",
+            job->run,
+            pons_journal_find(job->journal, "finished", NULL, 0) ? "an earlier run"
+                                                                 : "a run that did not finish");
+done:
+    return st;
+}
+
+/* A run keeps its recipe to the end. */
+static pons_status check_same_recipe(const pons_job *job)
+{
+    pons_recipe begun;
+    pons_recipe_difference d;
+    char *path = pons_mem_printf("%s/recipe.yaml", job->run);
+    if (!path) return PONS_ERR_NOMEM;
+    pons_status st = pons_recipe_load(path, NULL, 0, &begun);
+    if (st == PONS_OK && pons_recipe_differ(&begun, &job->recipe, &d))
+        st = pons_fail(PONS_ERR_CONFIG,
+                       "%s: %s: begun with %s, now %s; a resumed run keeps its recipe", path, d.key,
+                       *d.a ? d.a : "none", *d.b ? d.b : "none");
     pons_mem_free(path);
-    return finished;
+    return st;
+}
+
+/* RUN of an earlier process: OUT.part waits for its next block, or OUT is complete. */
+static pons_status continue_run(pons_job *job, const json_t *begin, bool untie)
+{
+    pons_status st = PONS_OK;
+    const char *out = job->options->out;
+    char *part = pons_dir_beside(out, ".part");
+    if (!part) return PONS_ERR_NOMEM;
+    PONS_TRY(st, check_same_recipe(job));
+    job->written = !pons_dir_exists(part) && pons_dir_exists(out);
+    if (job->written) goto done;
+    if (pons_dir_exists(out) && !json_is_true(json_object_get(begin, "replace"))) {
+        st = pons_fail(PONS_ERR_EXISTS, "%s has appeared since %s was begun", out, job->run);
+        goto done;
+    }
+    PONS_TRY(st, pons_pack_writer_create(out, PONS_PACK_CONTINUE, job->model, &job->recipe, untie,
+                                         &job->writer));
+done:
+    pons_mem_free(part);
+    return st;
+}
+
+static pons_status begin_run(pons_job *job, bool untie)
+{
+    pons_status st = PONS_OK;
+    const pons_compress_options *o = job->options;
+    char *hessians = NULL;
+    PONS_TRY(st, pons_pack_writer_create(o->out, o->force ? PONS_PACK_REPLACE : PONS_PACK_NEW,
+                                         job->model, &job->recipe, untie, &job->writer));
+    PONS_TRY(st, write_effective_recipe(job));
+    if (job->recipe.keep_hessians) {
+        hessians = pons_mem_printf("%s/hessians", job->run);
+        PONS_TRY(st, hessians ? pons_dir_make(hessians) : PONS_ERR_NOMEM);
+    }
+done:
+    pons_mem_free(hessians);
+    return st;
 }
 
 /* Rank 0. OUT is staged and RUN made before any work starts, so that a refusal costs nothing. */
@@ -176,34 +243,25 @@ static pons_status make_directories(pons_job *job)
 {
     pons_status st = PONS_OK;
     const pons_compress_options *o = job->options;
-    char *hessians = NULL;
-    bool untie = pons_rotation_is_active(job->rotation) && job->config->tied;
+    bool untie = pons_rotation_is_active(job->rotation) && job->config->tied, found = false;
     PONS_TRY(st, check_apart("--out", o->out, "--run", job->run));
     PONS_TRY(st, check_apart("--out", o->out, "--model", o->model));
     PONS_TRY(st, check_apart("--run", job->run, "--model", o->model));
     PONS_TRY(st, check_parent("--out", o->out));
     PONS_TRY(st, check_parent("--run", job->run));
-    if (!o->force && pons_dir_exists(job->run))
-        return pons_fail(
-            PONS_ERR_EXISTS, "%s: state directory of %s; give --force to replace it or --run DIR",
-            job->run, run_finished(job->run) ? "an earlier run" : "a run that did not finish");
-    if (!o->force) PONS_TRY(st, check_staging(o->out));
     if (o->force) PONS_TRY(st, check_ours("--out", o->out, "pons.json"));
-    if (o->force) PONS_TRY(st, check_ours("--run", job->run, "recipe.yaml"));
-    PONS_TRY(st, pons_pack_writer_create(o->out, o->force, job->model, &job->recipe, untie,
-                                         &job->writer));
-    PONS_TRY(st, pons_dir_remove(job->run));
-    PONS_TRY(st, pons_dir_make(job->run));
-    job->run_made = true;
-    PONS_TRY(st, write_effective_recipe(job));
-    if (job->recipe.keep_hessians) {
-        hessians = pons_mem_printf("%s/hessians", job->run);
-        PONS_TRY(st, hessians ? pons_dir_make(hessians) : PONS_ERR_NOMEM);
-    }
+    PONS_TRY(st, take_run(job, &found));
     job->linears = json_array();
-    if (!job->linears) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+    if (!job->linears) PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest"));
+    const json_t *begin = pons_journal_find(job->journal, "begin", NULL, 0);
+    job->resumed = begin != NULL;
+    if (begin) PONS_TRY(st, continue_run(job, begin, untie));
+    if (begin) goto done;
+    if (o->resume)
+        pons_log(PONS_LOG_INFO, "resume: %s holds no begun run, beginning one", job->run);
+    if (!o->force && !found) PONS_TRY(st, check_staging(o->out));
+    PONS_TRY(st, begin_run(job, untie));
 done:
-    pons_mem_free(hessians);
     return st;
 }
 
@@ -231,11 +289,11 @@ pons_status pons_job_open(pons_job *job)
     job->calibration.activations.down_proj_bits = 0;
     job->calibration.kv.bits = 16;
 
-    if (job->rank == 0) {
-        job->run = o->run ? pons_mem_strdup(o->run) : beside(o->out, ".run");
-        local = job->run ? make_directories(job) : PONS_ERR_NOMEM;
-    }
-    PONS_TRY_ALL(st, job->comm, local);
+    job->run = o->run ? pons_mem_strdup(o->run) : pons_dir_beside(o->out, ".run");
+    PONS_TRY_ALL(st, job->comm, job->run ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY_ALL(st, job->comm, job->rank == 0 ? make_directories(job) : PONS_OK);
+    pons_comm_bcast(job->comm, &job->resumed, sizeof job->resumed, 0);
+    pons_comm_bcast(job->comm, &job->written, sizeof job->written, 0);
     if (job->rank == 0)
         pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",
                  pons_method_name(job->recipe.method), o->model, job->size,
@@ -247,12 +305,18 @@ done:
     return st;
 }
 
-void pons_job_close(pons_job *job, bool finished)
+void pons_job_close(pons_job *job)
 {
+    bool keep = job->resumed || job->written || job->done > 0;
     pons_eval_stream_destroy(&job->weights_only);
     pons_eval_stream_destroy(&job->full);
-    pons_pack_writer_abandon(&job->writer);
-    if (!finished && job->run_made && !job->committed) pons_dir_remove(job->run);
+    if (keep)
+        pons_pack_writer_leave(&job->writer);
+    else
+        pons_pack_writer_abandon(&job->writer);
+    if (!keep && job->run_made) pons_dir_remove(job->run);
+    pons_journal_close(&job->journal);
+    pons_lock_release(&job->lock);
     json_decref(job->linears);
     pons_rotation_destroy(&job->rotation);
     pons_model_close(&job->model);

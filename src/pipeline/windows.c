@@ -1,11 +1,13 @@
 /* Tokens to hidden states: rank 0 tokenizes, draws windows, embeds them and sends each to its rank. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "calib/windows.h"
+#include "io/file.h"
+#include "kern/gemm.h"
 #include "pipeline/job.h"
 #include "text/tokenizer.h"
 
@@ -17,6 +19,14 @@ pons_status pons_job_embed(void *user, const int32_t *ids, int64_t n, float *out
     st = pons_rotation_embedding(job->rotation, out, n);
     pons_dtype_round(job->recipe.output.dtype, out, n * job->config->hidden);
     return st;
+}
+
+static void hash_ids(const int32_t *ids, int64_t n, char hex[65])
+{
+    pons_sha256 digest;
+    pons_sha256_begin(&digest);
+    pons_sha256_update(&digest, ids, (size_t)n * sizeof *ids);
+    pons_sha256_end(&digest, hex);
 }
 
 /* Rank 0: the ids of all calibration windows, [windows, length]. */
@@ -33,10 +43,7 @@ static pons_status draw_windows(pons_job *job, int32_t **out)
     PONS_TRY(st, pons_windows_draw(job->options->calibration, L, S, N, job->recipe.seed, start));
     for (int64_t w = 0; w < N; w++)
         memcpy(drawn + w * S, ids + start[w], (size_t)S * sizeof *ids);
-    pons_sha256 digest;
-    pons_sha256_begin(&digest);
-    pons_sha256_update(&digest, drawn, (size_t)(N * S) * sizeof *drawn);
-    pons_sha256_end(&digest, job->calibration_digest);
+    hash_ids(drawn, N * S, job->fingerprint.part[PONS_FINGERPRINT_CALIBRATION]);
     *out = drawn;
     drawn = NULL;
 done:
@@ -83,7 +90,7 @@ done:
 }
 
 /* Rank 0: ids of the evaluation text, and how many windows of it are used (0 in the recipe: as many as fit). */
-static pons_status load_evaluation(const pons_job *job, int32_t **ids, int64_t *windows)
+static pons_status load_evaluation(pons_job *job, int32_t **ids, int64_t *windows)
 {
     const char *text = job->recipe.evaluate.text;
     int64_t count = 0, length = job->recipe.evaluate.length;
@@ -99,17 +106,15 @@ static pons_status load_evaluation(const pons_job *job, int32_t **ids, int64_t *
             "%s: %lld tokens hold %lld windows of %lld, evaluate.windows asks for %lld", text,
             (long long)count, (long long)fit, (long long)length, (long long)(wanted ? wanted : 1));
     *windows = wanted ? wanted : fit;
+    hash_ids(*ids, *windows * length, job->fingerprint.part[PONS_FINGERPRINT_EVALUATION]);
     return PONS_OK;
 }
 
-static pons_status open_streams(pons_job *job)
+/* Collective. */
+static pons_status open_streams(pons_job *job, const int32_t *ids, int64_t windows)
 {
-    pons_status st = PONS_OK, local = PONS_OK;
-    int64_t windows = 0, length = job->recipe.evaluate.length;
-    int32_t *ids = NULL;
-    if (job->rank == 0) local = load_evaluation(job, &ids, &windows);
-    PONS_TRY_ALL(st, job->comm, local);
-    pons_comm_bcast(job->comm, &windows, sizeof windows, 0);
+    pons_status st = PONS_OK;
+    int64_t length = job->recipe.evaluate.length;
     PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->calibration, job->bf16,
                                          pons_job_idle_ranks(job), ids, windows, length,
                                          pons_job_embed, job, &job->weights_only));
@@ -118,56 +123,57 @@ static pons_status open_streams(pons_job *job)
                                              pons_job_idle_ranks(job), ids, windows, length,
                                              pons_job_embed, job, &job->full));
 done:
-    pons_mem_free(ids);
     return st;
 }
 
-/*
- * What the Hessians depend on: the tensors (name, type, shape and first bytes of each), the calibration ids and
- * the effective recipe. Reading a model of hundreds of gigabytes to hash it would cost more than the job.
- */
+/* Rank 0: what the run depends on besides its recipe, compared with what it was begun with. */
 static pons_status take_fingerprint(pons_job *job)
 {
-    enum { SAMPLE = 4096 };
-    const pons_store *store = pons_model_store(job->model);
-    pons_sha256 s;
-    pons_sha256_begin(&s);
-    for (int64_t i = 0; i < pons_store_count(store); i++) {
-        const pons_tensor_view *t = pons_store_at(store, i);
-        size_t bytes = pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
-        pons_sha256_update(&s, t->name, strlen(t->name));
-        pons_sha256_update(&s, pons_dtype_name(t->dtype), strlen(pons_dtype_name(t->dtype)));
-        pons_sha256_update(&s, t->shape, (size_t)t->ndim * sizeof *t->shape);
-        pons_sha256_update(&s, t->data, bytes < SAMPLE ? bytes : SAMPLE);
-    }
-    pons_sha256_update(&s, job->calibration_digest, strlen(job->calibration_digest));
-    char *recipe = pons_job_recipe_text(job);
-    if (!recipe) return pons_fail(PONS_ERR_NOMEM, "out of memory for the effective recipe");
-    pons_sha256_update(&s, recipe, strlen(recipe));
-    free(recipe);
-    pons_sha256_end(&s, job->fingerprint);
-    return PONS_OK;
+    pons_status st = PONS_OK;
+    char *part = job->fingerprint.part[PONS_FINGERPRINT_PROGRAM];
+    size_t bytes = sizeof job->fingerprint.part[PONS_FINGERPRINT_PROGRAM];
+    snprintf(part, bytes, "%s", PONS_VERSION);
+    part = job->fingerprint.part[PONS_FINGERPRINT_PRODUCTS];
+    snprintf(part, bytes, "forward %s, solver %s, %s", job->bf16 ? "bf16" : "fp32",
+             job->solver_bf16 ? "bf16" : "fp32", pons_kern_arithmetic());
+    PONS_TRY(st, pons_fingerprint_model(job->model, job->fingerprint.part[PONS_FINGERPRINT_MODEL]));
+    if (job->recipe.rotation.file[0])
+        PONS_TRY(st, pons_file_digest(job->recipe.rotation.file,
+                                      job->fingerprint.part[PONS_FINGERPRINT_ROTATION]));
+    if (job->resumed)
+        PONS_TRY(st, pons_fingerprint_check(
+                         &job->fingerprint,
+                         json_object_get(pons_journal_find(job->journal, "begin", NULL, 0),
+                                         "fingerprint"),
+                         job->run));
+done:
+    return st;
 }
 
 pons_status pons_job_load_windows(pons_job *job)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int32_t *ids = NULL;
-    if (pons_method_needs_hessian(job->recipe.method)) {
-        if (job->rank == 0) local = draw_windows(job, &ids);
-        PONS_TRY_ALL(st, job->comm, local);
-        if (job->rank == 0) local = take_fingerprint(job);
-        PONS_TRY_ALL(st, job->comm, local);
-        pons_comm_bcast(job->comm, job->fingerprint, sizeof job->fingerprint, 0);
-        PONS_TRY(st, deal_windows(job, ids));
-        if (job->rank == 0)
-            pons_log(PONS_LOG_INFO,
-                     "calibrate: windows = %lld, length = %lld, ids sha256 = %.16s...",
-                     (long long)job->recipe.calibration.windows,
-                     (long long)job->recipe.calibration.length, job->calibration_digest);
+    bool calibrates = pons_method_needs_hessian(job->recipe.method),
+         evaluates = job->recipe.evaluate.text[0] != 0;
+    int64_t windows = 0;
+    int32_t *ids = NULL, *text = NULL;
+    if (job->rank == 0) {
+        if (calibrates) local = draw_windows(job, &ids);
+        if (local == PONS_OK && evaluates) local = load_evaluation(job, &text, &windows);
+        if (local == PONS_OK) local = take_fingerprint(job);
     }
-    if (job->recipe.evaluate.text[0]) PONS_TRY(st, open_streams(job));
+    PONS_TRY_ALL(st, job->comm, local);
+    pons_comm_bcast(job->comm, &job->fingerprint, sizeof job->fingerprint, 0);
+    if (calibrates) PONS_TRY(st, deal_windows(job, ids));
+    if (calibrates && job->rank == 0)
+        pons_log(PONS_LOG_INFO, "calibrate: windows = %lld, length = %lld, ids sha256 = %.16s...",
+                 (long long)job->recipe.calibration.windows,
+                 (long long)job->recipe.calibration.length,
+                 job->fingerprint.part[PONS_FINGERPRINT_CALIBRATION]);
+    pons_comm_bcast(job->comm, &windows, sizeof windows, 0);
+    if (evaluates) PONS_TRY(st, open_streams(job, text, windows));
 done:
+    pons_mem_free(text);
     pons_mem_free(ids);
     return st;
 }

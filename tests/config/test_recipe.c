@@ -459,7 +459,7 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    assert_int_equal(keys, 45); /* all but rotation.tolerance, which needs a file */
+    assert_int_equal(keys, 47); /* all but rotation.tolerance, which needs a file */
     free(list);
     free(yaml);
 }

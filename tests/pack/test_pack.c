@@ -182,7 +182,8 @@ static pons_status write_model(const char *source, const char *out, const plan *
     runtime.hadamard_down = true;
     PONS_TRY(st, pons_model_open(source, &m));
     const pons_model_config *c = pons_model_get_config(m);
-    PONS_TRY(st, pons_pack_writer_create(out, force, m, recipe, untie, &w));
+    PONS_TRY(st, pons_pack_writer_create(out, force ? PONS_PACK_REPLACE : PONS_PACK_NEW, m, recipe,
+                                         untie, &w));
     for (int64_t layer = c->layers - 1; layer >= 0; layer--) {
         block b;
         block_make(&b, c, p, SEED + (uint64_t)layer);
@@ -488,7 +489,7 @@ static void refusals(void **state)
     assert_int_equal(pons_model_open(golden("llama-gqa"), &m), PONS_OK);
     const pons_model_config *c = pons_model_get_config(m);
     block_make(&b, c, &p, SEED);
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), false, m, &recipe, false, &w),
+    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
     assert_int_equal(pons_pack_writer_block(w, 1, b.linear, b.norms[0], b.norms[1]), PONS_OK);
     assert_false(pons_dir_exists(scratch("gone")));
@@ -498,7 +499,7 @@ static void refusals(void **state)
     assert_false(pons_dir_exists(scratch("gone.part")));
 
     /* a value the output type cannot hold */
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), false, m, &recipe, false, &w),
+    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
     b.norms[1][17] = 1e6f;
     assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.norms[0], b.norms[1]),
@@ -510,7 +511,7 @@ static void refusals(void **state)
     /* a group size that does not divide the columns */
     const plan odd = {4, 0, true, false, 64};
     block_make(&b, c, &odd, SEED);
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), false, m, &recipe, false, &w),
+    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
     assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.norms[0], b.norms[1]),
                      PONS_ERR_SHAPE);
@@ -518,7 +519,7 @@ static void refusals(void **state)
     block_free(&b);
 
     /* a file damaged between writing and commit */
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), false, m, &recipe, false, &w),
+    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         block_make(&b, c, &p, SEED);
@@ -539,7 +540,8 @@ static void refusals(void **state)
     json_t *manifest = manifest_of(&runtime);
     assert_int_equal(pons_pack_writer_commit(&w, manifest), PONS_ERR_IO);
     assert_non_null(strstr(pons_error_message(), "model-00003-of-00004.safetensors"));
-    assert_null(w);
+    assert_true(pons_dir_exists(scratch("gone.part")));
+    pons_pack_writer_abandon(&w);
     json_decref(manifest);
     assert_false(pons_dir_exists(scratch("gone")));
     assert_false(pons_dir_exists(scratch("gone.part")));

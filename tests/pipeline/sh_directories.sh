@@ -62,10 +62,10 @@ python3 -c 'import json, sys; assert json.load(sys.stdin)["out"].endswith("/caf?
 on 1 inspect --json "$name" || fail "inspect of a name that is not UTF-8: $(cat "$scratch/err")"
 
 # ---- RUN's disk is full when only the journal's last line is missing: OUT and RUN stay. That line holds OUT's name,
-# made too long here for what is left of the disk's two pages.
+# made too long here for what is left of the disk's three pages.
 disk=$scratch/disk
 mkdir "$disk"
-if mount -t tmpfs -o size=8k pons "$disk" 2>/dev/null; then
+if mount -t tmpfs -o size=12k pons "$disk" 2>/dev/null; then
   long=$work$(printf '/.%.0s' $(seq $(((3960 - ${#work}) / 2))))/late
   for ranks in 1 3; do
     compress $ranks --out "$long" --run "$disk/run" --force

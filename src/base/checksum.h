@@ -1,9 +1,9 @@
 /**
  * A fast 64-bit checksum that tells whether two streams of numbers are the same: for finding damage,
- * not for keeping secrets. Inline because it runs over every weight twice. Internal to the room.
+ * not for keeping secrets. Inline because it runs over every weight twice.
  */
-#ifndef PONS_PACK_CHECKSUM_H
-#define PONS_PACK_CHECKSUM_H
+#ifndef PONS_BASE_CHECKSUM_H
+#define PONS_BASE_CHECKSUM_H
 
 #include <stddef.h>
 #include <stdint.h>

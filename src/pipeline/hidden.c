@@ -1,0 +1,222 @@
+/*
+ * Hidden states at a resume point: RUN/hidden/after-NNN/rank-RRRRR.safetensors, written by each rank for
+ * its own windows, so that no write waits for another rank. A window is one tensor, "calibration.17"
+ * [tokens x hidden], beside its checksum; any number of ranks reads them back. Owns neither the streams
+ * nor the decision where to resume.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checksum.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/safetensors_writer.h"
+#include "pipeline/job.h"
+
+enum { STREAMS = 3, NAME = 64 };
+
+/* Windows of this rank on their way through the blocks. */
+typedef struct stream {
+    const char *name;
+    int64_t begin, end; /* global indices of the windows */
+    int64_t floats;     /* of one window */
+    float *h;
+} stream;
+
+static int list_streams(pons_job *job, stream streams[STREAMS])
+{
+    int n = 0;
+    if (job->h)
+        streams[n++] = (stream){"calibration", job->window_begin, job->window_end,
+                                job->recipe.calibration.length * job->config->hidden, job->h};
+    pons_eval_stream *evaluations[] = {job->weights_only, job->full};
+    const char *names[] = {"weights_only", "full"};
+    for (int i = 0; i < 2; i++) {
+        stream *s = &streams[n];
+        if (!evaluations[i]) continue;
+        s->name = names[i];
+        s->h = pons_eval_stream_hidden(evaluations[i], &s->begin, &s->end, &s->floats);
+        n++;
+    }
+    return n;
+}
+
+static char *directory_of(const pons_job *job, int64_t after, const char *suffix)
+{
+    return pons_mem_printf("%s/hidden/after-%03lld%s", job->run, (long long)after, suffix);
+}
+
+static void tensor_name(const stream *s, int64_t window, bool sum, char name[NAME])
+{
+    snprintf(name, NAME, "%s.%lld%s", s->name, (long long)window, sum ? ".sum" : "");
+}
+
+static uint64_t sum_of(const stream *s, const float *h)
+{
+    return pons_checksum(0, h, (size_t)s->floats * sizeof *h);
+}
+
+/* ---- Save. */
+
+/* Declare, or write, the checksums of all windows (8-byte elements go first), or the windows. */
+static pons_status each_window(pons_st_writer *w, const stream *streams, int count, bool sums,
+                               bool write)
+{
+    pons_status st = PONS_OK;
+    const int64_t one = 1;
+    char name[NAME];
+    for (int i = 0; i < count; i++)
+        for (int64_t window = streams[i].begin; window < streams[i].end; window++) {
+            const stream *s = &streams[i];
+            const float *h = s->h + (window - s->begin) * s->floats;
+            uint64_t sum = write && sums ? sum_of(s, h) : 0;
+            tensor_name(s, window, sums, name);
+            if (!write)
+                PONS_TRY(st, pons_st_writer_declare(w, name, sums ? PONS_DTYPE_U64 : PONS_DTYPE_F32,
+                                                    1, sums ? &one : &s->floats));
+            else if (sums)
+                PONS_TRY(st, pons_st_writer_write(w, &sum, sizeof sum));
+            else
+                PONS_TRY(st, pons_st_writer_write(w, h, (size_t)s->floats * sizeof *h));
+        }
+done:
+    return st;
+}
+
+/* This rank's file. Local. */
+static pons_status save_own(pons_job *job, const char *directory)
+{
+    pons_status st = PONS_OK;
+    stream streams[STREAMS];
+    int count = list_streams(job, streams);
+    pons_st_writer *w = NULL;
+    char *path = pons_mem_printf("%s/rank-%05d.safetensors", directory, job->rank);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, pons_st_writer_create(path, &w));
+    for (int pass = 0; pass < 4; pass++)
+        PONS_TRY(st, each_window(w, streams, count, pass % 2 == 0, pass >= 2));
+    PONS_TRY(st, pons_st_writer_commit(&w));
+done:
+    pons_st_writer_abandon(&w);
+    pons_mem_free(path);
+    return st;
+}
+
+/* Rank 0: the files appear under their name, the journal says so, the older ones go. */
+static pons_status publish(pons_job *job, const char *part)
+{
+    pons_status st = PONS_OK;
+    char *path = directory_of(job, job->done, ""), *older = directory_of(job, job->saved, "");
+    if (!path || !older) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    PONS_TRY(st, pons_dir_remove(path));
+    PONS_TRY(st, pons_dir_commit(part, path));
+    PONS_TRY(st, pons_journal_append(job->journal,
+                                     json_pack("{s:s, s:I, s:i}", "event", "hidden", "after",
+                                               (json_int_t)job->done, "files", job->size)));
+    if (job->saved && job->saved != job->done) PONS_TRY(st, pons_dir_remove(older));
+done:
+    pons_mem_free(older);
+    pons_mem_free(path);
+    return st;
+}
+
+static bool is_time(pons_job *job)
+{
+    stream streams[STREAMS];
+    int64_t every = job->recipe.checkpoint.blocks;
+    return every && job->done % every == 0 && job->done < job->config->layers &&
+           list_streams(job, streams) > 0;
+}
+
+pons_status pons_job_save_hidden(pons_job *job)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    double start = pons_clock();
+    if (!is_time(job)) return PONS_OK;
+    char *part = directory_of(job, job->done, ".part");
+    if (!part) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK && job->rank == 0) local = pons_dir_remove(part);
+    if (local == PONS_OK && job->rank == 0) local = pons_dir_make(part);
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, job->comm, save_own(job, part));
+    PONS_TRY_ALL(st, job->comm, job->rank == 0 ? publish(job, part) : PONS_OK);
+    job->saved = job->done;
+done:
+    pons_mem_free(part);
+    job->seconds.checkpoint += pons_clock() - start;
+    return st;
+}
+
+/* ---- Restore. */
+
+/* One window from whichever file has it. */
+static pons_status restore_window(pons_store *const *files, int64_t count, const char *directory,
+                                  const stream *s, int64_t window)
+{
+    char name[NAME], sum_name[NAME];
+    const pons_tensor_view *t = NULL, *sum = NULL;
+    uint64_t expected;
+    tensor_name(s, window, false, name);
+    tensor_name(s, window, true, sum_name);
+    for (int64_t f = 0; f < count && !t; f++) {
+        t = pons_store_find(files[f], name);
+        sum = pons_store_find(files[f], sum_name);
+    }
+    if (!t || !sum || t->dtype != PONS_DTYPE_F32 || pons_tensor_elements(t) != s->floats ||
+        sum->dtype != PONS_DTYPE_U64 || pons_tensor_elements(sum) != 1)
+        return pons_fail(PONS_ERR_INPUT, "%s: %s of %lld floats is not there", directory, name,
+                         (long long)s->floats);
+    float *h = s->h + (window - s->begin) * s->floats;
+    memcpy(h, t->data, (size_t)s->floats * sizeof *h);
+    memcpy(&expected, sum->data, sizeof expected);
+    return sum_of(s, h) == expected
+               ? PONS_OK
+               : pons_fail(
+                     PONS_ERR_INPUT,
+                     "%s: %s is damaged (checksum); without this directory it is computed again",
+                     directory, name);
+}
+
+/* Local. */
+static pons_status restore_own(pons_job *job, int64_t count)
+{
+    pons_status st = PONS_OK;
+    stream streams[STREAMS];
+    int n = list_streams(job, streams);
+    pons_store **files = NULL;
+    char *path = NULL, *directory = directory_of(job, job->saved, "");
+    if (!directory) return PONS_ERR_NOMEM;
+    PONS_CALLOC(st, files, count);
+    for (int64_t f = 0; f < count; f++) {
+        path = pons_mem_printf("%s/rank-%05lld.safetensors", directory, (long long)f);
+        if (!path) {
+            st = PONS_ERR_NOMEM;
+            goto done;
+        }
+        PONS_TRY(st, pons_store_open(path, &files[f]));
+        pons_mem_free(path);
+        path = NULL;
+    }
+    for (int i = 0; i < n; i++)
+        for (int64_t w = streams[i].begin; w < streams[i].end; w++)
+            PONS_TRY(st, restore_window(files, count, directory, &streams[i], w));
+done:
+    for (int64_t f = 0; files && f < count; f++)
+        pons_store_close(&files[f]);
+    pons_mem_free(files);
+    pons_mem_free(path);
+    pons_mem_free(directory);
+    return st;
+}
+
+pons_status pons_job_restore_hidden(pons_job *job, int64_t files)
+{
+    pons_status st = PONS_OK;
+    PONS_TRY_ALL(st, job->comm, restore_own(job, files));
+done:
+    return st;
+}
