@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Bad input: one clear line naming the file or field, a non-zero exit within seconds at one and at three ranks, and neither
-# OUT, nor its staging folder, nor a state directory left behind.
+# Bad input: one clear line naming the file or field, a non-zero exit within seconds at one and at three ranks, and, as no
+# block was finished, neither OUT, nor its staging folder, nor a state directory left behind.
 # ctest: timeout=600
 . "$PONS_SOURCE/tests/support/program.sh"
 
@@ -108,11 +108,11 @@ with_model '4|5|10' 'model.layers.0.mlp.up_proj.weight' "$copy"
 for value in nan inf; do
   copy mistral-headdim $value
   edit "$copy" "
-n = 'model.layers.1.mlp.down_proj.weight'; d, s, b = t[n]
+n = 'model.layers.0.mlp.down_proj.weight'; d, s, b = t[n]
 one = struct.pack('<f', float('$value'))
 one = one if d == 'F32' else one[2:] if d == 'BF16' else struct.pack('<e', float('$value'))
 t[n] = (d, s, one + b[len(one):])"
-  with_model 4 'model.layers.1.mlp.down_proj' "$copy"
+  with_model 4 'model.layers.0.mlp.down_proj' "$copy"
 done
 
 # ---- architectures and fields that would change the numbers
@@ -162,10 +162,10 @@ refuses 7 "$out" --quiet compress "$scratch/recipe.yaml" --model "$models/llama-
 [ -e "$out.part" ] || [ -e "$out.run" ] && fail "something is left beside an existing output directory"
 rm -rf "$out"
 
-# ---- a full disk
+# ---- a disk that is too full for the first block
 disk=$scratch/disk
 mkdir "$disk"
-if mount -t tmpfs -o size=128k pons "$disk" 2>/dev/null; then
+if mount -t tmpfs -o size=40k pons "$disk" 2>/dev/null; then
   for ranks in 1 3; do
     on $ranks --quiet compress "$scratch/recipe.yaml" --model "$models/llama-gqa" --calib "$scratch/calib.ids" \
       --out "$disk/out" --run "$scratch/full.run"
