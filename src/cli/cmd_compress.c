@@ -26,9 +26,9 @@ static const struct argp_option options[] = {
     {"run", KEY_RUN, "DIR", 0, "State of the run: recipe, journal, Hessians (default: OUT.run)", 0},
     {"force", KEY_FORCE, NULL, 0, "Replace an existing output directory (default: refuse)", 0},
     {"resume", KEY_RESUME, NULL, 0,
-     "Go on after the last finished block of an earlier run with the same arguments; with any "
-     "number "
-     "of ranks, to the same bytes. A run that finished nothing begins again (default: refuse)",
+     "Go on after the last finished block of a run with the same arguments, on any number of "
+     "ranks; "
+     "begin where there is none (default: refuse)",
      0},
     {"set", KEY_SET, "KEY=VALUE", 0,
      "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
