@@ -12,6 +12,7 @@ static const pons_command commands[] = {
     {"eval ppl", "perplexity of a model on a text", pons_cmd_eval_ppl},
     {"eval tasks", "zero-shot accuracy of a model on local task files", pons_cmd_eval_tasks},
     {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", pons_cmd_inspect},
+    {"plan", "what a job will need: bytes, flop, seconds, before it runs", pons_cmd_plan},
     {"tokenize", "text to token ids", pons_cmd_tokenize},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

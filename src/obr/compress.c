@@ -145,7 +145,7 @@ struct pons_row_shared {
     pons_dual *dual;    /* NULL: rows are solved directly, or not at all */
 };
 
-static pons_solver choose_solver(const pons_recipe *r, int64_t d, bool bf16)
+pons_solver pons_row_solver(const pons_recipe *r, int64_t d, bool bf16)
 {
     if (r->method != PONS_METHOD_OBR_RTN && r->method != PONS_METHOD_OBR_GPTQ)
         return PONS_SOLVER_DIRECT;
@@ -164,7 +164,7 @@ pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons
     pons_row_shared *s = pons_mem_calloc(1, sizeof *s);
     pons_comm *comm = factor ? factor->comm : pons_par_alone();
     PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
-    s->solver = factor ? choose_solver(recipe, factor->d, bf16) : PONS_SOLVER_DIRECT;
+    s->solver = factor ? pons_row_solver(recipe, factor->d, bf16) : PONS_SOLVER_DIRECT;
     if (s->solver != PONS_SOLVER_DIRECT)
         PONS_TRY(st, pons_dual_create(factor, (int64_t)(recipe->obr.alpha * (double)factor->d),
                                       bf16, recipe->obr.tolerance, &s->dual));

@@ -19,6 +19,10 @@
 /** What the rows of all linears with one factor share beside it. Opaque. */
 typedef struct pons_row_shared pons_row_shared;
 
+/** Solver of rows of width d, never auto: the direct one shares nothing, the others products with the
+ * inverse. @param bf16 as in pons_row_shared_create. Local. */
+pons_solver pons_row_solver(const pons_recipe *recipe, int64_t d, bool bf16);
+
 /**
  * Prepare what the recipe's solver shares between linears: nothing but a name for methods without one.
  *

@@ -50,6 +50,7 @@ static pons_status take_hessian(pons_job *job, pons_group group, pons_hessian *h
     if (file)
         PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
                                              pons_hessian_matrix(h), pons_hessian_norm(h, false)));
+    st = pons_hessian_take_rows(h, d, 0); /* room for the factor */
 done:
     return st;
 }

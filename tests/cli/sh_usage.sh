@@ -15,6 +15,7 @@ prints 'default: OUT.run'
 accepts eval ppl --help
 prints 'Tokens per window \(default: 2048\)'
 accepts inspect --help
+accepts plan --help
 accepts tokenize --help
 accepts eval tasks --help
 accepts eval --help

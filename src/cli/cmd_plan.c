@@ -1,0 +1,320 @@
+/* Owns `pons plan`: its arguments and what is printed. The figures are plan's, the machine's rates come
+ * from plan_rates. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/plan_rates.h"
+#include "io/file.h"
+#include "kern/gemm.h"
+#include "model/model.h"
+
+enum {
+    KEY_MODEL = 0x100,
+    KEY_RANKS,
+    KEY_NODES,
+    KEY_THREADS,
+    KEY_MEMORY,
+    KEY_SET,
+    KEY_MEASURE,
+    KEY_RATES,
+    KEY_SIMULATE
+};
+
+static const struct argp_option options[] = {
+    {"model", KEY_MODEL, "PATH", 0,
+     "Directory with config.json (weights are not needed), the file itself, or a .gguf (required)",
+     0},
+    {"ranks", KEY_RANKS, "P", 0, "Ranks of the job (default: 1)", 0},
+    {"nodes", KEY_NODES, "N", 0, "Nodes they are dealt to evenly (default: 1)", 0},
+    {"threads", KEY_THREADS, "N", 0, "Threads of a rank (default: 1)", 0},
+    {"memory", KEY_MEMORY, "G", 0,
+     "Memory of a node in GB (10^9 bytes); a job that does not fit is refused (default: not "
+     "checked)",
+     0},
+    {"set", KEY_SET, "KEY=VALUE", 0, "Override one recipe key; may be repeated", 0},
+    {"measure", KEY_MEASURE, NULL, 0,
+     "Measure the rates here, on one thread, half a minute (default: those of one Sapphire Rapids "
+     "core)",
+     0},
+    {"rates", KEY_RATES, "FILE", 0,
+     "Rates from an earlier plan's --json output, or any JSON object with its keys", 0},
+    {"simulate", KEY_SIMULATE, NULL, 0,
+     "Schedules on 1, 2, 4 ... teams instead of phases (without --ranks: of 8, 64, 256 ranks)", 0},
+    {0}};
+
+typedef struct arguments {
+    const char *recipe, *model, *rates;
+    const char **set; /* [argc] */
+    int set_count;
+    int64_t ranks, nodes, threads, memory;
+    bool measure, simulate;
+} arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+    case KEY_MODEL: a->model = arg; return 0;
+    case KEY_RANKS: return pons_cli_parse_int(state, "--ranks", arg, 1, 1 << 20, &a->ranks);
+    case KEY_NODES: return pons_cli_parse_int(state, "--nodes", arg, 1, 1 << 20, &a->nodes);
+    case KEY_THREADS: return pons_cli_parse_int(state, "--threads", arg, 1, 1024, &a->threads);
+    case KEY_MEMORY: return pons_cli_parse_int(state, "--memory", arg, 1, 1 << 20, &a->memory);
+    case KEY_SET: a->set[a->set_count++] = arg; return 0;
+    case KEY_MEASURE: a->measure = true; return 0;
+    case KEY_RATES: a->rates = arg; return 0;
+    case KEY_SIMULATE: a->simulate = true; return 0;
+    case ARGP_KEY_ARG:
+        if (a->recipe) return ARGP_ERR_UNKNOWN;
+        a->recipe = arg;
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "RECIPE",
+    .doc = "Print what a job would need, before it is queued: bytes, flop and seconds per rank and "
+           "phase, and what limits it. Nothing is read but the recipe and the model's shape.\n\n"
+           "'rank' is what each rank holds for itself, 'node' what the ranks of a node share. A "
+           "term marked * is the same on every rank: it does not fall with their number."};
+
+static pons_status require(const arguments *a, const char *command)
+{
+    const char *missing = !a->recipe ? "RECIPE" : !a->model ? "--model" : NULL;
+    if (missing)
+        return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
+    if (a->measure && a->rates) return pons_fail(PONS_ERR_USAGE, "--measure excludes --rates");
+    return PONS_OK;
+}
+
+/* ---- Printing */
+
+static const char *const kinds[] = {"rank", "node", "file"};
+
+static void print_rates(const arguments *a, const pons_plan_input *in)
+{
+    const char *source = a->measure ? "measured here" : a->rates ? a->rates : "defaults";
+    const pons_plan_rates *v = &in->rates;
+    printf("rates (%s): forward %.0f, hessian %.0f, factor %.0f, inverse %.0f, solve %.0f, clip "
+           "%.0f, gptq %.0f GF/s per thread; memory %.1f, network %.1f, disk %.1f GB/s; latency "
+           "%.0f us; products in %s\n\n",
+           source, v->forward, v->hessian, v->factor, v->inverse, v->solve, v->clip, v->gptq,
+           v->memory, v->network, v->disk, 1e6 * v->latency, in->bf16 ? "bf16" : "fp32");
+}
+
+static void print_phases(const pons_plan_input *in, const pons_plan *plan)
+{
+    printf("%-13s %-8s %9s %9s %10s %9s %6s  %-8s %s\n", "phase", "group", "rank MB", "node MB",
+           "Gflop", "seconds", "busy", "bound", "largest term");
+    for (int i = 0; i < plan->phases; i++) {
+        const pons_plan_phase *p = &plan->phase[i];
+        const pons_plan_term *t = &p->term[0];
+        for (int k = 1; k < p->terms; k++)
+            if (p->term[k].kind != PONS_PLAN_FILE && p->term[k].bytes > t->bytes) t = &p->term[k];
+        printf("%-13s %-8s %9.0f %9.0f %10.1f %9.3f %5.0f%%  %-8s %s%s\n", p->name, p->group,
+               p->bytes[PONS_PLAN_RANK] / 1e6, p->bytes[PONS_PLAN_NODE] / 1e6, p->flop / 1e9,
+               p->seconds, 100 * p->busy, p->bound, t->name, t->replicated ? " *" : "");
+    }
+    const pons_plan_phase *p = &plan->phase[plan->fullest];
+    printf("\nfullest: %s%s%s\n", p->name, p->group[0] ? " of " : "", p->group);
+    for (int i = 0; i < p->terms; i++)
+        printf("  %-46s %10.1f MB per %s%s\n", p->term[i].name, p->term[i].bytes / 1e6,
+               kinds[p->term[i].kind], p->term[i].replicated ? " *" : "");
+    printf(
+        "\nbytes: %.3f GB per rank for itself, %.3f GB per node; resident set of a rank with what "
+        "it shares: %.3f GB\n",
+        plan->rank_bytes / 1e9, plan->node_bytes / 1e9, plan->resident_bytes / 1e9);
+    printf(
+        "seconds: %.1f per block, %.0f for %lld blocks on %d ranks of %d thread%s; %.3g Pflop; a "
+        "rank receives %.1f GB\n",
+        plan->block_seconds, plan->total_seconds, (long long)in->model->layers, in->ranks,
+        in->threads, in->threads == 1 ? "" : "s", plan->total_flop / 1e15, plan->moved_bytes / 1e9);
+}
+
+static json_t *phase_json(const pons_plan_phase *p, bool *ok)
+{
+    json_t *o = json_object(), *terms = json_array();
+    pons_cli_set(o, "phase", json_string(p->name), ok);
+    pons_cli_set(o, "group", json_string(p->group), ok);
+    for (int k = 0; k < 3; k++) {
+        char key[32];
+        snprintf(key, sizeof key, "%s_bytes", kinds[k]);
+        pons_cli_set(o, key, pons_cli_real(p->bytes[k]), ok);
+    }
+    pons_cli_set(o, "flop", pons_cli_real(p->flop), ok);
+    pons_cli_set(o, "moved_bytes", pons_cli_real(p->moved), ok);
+    pons_cli_set(o, "seconds", pons_cli_real(p->seconds), ok);
+    pons_cli_set(o, "busy", pons_cli_real(p->busy), ok);
+    pons_cli_set(o, "bound", json_string(p->bound), ok);
+    for (int i = 0; i < p->terms; i++)
+        *ok = json_array_append_new(terms, json_pack("{s:s, s:s, s:b, s:f}", "name",
+                                                     p->term[i].name, "per", kinds[p->term[i].kind],
+                                                     "replicated", p->term[i].replicated, "bytes",
+                                                     p->term[i].bytes)) == 0 &&
+              *ok;
+    pons_cli_set(o, "terms", terms, ok);
+    return o;
+}
+
+static pons_status print_plan_json(const pons_plan_input *in, const pons_plan *plan)
+{
+    bool ok = true;
+    json_t *root = json_object(), *list = json_array();
+    for (int i = 0; i < plan->phases; i++)
+        ok = json_array_append_new(list, phase_json(&plan->phase[i], &ok)) == 0 && ok;
+    pons_cli_set(root, "ranks", json_integer(in->ranks), &ok);
+    pons_cli_set(root, "nodes", json_integer(in->nodes), &ok);
+    pons_cli_set(root, "threads", json_integer(in->threads), &ok);
+    pons_cli_set(root, "rank_bytes", pons_cli_real(plan->rank_bytes), &ok);
+    pons_cli_set(root, "node_bytes", pons_cli_real(plan->node_bytes), &ok);
+    pons_cli_set(root, "resident_bytes", pons_cli_real(plan->resident_bytes), &ok);
+    pons_cli_set(root, "seconds", pons_cli_real(plan->total_seconds), &ok);
+    pons_cli_set(root, "flop", pons_cli_real(plan->total_flop), &ok);
+    pons_cli_set(root, "moved_bytes", pons_cli_real(plan->moved_bytes), &ok);
+    pons_cli_set(root, "fullest", json_string(plan->phase[plan->fullest].name), &ok);
+    pons_cli_set(root, "rates", pons_cli_rates_json(&in->rates, &ok), &ok);
+    pons_cli_set(root, "phases", list, &ok);
+    pons_status st =
+        ok ? pons_cli_print(root, true) : pons_fail(PONS_ERR_NOMEM, "out of memory for the result");
+    json_decref(root);
+    return st;
+}
+
+/* One row per number of teams. @param list JSON array, or NULL: text */
+static pons_status print_schedules(const pons_plan_input *in, json_t *list)
+{
+    for (int teams = 1; teams <= in->ranks && teams <= in->model->layers; teams *= 2) {
+        pons_plan_schedule s;
+        if (in->ranks % teams) continue;
+        pons_status st = pons_plan_simulate(in, teams, &s);
+        if (st != PONS_OK) return st;
+        bool fits = in->memory_bytes <= 0 || s.node_bytes <= in->memory_bytes;
+        if (!list)
+            printf("%6d %6d %6d %9.1f %6.1f%% %10.1f %9.1f  %s%s\n", in->ranks, s.teams,
+                   s.ranks_per_team, s.seconds / 60, 100 * s.idle, s.moved_bytes / 1e9,
+                   s.node_bytes / 1e9, s.bound, fits ? "" : "; does not fit");
+        else if (json_array_append_new(
+                     list,
+                     json_pack("{s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:b, s:s}", "ranks", in->ranks,
+                               "teams", s.teams, "ranks_per_team", s.ranks_per_team, "seconds",
+                               s.seconds, "idle", s.idle, "moved_bytes", s.moved_bytes,
+                               "node_bytes", s.node_bytes, "fits", fits, "bound", s.bound)) != 0)
+            return pons_fail(PONS_ERR_NOMEM, "out of memory for the result");
+    }
+    return PONS_OK;
+}
+
+static pons_status simulate(pons_plan_input *in, const arguments *a, bool json)
+{
+    static const int usual[] = {8, 64, 256};
+    pons_status st = PONS_OK;
+    bool ok = true;
+    json_t *root = json ? json_object() : NULL, *list = json ? json_array() : NULL;
+    if (!json)
+        printf("%6s %6s %6s %9s %7s %10s %9s  %s\n", "ranks", "teams", "each", "minutes", "idle",
+               "GB/rank", "GB/node", "bound");
+    for (int i = 0; i < (a->ranks ? 1 : 3) && st == PONS_OK; i++) {
+        if (!a->ranks) {
+            in->ranks = usual[i];
+            in->nodes = a->nodes ? (int)a->nodes : (usual[i] + 7) / 8;
+        }
+        if (in->nodes > in->ranks) in->nodes = in->ranks;
+        st = print_schedules(in, list);
+    }
+    if (json) {
+        pons_cli_set(root, "rates", pons_cli_rates_json(&in->rates, &ok), &ok);
+        pons_cli_set(root, "schedules", list, &ok);
+        if (st == PONS_OK) st = ok ? pons_cli_print(root, true) : PONS_ERR_NOMEM;
+        json_decref(root);
+    }
+    return st == PONS_OK ? pons_cli_flush() : st;
+}
+
+/* ---- The command */
+
+/* config.json of a directory, the file itself, or a GGUF's metadata. */
+static pons_status read_model(const char *path, pons_model_config *out)
+{
+    pons_status st = PONS_OK;
+    size_t n = strlen(path);
+    if (n > 5 && !strcmp(path + n - 5, ".gguf")) {
+        pons_model *model = NULL;
+        st = pons_model_open(path, &model);
+        if (st == PONS_OK) *out = *pons_model_get_config(model);
+        pons_model_close(&model);
+        return st;
+    }
+    char *file =
+        pons_dir_exists(path) ? pons_mem_printf("%s/config.json", path) : pons_mem_strdup(path);
+    st = file ? pons_model_config_read(file, out) : PONS_ERR_NOMEM;
+    pons_mem_free(file);
+    return st;
+}
+
+/* Resident bytes of this process, which has started MPI and its libraries as a job would. */
+static double resident_bytes(void)
+{
+    long long total = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file && fscanf(file, "%lld %lld", &total, &pages) != 2) pages = 0;
+    if (file) fclose(file);
+    return pages ? 4096.0 * (double)pages : 60e6;
+}
+
+static pons_status plan(const arguments *a, bool json)
+{
+    pons_status st = PONS_OK;
+    pons_recipe recipe;
+    pons_model_config model;
+    pons_plan *result = NULL;
+    PONS_TRY(st, pons_recipe_load(a->recipe, a->set, a->set_count, &recipe));
+    PONS_TRY(st, read_model(a->model, &model));
+    bool have = pons_kern_has_bf16();
+    pons_plan_input in = {
+        .recipe = &recipe,
+        .model = &model,
+        .ranks = a->ranks ? (int)a->ranks : 1,
+        .nodes = a->nodes ? (int)a->nodes : 1,
+        .threads = a->threads ? (int)a->threads : 1,
+        .bf16 = recipe.compute == PONS_COMPUTE_AUTO ? have : recipe.compute == PONS_COMPUTE_BF16,
+        .solver_bf16 = recipe.obr.precision == PONS_COMPUTE_AUTO
+                           ? have
+                           : recipe.obr.precision == PONS_COMPUTE_BF16,
+        .base_bytes = resident_bytes(),
+        .memory_bytes = 1e9 * (double)a->memory};
+    in.rates = pons_plan_default_rates(in.bf16);
+    if (a->rates) PONS_TRY(st, pons_cli_read_rates(a->rates, &in.rates));
+    if (a->measure) PONS_TRY(st, pons_cli_measure_rates(in.bf16, in.solver_bf16, &in.rates));
+    if (a->simulate && !json) print_rates(a, &in);
+    if (a->simulate) return simulate(&in, a, json);
+    PONS_CALLOC(st, result, 1);
+    PONS_TRY(st, pons_plan_make(&in, result));
+    if (!json) print_rates(a, &in);
+    if (json)
+        PONS_TRY(st, print_plan_json(&in, result));
+    else
+        print_phases(&in, result);
+    PONS_TRY(st, pons_cli_flush());
+    st = pons_plan_check(&in, result);
+done:
+    pons_mem_free(result);
+    return st;
+}
+
+pons_status pons_cmd_plan(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
+{
+    pons_status st = PONS_OK;
+    arguments a = {0};
+    a.set = pons_mem_calloc(argc, sizeof *a.set);
+    PONS_TRY_ALL(st, comm, a.set ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
+    if (common->help) goto done;
+    PONS_TRY_ALL(st, comm, require(&a, argv[0]));
+    PONS_TRY_ALL(st, comm, pons_comm_rank(comm) == 0 ? plan(&a, common->json) : PONS_OK);
+done:
+    pons_mem_free(a.set);
+    return st;
+}

@@ -1,0 +1,175 @@
+/* Flop, bytes moved and seconds of every phase that memory.c listed. */
+#include <math.h>
+#include <string.h>
+
+#include "kern/product.h"
+#include "obr/compress.h"
+#include "plan/plan.h"
+
+/* Products per row of an iterative solver, first and second stage, checks included (pons bench solver). */
+static const double PRODUCTS = 12;
+
+/* The clip search: 80 shrinkings of about 30 flop per weight. */
+static const double CLIP_FLOP = 2400;
+
+typedef struct part {
+    double compute, network, disk, memory, latency; /* seconds */
+} part;
+
+static double total(const part *p)
+{
+    return p->compute + p->network + p->disk + p->memory + p->latency;
+}
+
+static const char *bound_of(const part *p)
+{
+    double most = fmax(fmax(p->compute, p->network), fmax(p->disk, fmax(p->memory, p->latency)));
+    return most == p->compute   ? "flop"
+           : most == p->network ? "network"
+           : most == p->disk    ? "disk"
+           : most == p->memory  ? "memory"
+                                : "latency";
+}
+
+/* Rows and weights of a group. */
+static void measure_group(const pons_model_config *m, int g, double *rows, double *cells,
+                          double *panels)
+{
+    int64_t r, c;
+    *rows = *cells = *panels = 0;
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        if (pons_linear_group((pons_linear)i) != (pons_group)g) continue;
+        pons_linear_shape(m, (pons_linear)i, &r, &c);
+        *rows += (double)r;
+        *cells += (double)r * (double)c;
+        *panels += (double)((r + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL);
+    }
+}
+
+/* Share of the workers that are busy when n things are dealt to them. */
+static double balance(double n, int workers) { return n / (ceil(n / workers) * workers); }
+
+static int group_of(const char *name)
+{
+    for (int g = 0; g < PONS_GROUPS; g++)
+        if (!strcmp(pons_group_name((pons_group)g), name)) return g;
+    return -1;
+}
+
+/* Multiplications of a forward pass: each weight once per token, and the attention. */
+static double forward_flop(const pons_plan_input *in, int g)
+{
+    const pons_model_config *m = in->model;
+    double tokens = (double)(in->recipe->calibration.windows * in->recipe->calibration.length);
+    double rows, cells, panels;
+    measure_group(m, g, &rows, &cells, &panels);
+    double attention = g == PONS_GROUP_QKV ? 2 * (double)in->recipe->calibration.length *
+                                                 (double)(m->heads * m->head_dim)
+                                           : 0;
+    return tokens * (2 * cells + attention);
+}
+
+static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_phase *p, part *t)
+{
+    const pons_recipe *r = in->recipe;
+    double d = (double)pons_group_dim(in->model, (pons_group)g), rows, cells, panels;
+    double n = d - floor(r->obr.alpha * d);
+    measure_group(in->model, g, &rows, &cells, &panels);
+    double speed = 1e9 * in->threads * workers * balance(panels, workers);
+    double solve = 0, gptq = 0, inverse = 0, on_node = (double)in->ranks / in->nodes;
+    bool sweeps = r->method == PONS_METHOD_GPTQ || r->method == PONS_METHOD_SPARSEGPT_GPTQ ||
+                  r->method == PONS_METHOD_OBR_GPTQ;
+    bool obr = r->method == PONS_METHOD_OBR_GPTQ || r->method == PONS_METHOD_OBR_RTN;
+    if (obr && pons_row_solver(r, (int64_t)d, in->solver_bf16) != PONS_SOLVER_DIRECT) {
+        solve = rows * PRODUCTS * 2 * (d * d + n * n);
+        inverse = (d * d * d + n * n * n) / 3 * in->nodes;
+    } else if (obr) { /* a factor per row, of the weights it keeps */
+        double kept = (1 - r->prune.sparsity) * d;
+        solve = rows * kept * kept * kept / 3;
+    }
+    if (sweeps) gptq = rows * n * n;
+    double clip = pons_method_quantizes(r->method) && r->weights.mse_clip ? CLIP_FLOP * cells : 0;
+    p->flop = solve + inverse + gptq + clip;
+    p->busy = balance(panels, workers);
+    t->compute = inverse / (in->rates.inverse * 1e9 * in->threads * on_node * in->nodes) +
+                 solve / (in->rates.solve * speed) + gptq / (in->rates.gptq * speed) +
+                 clip / (in->rates.clip * speed);
+}
+
+static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
+{
+    const pons_recipe *r = in->recipe;
+    const pons_plan_rates *v = &in->rates;
+    int g = group_of(p->group), workers = in->ranks - (in->ranks > 1 && !r->coordinator_works);
+    double others = 1 - 1.0 / in->ranks, rounds = ceil(log2((double)in->ranks));
+    double windows = (double)r->calibration.windows, rows = 0, cells = 0, panels = 0, d = 0;
+    double all = in->threads * 1e9;
+    part t = {0};
+    if (g >= 0) {
+        measure_group(in->model, g, &rows, &cells, &panels);
+        d = (double)pons_group_dim(in->model, (pons_group)g);
+    }
+    if (!strcmp(p->name, "read")) {
+        double bytes = cells * (double)pons_dtype_bytes(in->model->dtype, 1);
+        double owners = fmin(workers, g == PONS_GROUP_QKV ? 3 : g == PONS_GROUP_GATE_UP ? 2 : 1);
+        p->moved = 4 * cells / workers * others;
+        p->busy = owners / in->ranks;
+        t.disk = bytes / (v->disk * 1e9 * fmin(owners, in->nodes));
+        t.memory = 4 * cells / (v->memory * 1e9 * owners);
+        t.network = 4 * cells * others / (v->network * 1e9 * owners);
+    } else if (!strcmp(p->name, "forward") || !strcmp(p->name, "end of block")) {
+        if (g < 0 && !pons_method_needs_hessian(r->method)) return;
+        /* a stage runs the linears of the group before it */
+        p->flop = forward_flop(in, g < 0 ? PONS_GROUP_DOWN : g - 1);
+        p->busy = balance(windows, workers);
+        t.compute = p->flop / (v->forward * all * workers * p->busy);
+        if (g < 0) { /* rank 0 writes the shard */
+            double bytes = 0;
+            for (int k = 0; k < PONS_GROUPS; k++) {
+                measure_group(in->model, k, &rows, &cells, &panels);
+                bytes += cells * (r->output.format == PONS_OUTPUT_DENSE ? 2 : 0.5);
+            }
+            t.disk = bytes / (v->disk * 1e9);
+        }
+    } else if (!strcmp(p->name, "hessian")) {
+        p->flop = windows * (double)r->calibration.length * d * d;
+        p->moved = 8 * d * d * others; /* the sum goes to all: in and out */
+        p->busy = balance(windows, workers);
+        t.compute = p->flop / (v->hessian * all * workers * p->busy);
+        t.network = 2 * p->moved / (v->network * 1e9);
+        t.memory = 4 * d * d / (v->memory * 1e9);
+        t.latency = 2 * rounds * v->latency;
+    } else if (!strcmp(p->name, "factor")) {
+        double steps = ceil(d / 256);
+        p->flop = 2 * d * d * d / 3;
+        p->moved = 8 * d * d * others;
+        t.compute = p->flop / (v->factor * all * in->ranks);
+        t.network = p->moved / (v->network * 1e9);
+        t.latency = steps * rounds * 2 * sqrt((double)in->ranks) * v->latency;
+    } else if (!strcmp(p->name, "solve")) {
+        cost_solve(in, g, workers, p, &t);
+    } else if (!strcmp(p->name, "gather")) {
+        p->moved = cells * others;
+        t.network = p->moved / (v->network * 1e9);
+        t.memory = cells * (4 + (in->bf16 ? 2 : 4)) / (v->memory * 1e9);
+        t.latency = in->ranks * rounds * v->latency;
+    }
+    p->seconds = total(&t);
+    p->bound = bound_of(&t);
+}
+
+void pons_plan_cost(const pons_plan_input *in, pons_plan *plan)
+{
+    for (int i = 0; i < plan->phases; i++) {
+        pons_plan_phase *p = &plan->phase[i];
+        p->bound = "nothing";
+        cost_phase(in, p);
+        plan->block_seconds += p->seconds;
+        plan->total_flop += p->flop;
+        plan->moved_bytes += p->moved;
+    }
+    double layers = (double)in->model->layers;
+    plan->total_seconds = plan->block_seconds * layers;
+    plan->total_flop *= layers;
+    plan->moved_bytes *= layers;
+}

@@ -1,0 +1,258 @@
+/* Bytes of every phase, phase by phase as a block goes through them. Owns the list of phases; the seconds
+ * are cost.c's. Each formula names the allocation it follows. */
+#include <math.h>
+
+#include "hessian/accumulate.h"
+#include "kern/gemm.h"
+#include "kern/product.h"
+#include "linalg/tiles.h"
+#include "obr/compress.h"
+#include "plan/plan.h"
+#include "quant/weight.h"
+
+/* What several phases need. */
+typedef struct shape {
+    const pons_plan_input *in;
+    pons_plan *plan;
+    int workers;
+    int64_t windows; /* of the fullest rank */
+    int64_t S, widest;
+    double packed, inputs; /* linears of the block set so far; inputs touched so far */
+    double work;           /* of the forward pass */
+    double kept;           /* codes that rank 0 keeps for the shard */
+} shape;
+
+static pons_plan_phase *add_phase(shape *s, const char *name, const char *group)
+{
+    pons_plan_phase *p = &s->plan->phase[s->plan->phases++];
+    PONS_ASSERT(s->plan->phases <= PONS_PLAN_PHASES);
+    *p = (pons_plan_phase){.name = name, .group = group, .busy = 1};
+    return p;
+}
+
+static void add(pons_plan_phase *p, const char *name, pons_plan_kind kind, bool replicated,
+                double bytes)
+{
+    if (bytes <= 0) return;
+    PONS_ASSERT(p->terms < PONS_PLAN_TERMS);
+    p->term[p->terms++] = (pons_plan_term){name, kind, replicated, bytes};
+    p->bytes[kind] += bytes;
+}
+
+static bool in_group(int linear, int group)
+{
+    return pons_linear_group((pons_linear)linear) == (pons_group)group;
+}
+
+/* Rows of a linear that the fullest rank compresses: whole panels, dealt over the group. */
+static int64_t own_rows(const shape *s, int group, int linear)
+{
+    int64_t panels = 0, rows, cols;
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+        if (in_group(i, group)) panels += (rows + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL;
+    }
+    pons_linear_shape(s->in->model, (pons_linear)linear, &rows, &cols);
+    if (pons_method_needs_all_rows(s->in->recipe->method)) return rows;
+    int64_t own = (panels + s->workers - 1) / s->workers * PONS_ROW_PANEL;
+    return own < rows ? own : rows;
+}
+
+/* Sum over the group of rows * cols, of all rows or of the fullest rank's. */
+static double cells(const shape *s, int group, bool own)
+{
+    double sum = 0, most = 0;
+    int64_t rows, cols;
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        if (!in_group(i, group)) continue;
+        pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+        sum += (double)rows * (double)cols;
+        most += (double)own_rows(s, group, i) * (double)cols;
+    }
+    if (!own) return sum;
+    int64_t slack = PONS_ROW_PANEL * pons_group_dim(s->in->model, (pons_group)group);
+    return fmin(most, sum / s->workers + (double)slack);
+}
+
+/* What is there in every phase of a block. */
+static void add_standing(const shape *s, pons_plan_phase *p)
+{
+    const pons_recipe *r = s->in->recipe;
+    const pons_model_config *m = s->in->model;
+    double tokens = (double)(s->windows * s->S), linears = 0;
+    double streams = (r->activations.bits < 16 || r->kv.bits < 16) ? 2 : 1;
+    add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
+    double peers = ceil((double)s->in->ranks / s->in->nodes) - 1;
+    if (s->in->ranks > 1) /* Open MPI: its own pools, and a segment of every rank of the node */
+        add(p, "message buffers", PONS_PLAN_RANK, true, 8e6 + 4e6 * peers);
+    if (pons_method_needs_hessian(r->method))
+        add(p, "hidden states of own windows", PONS_PLAN_RANK, false,
+            4 * tokens * (double)m->hidden);
+    add(p, "group inputs of own windows", PONS_PLAN_RANK, false, s->inputs);
+    if (r->evaluate.text[0]) {
+        double windows = ceil((double)r->evaluate.windows / s->workers);
+        add(p, "evaluation windows", PONS_PLAN_RANK, false,
+            streams * 4 * (double)r->evaluate.length *
+                (windows * (double)m->hidden + (double)s->widest));
+    }
+    add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true, s->packed);
+    add(p, "work space of the forward pass", PONS_PLAN_RANK, true, s->work);
+    add(p, "codes kept for the shard (rank 0)", PONS_PLAN_RANK, true, s->kept);
+    for (int g = 0; g < PONS_GROUPS; g++)
+        linears += cells(s, g, false);
+    size_t element = pons_dtype_bytes(m->dtype, 1);
+    add(p, "model file, pages read so far", PONS_PLAN_FILE, false,
+        (double)element *
+            (linears * (double)m->layers / s->workers + (double)m->vocab * (double)m->hidden / 2));
+}
+
+/* calib/block.c: RoPE tables, q, k and v, and the input once more as products take it. */
+static void grow_work(shape *s, int group)
+{
+    const pons_model_config *m = s->in->model;
+    double S = (double)s->S, d = (double)pons_group_dim(m, (pons_group)group);
+    double fixed = 4 * S * (double)((m->heads + 2 * m->kv_heads) * m->head_dim + m->head_dim);
+    s->inputs = fmax(s->inputs, 4 * (double)s->windows * S * d);
+    s->work = fmax(s->work, fixed + S * d * (s->in->bf16 ? 2 : 4));
+}
+
+/* pipeline/linear.c: the owner's dense linears and everyone's panels. */
+static void plan_read(shape *s, int group)
+{
+    pons_plan_phase *p = add_phase(s, "read", pons_group_name((pons_group)group));
+    double most = 0;
+    int64_t rows, cols;
+    for (int owner = 0; owner < s->workers && owner < PONS_LINEARS; owner++) {
+        double dense = 0;
+        for (int i = owner; i < PONS_LINEARS; i += s->workers)
+            if (in_group(i, group)) {
+                pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+                dense += 4 * (double)rows * (double)cols;
+            }
+        most = fmax(most, dense);
+    }
+    add_standing(s, p);
+    add(p, "linears of the owner, dense", PONS_PLAN_RANK, false, most);
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
+}
+
+/* hessian/accumulate.c, kern/gram.c, hessian/factor.c. */
+static void plan_hessian(shape *s, int group)
+{
+    const pons_recipe *r = s->in->recipe;
+    int64_t d = pons_group_dim(s->in->model, (pons_group)group), width = pons_gram_width(d),
+            room = 8;
+    int64_t panel = r->keep_hessians ? d : pons_hessian_panel_rows(d);
+    double square = (double)d * (double)d, own = 4 * cells(s, group, true);
+    double tiles = (double)pons_tiles_bytes(d, s->in->ranks);
+    while (room < s->windows)
+        room *= 2;
+    pons_plan_phase *p = add_phase(s, "hessian", pons_group_name((pons_group)group));
+    add_standing(s, p);
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
+    add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
+    add(p, "column norms of own windows", PONS_PLAN_RANK, false, 8 * (double)(room * d));
+    add(p, "window packed for the sum", PONS_PLAN_RANK, true,
+        (double)s->S * (double)((d + width - 1) / width * width) * (s->in->bf16 ? 2 : 4) +
+            4.0 * s->in->threads * (double)(width * width));
+    add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
+    add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
+    add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square / 2);
+
+    p = add_phase(s, "factor", pons_group_name((pons_group)group));
+    add_standing(s, p);
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
+    add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
+    add(p, "column of tiles", PONS_PLAN_RANK, true, (double)pons_tiles_work_bytes(d));
+    add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
+    add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
+}
+
+/* obr/chunk.c: the chunk of rows of each thread. */
+static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
+{
+    enum { MOST_ROWS = 1024, MOST_BYTES = 64 << 20 };
+    int64_t padded = pons_product_tiles_of(d).padded, most = MOST_BYTES / (20 * padded);
+    most = most < MOST_ROWS ? most : MOST_ROWS;
+    if (s->in->threads > 1 && rows / (2 * s->in->threads) < most)
+        most = rows / (2 * s->in->threads);
+    if (rows < most) most = rows;
+    most = (most + PONS_PRODUCT_ROWS) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    return (s->in->solver_bf16 ? 30.0 : 28.0) * s->in->threads * (double)(most * padded);
+}
+
+/* hessian/inverse.c and obr: what the rows of a group share, and one linear's rows. */
+static void plan_solve(shape *s, int group)
+{
+    const pons_recipe *r = s->in->recipe;
+    int64_t d = pons_group_dim(s->in->model, (pons_group)group), rows, cols, most = 0;
+    int64_t split = (int64_t)(r->obr.alpha * (double)d), padded = pons_product_tiles_of(d).padded;
+    double square = (double)d * (double)d, whole = (double)padded * (double)padded;
+    double tail = (double)(d - split) * (double)(d - split);
+    double cross = (double)split * (double)(d - split), shared = 0;
+    bool dual = pons_row_solver(r, d, s->in->solver_bf16) != PONS_SOLVER_DIRECT,
+         hessian = pons_method_needs_hessian(r->method);
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+        int64_t own = in_group(i, group) ? own_rows(s, group, i) : 0;
+        most = own > most ? own : most;
+    }
+    if (dual)
+        shared = s->in->solver_bf16 ? 8 * whole + 9 * tail + 4 * cross : 4 * square + 4 * tail;
+    pons_plan_phase *p = add_phase(s, "solve", pons_group_name((pons_group)group));
+    add_standing(s, p);
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
+    add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false,
+        5 * cells(s, group, true));
+    add(p, "work of one linear's rows", PONS_PLAN_RANK, false,
+        (hessian ? 9.0 : 5.0) * (double)(most * d));
+    if (dual) add(p, "chunks of rows in the solver", PONS_PLAN_RANK, true, chunk_bytes(s, d, most));
+    if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
+    if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
+    add(p, "inverse of the Hessian and its packed forms", PONS_PLAN_NODE, true, shared);
+
+    p = add_phase(s, "gather", pons_group_name((pons_group)group));
+    double all = cells(s, group, false), packed = all * (s->in->bf16 ? 2 : 4);
+    add_standing(s, p);
+    add(p, "codes and values of the whole group", PONS_PLAN_RANK, true, 5 * all);
+    add(p, "linears of the group, packed for products", PONS_PLAN_RANK, true, packed);
+    if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
+    if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
+    s->packed += packed;
+    s->kept += all * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1);
+}
+
+void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
+{
+    const pons_recipe *r = in->recipe;
+    int idle = in->ranks > 1 && !r->coordinator_works;
+    bool hessian = pons_method_needs_hessian(r->method);
+    shape s = {.in = in, .plan = plan, .workers = in->ranks - idle, .S = r->calibration.length};
+    s.windows = hessian ? (r->calibration.windows + s.workers - 1) / s.workers : 0;
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        int64_t d = pons_group_dim(in->model, (pons_group)g);
+        s.widest = d > s.widest ? d : s.widest;
+    }
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        plan_read(&s, g);
+        if (hessian) {
+            grow_work(&s, g);
+            add_standing(&s, add_phase(&s, "forward", pons_group_name((pons_group)g)));
+            plan_hessian(&s, g);
+        }
+        plan_solve(&s, g);
+    }
+    add_standing(&s, add_phase(&s, "end of block", ""));
+    double on_node = ceil((double)in->ranks / in->nodes);
+    for (int i = 0; i < plan->phases; i++) {
+        const pons_plan_phase *p = &plan->phase[i];
+        double node = on_node * p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE];
+        double resident =
+            p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE] + p->bytes[PONS_PLAN_FILE];
+        plan->resident_bytes = fmax(plan->resident_bytes, resident);
+        if (i > 0 && node <= plan->node_bytes) continue;
+        plan->fullest = i;
+        plan->node_bytes = node;
+        plan->rank_bytes = p->bytes[PONS_PLAN_RANK];
+    }
+}
