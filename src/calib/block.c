@@ -297,3 +297,10 @@ pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtim
 {
     return pons_block_stage_packed(block, runtime, stage, 1, (const int64_t[]){0, S}, h, x);
 }
+
+const float *pons_block_values(const pons_block *block, int64_t S)
+{
+    const pons_model_config *c = &block->config;
+    PONS_ASSERT(S <= block->work->tokens);
+    return block->work->scratch + S * (c->heads + c->kv_heads) * c->head_dim;
+}

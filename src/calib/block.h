@@ -71,4 +71,8 @@ pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtim
 pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime *runtime, int stage,
                                     int64_t count, const int64_t *begin, float *h, float *x);
 
+/** Values [S, kv_heads head_dim] of the window of S tokens that went through stage 1 last, as attention
+ * took them. Borrowed, until the next stage 1. Local. */
+const float *pons_block_values(const pons_block *block, int64_t S);
+
 #endif

@@ -24,6 +24,8 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->rotation.mode = PONS_ROTATE_HADAMARD;
     recipe->rotation.online = true;
     recipe->rotation.tolerance = 1e-3;
+    recipe->rotation.learn_windows = 8;
+    recipe->rotation.learn_steps = 300;
     recipe->weights.bits = 4;
     recipe->weights.symmetric = true;
     recipe->weights.mse_clip = true;

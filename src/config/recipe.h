@@ -111,7 +111,9 @@ typedef struct pons_recipe {
         bool center_embedding; /* subtract each embedding's mean first: a quirk of the reference,
                                   true under compat: faithful unless told otherwise */
         uint32_t seed;
-        char file[1024];  /* "": drawn; else R1 and R2 as SpinQuant saves them */
+        char file[1024]; /* "": drawn; else R1 and R2 as SpinQuant saves them */
+        bool learn;      /* R1 and R2 from calibration activations, starting from the drawn ones */
+        int64_t learn_windows, learn_steps;
         double tolerance; /* file: largest entry of |R^T R - I| */
     } rotation;
 

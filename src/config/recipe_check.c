@@ -56,6 +56,7 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
         return !quantizes && r->output.format == PONS_OUTPUT_PACK_QUANTIZED;
     if (strcmp(name, "rotation.seed") == 0) return r->rotation.file[0] != 0;
     if (strcmp(name, "rotation.tolerance") == 0) return r->rotation.file[0] == 0;
+    if (strncmp(name, "rotation.learn_", 15) == 0) return !r->rotation.learn;
     return false;
 }
 
@@ -79,6 +80,10 @@ static const char *moot_because(const pons_recipe *recipe, const char *name,
                                 char allowed[PONS_RECIPE_ALLOWED_BYTES])
 {
     const char *method = pons_method_name(recipe->method);
+    if (strncmp(name, "rotation.learn_", 15) == 0) {
+        snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value without rotation.learn");
+        return "rotation.learn";
+    }
     if (strncmp(name, "rotation.", 9) == 0) {
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value %s rotation.file",
                  recipe->rotation.file[0] ? "with" : "without");
@@ -134,6 +139,28 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
     return PONS_OK;
 }
 
+static pons_status check_learn(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
+    if (!r->rotation.learn) return PONS_OK;
+    if (r->rotation.kind != PONS_ROTATION_SPINQUANT) {
+        snprintf(allowed, sizeof allowed, "false with rotation.kind %s",
+                 pons_rotation_kind_name(r->rotation.kind));
+        return pons_recipe_refuse(source, "rotation.learn", "rotation.kind", "true", allowed);
+    }
+    if (r->rotation.file[0])
+        return pons_recipe_refuse(source, "rotation.learn", "rotation.file", "true",
+                                  "false with rotation.file");
+    if (r->rotation.learn_windows > r->calibration.windows) {
+        snprintf(value, sizeof value, "%lld", (long long)r->rotation.learn_windows);
+        snprintf(allowed, sizeof allowed, "at most calibration.windows, %lld",
+                 (long long)r->calibration.windows);
+        return pons_recipe_refuse(source, "rotation.learn_windows", "calibration.windows", value,
+                                  allowed);
+    }
+    return PONS_OK;
+}
+
 static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source *source)
 {
     char allowed[PONS_RECIPE_ALLOWED_BYTES];
@@ -151,7 +178,7 @@ static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source
         return pons_recipe_refuse(source, "rotation.file", "rotation.kind", r->rotation.file,
                                   allowed);
     }
-    return PONS_OK;
+    return check_learn(r, source);
 }
 
 pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_source *source)

@@ -194,11 +194,12 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
         "relative_error", ratio(job->error, job->energy), "digest", digest, "out",
         pons_json_name(out), "run", pons_json_name(job->run), "peak_rss_bytes", (json_int_t)peak,
         "seconds",
-        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
-                  pons_clock() - job->start, "read", s->read, "forward", s->forward, "hessian",
-                  s->hessian, "factor", s->factor, "solve", job->metrics.solve_seconds, "clip",
-                  job->metrics.clip_seconds, "gptq", job->metrics.gptq_seconds, "pack", s->pack,
-                  "evaluate", s->evaluate, "checkpoint", s->checkpoint),
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
+                  pons_clock() - job->start, "learn", s->learn, "read", s->read, "forward",
+                  s->forward, "hessian", s->hessian, "factor", s->factor, "solve",
+                  job->metrics.solve_seconds, "clip", job->metrics.clip_seconds, "gptq",
+                  job->metrics.gptq_seconds, "pack", s->pack, "evaluate", s->evaluate, "checkpoint",
+                  s->checkpoint),
         "perplexity", perplexity);
     if (!*report) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
 done:

@@ -17,7 +17,7 @@
 
 /** Wall seconds of this rank by phase. */
 typedef struct pons_phase_seconds {
-    double read, forward, hessian, factor, solve, pack, evaluate, checkpoint;
+    double learn, read, forward, hessian, factor, solve, pack, evaluate, checkpoint;
 } pons_phase_seconds;
 
 typedef struct pons_job {
@@ -88,6 +88,25 @@ pons_status pons_job_recall(pons_job *job, int64_t layers);
 
 /** Whether OUT is complete and holds the blocks that the journal speaks of. Rank 0. Local. */
 pons_status pons_job_check_written(const pons_job *job);
+
+/**
+ * Embed windows of calibration ids and give each to the rank that owns it, by pons_job_share_begin.
+ * Collective.
+ * @param ids rank 0: [windows, length]; @param embed called with the job on rank 0
+ * @param h [own windows, length, hidden]
+ */
+pons_status pons_job_deal_windows(pons_job *job, const int32_t *ids, int64_t windows,
+                                  pons_embed embed, float *h);
+
+/**
+ * Replace the drawn rotations by ones that are learned from the first windows of calibration ids, and
+ * write them to RUN/R.bin; a resumed run reads them there. Collective. The same bits for any number of
+ * ranks and threads.
+ * @param ids rank 0: [rotation.learn_windows or more, length]
+ * Memory: an embedded window and 48 vectors of the residual stream for each norm, per window of this
+ * rank; one block; rotate/learn.h. Cost: a dense forward pass over the windows and rotate/learn.h.
+ */
+pons_status pons_job_learn_rotation(pons_job *job, const int32_t *ids);
 
 /** One block: four groups in order, evaluation streams, shard, journal line. Collective. */
 pons_status pons_job_compress_block(pons_job *job, int64_t layer);

@@ -16,6 +16,9 @@ static pons_status check_options(const pons_job *job)
     const pons_compress_options *o = job->options;
     if (!o->model) return pons_fail(PONS_ERR_USAGE, "compress: --model is required");
     if (!o->out) return pons_fail(PONS_ERR_USAGE, "compress: --out is required");
+    if (job->recipe.rotation.learn && !o->calibration)
+        return pons_fail(PONS_ERR_USAGE,
+                         "compress: rotation.learn needs calibration text: --calib FILE");
     if (pons_method_needs_hessian(job->recipe.method) && !o->calibration)
         return pons_fail(PONS_ERR_USAGE, "compress: method %s needs calibration text: --calib FILE",
                          pons_method_name(job->recipe.method));

@@ -53,29 +53,24 @@ done:
     return st;
 }
 
-/* Collective: window w goes to the rank that owns it; rank 0 never holds more than one that is not its own. */
-static pons_status deal_windows(pons_job *job, const int32_t *ids)
+/* Rank 0 never holds more than one window that is not its own. */
+pons_status pons_job_deal_windows(pons_job *job, const int32_t *ids, int64_t windows,
+                                  pons_embed embed, float *h)
 {
     enum { TAG = 1 };
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length;
-    int64_t size = S * job->config->hidden;
+    int64_t S = job->recipe.calibration.length, size = S * job->config->hidden;
     float *buffer = NULL;
-    job->window_begin = pons_job_share_begin(job, N, job->rank);
-    job->window_end = pons_job_share_begin(job, N, job->rank + 1);
-    int64_t mine = job->window_end - job->window_begin;
-    job->h = pons_mem_alloc(mine * size, sizeof *job->h);
-    job->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *job->x);
     if (job->rank == 0) buffer = pons_mem_alloc(size, sizeof *buffer);
-    if (!job->h || !job->x || (job->rank == 0 && !buffer)) local = PONS_ERR_NOMEM;
+    if (job->rank == 0 && !buffer) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, job->comm, local);
     for (int owner = 0; owner < job->size; owner++) {
-        int64_t first = pons_job_share_begin(job, N, owner),
-                last = pons_job_share_begin(job, N, owner + 1);
+        int64_t first = pons_job_share_begin(job, windows, owner),
+                last = pons_job_share_begin(job, windows, owner + 1);
         for (int64_t w = first; w < last; w++) {
-            float *to = job->rank == owner ? job->h + (w - first) * size : buffer;
+            float *to = job->rank == owner ? h + (w - first) * size : buffer;
             /* A failed embedding is still sent: the receiver waits for it, and the status is agreed on below. */
-            if (job->rank == 0 && local == PONS_OK) local = pons_job_embed(job, ids + w * S, S, to);
+            if (job->rank == 0 && local == PONS_OK) local = embed(job, ids + w * S, S, to);
             if (owner == 0) continue;
             if (job->rank == 0)
                 pons_comm_send(job->comm, buffer, (size_t)size * sizeof *buffer, owner, TAG);
@@ -86,6 +81,23 @@ static pons_status deal_windows(pons_job *job, const int32_t *ids)
     PONS_TRY_ALL(st, job->comm, local);
 done:
     pons_mem_free(buffer);
+    return st;
+}
+
+/* Collective: the windows of the main job, each on the rank that owns it. */
+static pons_status hold_windows(pons_job *job, const int32_t *ids)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length;
+    job->window_begin = pons_job_share_begin(job, N, job->rank);
+    job->window_end = pons_job_share_begin(job, N, job->rank + 1);
+    int64_t mine = job->window_end - job->window_begin;
+    job->h = pons_mem_alloc(mine * S * job->config->hidden, sizeof *job->h);
+    job->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *job->x);
+    if (!job->h || !job->x) local = PONS_ERR_NOMEM;
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY(st, pons_job_deal_windows(job, ids, N, pons_job_embed, job->h));
+done:
     return st;
 }
 
@@ -158,13 +170,14 @@ pons_status pons_job_load_windows(pons_job *job)
     int64_t windows = 0;
     int32_t *ids = NULL, *text = NULL;
     if (job->rank == 0) {
-        if (calibrates) local = draw_windows(job, &ids);
+        if (calibrates || job->recipe.rotation.learn) local = draw_windows(job, &ids);
         if (local == PONS_OK && evaluates) local = load_evaluation(job, &text, &windows);
         if (local == PONS_OK) local = take_fingerprint(job);
     }
     PONS_TRY_ALL(st, job->comm, local);
     pons_comm_bcast(job->comm, &job->fingerprint, sizeof job->fingerprint, 0);
-    if (calibrates) PONS_TRY(st, deal_windows(job, ids));
+    if (job->recipe.rotation.learn) PONS_TRY(st, pons_job_learn_rotation(job, ids));
+    if (calibrates) PONS_TRY(st, hold_windows(job, ids));
     if (calibrates && job->rank == 0)
         pons_log(PONS_LOG_INFO, "calibrate: windows = %lld, length = %lld, ids sha256 = %.16s...",
                  (long long)job->recipe.calibration.windows,

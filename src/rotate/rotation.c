@@ -131,15 +131,19 @@ done:
     return st;
 }
 
-void pons_rotation_destroy(pons_rotation **rotation)
+static void clear_matrices(pons_rotation *r)
 {
-    if (!rotation || !*rotation) return;
-    pons_rotation *r = *rotation;
     for (int64_t i = 0; i < r->r2_count; i++)
         pons_orthogonal_clear(&r->r2[i]);
     pons_mem_free(r->r2);
     pons_orthogonal_clear(&r->r1);
-    pons_mem_free(r);
+}
+
+void pons_rotation_destroy(pons_rotation **rotation)
+{
+    if (!rotation || !*rotation) return;
+    clear_matrices(*rotation);
+    pons_mem_free(*rotation);
     *rotation = NULL;
 }
 
@@ -258,17 +262,46 @@ done:
     return st;
 }
 
+pons_status pons_rotation_replace(pons_rotation *r, const float *R1, const float *R2)
+{
+    pons_status st = PONS_OK;
+    double deviation;
+    int64_t count = 0, size = r->head_dim * r->head_dim;
+    pons_orthogonal r1 = {0}, *r2 = NULL;
+    PONS_ASSERT(r->kind == PONS_ROTATION_SPINQUANT);
+    PONS_TRY(st, pons_orthogonal_given(r->hidden, R1, &deviation, &r1));
+    PONS_CALLOC(st, r2, r->layers);
+    for (; count < r->layers; count++)
+        PONS_TRY(st, pons_orthogonal_given(r->head_dim, R2 + count * size, &deviation, &r2[count]));
+    clear_matrices(r);
+    r->r1 = r1;
+    r->r2 = r2;
+    r->r2_count = count;
+    return PONS_OK;
+done:
+    for (int64_t i = 0; i < count; i++)
+        pons_orthogonal_clear(&r2[i]);
+    pons_mem_free(r2);
+    pons_orthogonal_clear(&r1);
+    return st;
+}
+
+void pons_rotation_center(const pons_rotation *r, float *E, int64_t n)
+{
+    if (!r->center_embedding) return;
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < r->hidden; j++)
+            sum += E[i * r->hidden + j];
+        for (int64_t j = 0; j < r->hidden; j++)
+            E[i * r->hidden + j] = (float)(E[i * r->hidden + j] - sum / (double)r->hidden);
+    }
+}
+
 pons_status pons_rotation_embedding(const pons_rotation *r, float *E, int64_t n)
 {
     if (!pons_rotation_is_active(r)) return PONS_OK;
-    if (r->center_embedding)
-        for (int64_t i = 0; i < n; i++) {
-            double sum = 0;
-            for (int64_t j = 0; j < r->hidden; j++)
-                sum += E[i * r->hidden + j];
-            for (int64_t j = 0; j < r->hidden; j++)
-                E[i * r->hidden + j] = (float)(E[i * r->hidden + j] - sum / (double)r->hidden);
-        }
+    pons_rotation_center(r, E, n);
     return pons_orthogonal_rows(&r->r1, E, n, r->hidden);
 }
 

@@ -39,6 +39,14 @@ bool pons_rotation_is_active(const pons_rotation *rotation);
 /** Largest entry of |R^T R - I| over the rotations of a file; 0 without one. Local. */
 double pons_rotation_deviation(const pons_rotation *rotation);
 
+/** Take R1 [hidden, hidden] and R2 [layers, head_dim, head_dim] instead of the drawn ones; kind
+ * spinquant. Copied; they must be orthogonal. Local. @return PONS_OK, PONS_ERR_NOMEM (the drawn ones
+ * then stay). */
+pons_status pons_rotation_replace(pons_rotation *rotation, const float *R1, const float *R2);
+
+/** Embedding rows E [n, hidden] in place: mean removal alone, when asked. Local. */
+void pons_rotation_center(const pons_rotation *rotation, float *E, int64_t n);
+
 /** Embedding rows E [n, hidden] in place: (mean removal when asked,) E R1; nothing when inactive.
  * Local. @return PONS_OK or PONS_ERR_NOMEM. Cost as pons_rotation_linear. */
 pons_status pons_rotation_embedding(const pons_rotation *rotation, float *E, int64_t n);

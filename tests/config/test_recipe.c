@@ -332,6 +332,14 @@ static void contradictions(void **state)
     REFUSE(1, "rotation: {kind: quarot, file: R.bin}", "rotation.file", "quarot");
     REFUSE(1, "rotation: {seed: 0, file: R.bin}", "rotation.seed", "with rotation.file");
     REFUSE(1, "rotation: {tolerance: .01}", "rotation.tolerance", "without rotation.file");
+    REFUSE(1, "rotation: {learn_steps: 5}", "rotation.learn_steps", "without rotation.learn");
+    REFUSE(1, "rotation: {learn: true, kind: quarot}", "rotation.learn", "quarot");
+    REFUSE(1, "rotation: {learn: true, file: R.bin}", "rotation.learn", "with rotation.file");
+    REFUSE(1, "calibration: {windows: 7}\nrotation: {learn: true}", "learn_windows", "at most",
+           "7");
+    accept("rotation: {learn: true, learn_windows: 3, learn_steps: 7}", &r);
+    assert_true(r.rotation.learn && r.rotation.learn_windows == 3 && r.rotation.learn_steps == 7);
+    round_trip(&r);
     accept("seed: 3\nrotation: {file: R.bin, tolerance: .01}", &r);
     assert_true(r.rotation.seed == 0 && !strcmp(r.rotation.file, "R.bin"));
     round_trip(&r);
@@ -459,7 +467,8 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    assert_int_equal(keys, 47); /* all but rotation.tolerance, which needs a file */
+    /* all but rotation.tolerance and rotation.learn_*, which need rotation.file and .learn */
+    assert_int_equal(keys, 48);
     free(list);
     free(yaml);
 }

@@ -73,7 +73,7 @@ static void test_quickstart(void **state)
 static void test_smollm2(void **state)
 {
     (void)state;
-    check_folder("configs/smollm2/*.yaml", 32, 2048, 8);
+    check_folder("configs/smollm2/*.yaml", 32, 2048, 9);
 }
 
 static void test_no_leak(void **state)
