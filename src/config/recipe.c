@@ -133,6 +133,9 @@ static void imply(const pons_recipe_source *source, pons_recipe *recipe)
     if (!pons_recipe_given(source, "rotation.center_embedding"))
         recipe->rotation.center_embedding =
             recipe->compat == PONS_COMPAT_FAITHFUL && recipe->rotation.kind != PONS_ROTATION_NONE;
+    if (!pons_recipe_given(source, "calibration.holdout") &&
+        recipe->obr.target != PONS_TARGET_DENSE && pons_method_needs_hessian(recipe->method))
+        recipe->calibration.holdout = (recipe->calibration.windows + 7) / 8;
     if (!pons_recipe_given(source, "output.format") && !pons_method_quantizes(recipe->method))
         recipe->output.format = PONS_OUTPUT_DENSE;
     if (!pons_recipe_given(source, "prune.sparsity") && recipe->prune.n > 0)

@@ -41,6 +41,13 @@ typedef enum pons_output_format {
     PONS_OUTPUT_PACK_QUANTIZED,
     PONS_OUTPUT_DENSE
 } pons_output_format;
+/** obr.target: what a linear's compressed weights are to reproduce, on which inputs. */
+typedef enum pons_target_kind {
+    PONS_TARGET_DENSE,              /* dense: its own weights, on unquantized inputs */
+    PONS_TARGET_COMPENSATED_INPUTS, /* compensated_inputs: the dense model's outputs, on the inputs
+                                       that compressed layers make */
+    PONS_TARGET_QUANTIZED_INPUTS /* quantized_inputs: the same with activations and KV quantized */
+} pons_target_kind;
 typedef enum pons_solver {
     PONS_SOLVER_AUTO,
     PONS_SOLVER_DIRECT,
@@ -95,6 +102,7 @@ typedef struct pons_recipe {
 
     struct {
         int64_t windows, length; /* N windows of S tokens */
+        int64_t holdout;         /* windows drawn beside them that targets are checked on */
         pons_text_join join;
     } calibration;
 
@@ -132,6 +140,8 @@ typedef struct pons_recipe {
         pons_compute precision; /* of the dual solver's iterations */
         double tolerance;       /* dual solver: largest excess of a row's layer error over the least
                                    one, as a share of it */
+        pons_target_kind target;
+        bool residual; /* targets of o_proj and down_proj repair the residual stream, too */
     } obr;
 
     pons_act_quant activations;

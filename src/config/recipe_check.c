@@ -52,6 +52,12 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
         return !pons_method_prunes(r->method) && r->prune.sparsity > 0;
     if (strcmp(name, "prune.pattern") == 0) return !pons_method_prunes(r->method) && r->prune.n > 0;
     if (strncmp(name, "weights.", 8) == 0) return !quantizes;
+    if (strcmp(name, "obr.target") == 0)
+        return !pons_method_needs_hessian(r->method) && r->obr.target != PONS_TARGET_DENSE;
+    if (strcmp(name, "obr.residual") == 0)
+        return !pons_method_needs_hessian(r->method) && r->obr.residual;
+    if (strcmp(name, "calibration.holdout") == 0)
+        return !pons_method_needs_hessian(r->method) && r->calibration.holdout > 0;
     if (strcmp(name, "output.format") == 0)
         return !quantizes && r->output.format == PONS_OUTPUT_PACK_QUANTIZED;
     if (strcmp(name, "rotation.seed") == 0) return r->rotation.file[0] != 0;
@@ -94,7 +100,9 @@ static const char *moot_because(const pons_recipe *recipe, const char *name,
                  method);
     else
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value (method %s does not %s)", method,
-                 strncmp(name, "prune.", 6) == 0 ? "prune" : "quantize weights");
+                 strncmp(name, "prune.", 6) == 0     ? "prune"
+                 : strncmp(name, "weights.", 8) == 0 ? "quantize weights"
+                                                     : "calibrate");
     return "method";
 }
 
@@ -123,6 +131,12 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
 {
     char value[PONS_RECIPE_VALUE_BYTES];
     if (r->compat != PONS_COMPAT_FAITHFUL) return PONS_OK;
+    if (r->obr.target != PONS_TARGET_DENSE)
+        return pons_recipe_refuse(source, "obr.target", "compat",
+                                  r->obr.target == PONS_TARGET_COMPENSATED_INPUTS
+                                      ? "compensated_inputs"
+                                      : "quantized_inputs",
+                                  "dense under compat: faithful");
     if (!r->weights.symmetric)
         return pons_recipe_refuse(source, "weights.symmetric", "compat", "false",
                                   "true under compat: faithful");
@@ -161,6 +175,26 @@ static pons_status check_learn(const pons_recipe *r, const pons_recipe_source *s
     return PONS_OK;
 }
 
+/* Keys of targets without targets, and inputs that nothing quantizes. */
+static pons_status check_target(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES];
+    if (r->obr.target == PONS_TARGET_DENSE && r->obr.residual)
+        return pons_recipe_refuse(source, "obr.residual", "obr.target", "true",
+                                  "false with obr.target dense");
+    if (r->obr.target == PONS_TARGET_DENSE && r->calibration.holdout > 0) {
+        snprintf(value, sizeof value, "%lld", (long long)r->calibration.holdout);
+        return pons_recipe_refuse(source, "calibration.holdout", "obr.target", value,
+                                  "0 with obr.target dense");
+    }
+    if (r->obr.target == PONS_TARGET_QUANTIZED_INPUTS && r->activations.bits == 16 &&
+        r->activations.down_proj_bits == 0 && r->kv.bits == 16)
+        return pons_recipe_refuse(source, "obr.target", "activations.bits", "quantized_inputs",
+                                  "dense or compensated_inputs where activations and kv have 16 "
+                                  "bits");
+    return PONS_OK;
+}
+
 static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source *source)
 {
     char allowed[PONS_RECIPE_ALLOWED_BYTES];
@@ -188,6 +222,7 @@ pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_sou
     PONS_TRY(st, check_ranges(r, source));
     PONS_TRY(st, check_moot(r, source));
     PONS_TRY(st, check_faithful(r, source));
+    PONS_TRY(st, check_target(r, source));
     PONS_TRY(st, check_rotation(r, source));
     if (pons_method_prunes(r->method) && r->prune.n > 0 &&
         fabs(r->prune.sparsity - (double)r->prune.n / r->prune.m) > 1e-9) {

@@ -33,6 +33,10 @@ static const pons_recipe_name solvers[] = {{"auto", PONS_SOLVER_AUTO},
                                            {"dual", PONS_SOLVER_DUAL},
                                            {"primal", PONS_SOLVER_PRIMAL},
                                            {0}};
+static const pons_recipe_name targets[] = {{"dense", PONS_TARGET_DENSE},
+                                           {"compensated_inputs", PONS_TARGET_COMPENSATED_INPUTS},
+                                           {"quantized_inputs", PONS_TARGET_QUANTIZED_INPUTS},
+                                           {0}};
 static const pons_recipe_name formats[] = {
     {"pack-quantized", PONS_OUTPUT_PACK_QUANTIZED}, {"dense", PONS_OUTPUT_DENSE}, {0}};
 static const pons_recipe_name dtypes[] = {
@@ -71,6 +75,9 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "tokens of each"},
     {"calibration.join", PONS_KEY_CHOICE, AT(calibration.join), .names = joins,
      .help = "lines: joined by two newlines as QuaRot and SpinQuant do; stripped: as FlatQuant"},
+    {"calibration.holdout", PONS_KEY_I64, AT(calibration.holdout), RANGE(0, MANY),
+     .help = "further sequences to check targets on; an eighth of windows unless given with "
+             "obr.target"},
     {"checkpoint.blocks", PONS_KEY_I64, AT(checkpoint.blocks), RANGE(0, MANY),
      .help = "hidden states are saved after every so many blocks; 0: never, to be computed again",
      .neutral = true},
@@ -124,6 +131,11 @@ const pons_recipe_key pons_recipe_keys[] = {
          "of the dual and primal solvers' iterations; auto takes bf16 where the processor has it"},
     {"obr.tolerance", PONS_KEY_F64, AT(obr.tolerance), RANGE(0, 1), .low_open = true,
      .help = "dual and primal: a row's layer error may exceed the least one by this share"},
+    {"obr.target", PONS_KEY_CHOICE, AT(obr.target), .names = targets,
+     .help = "dense weights, or the dense model's outputs on the inputs that compressed layers "
+             "make, unquantized or quantized"},
+    {"obr.residual", PONS_KEY_BOOL, AT(obr.residual), .names = booleans,
+     .help = "targets of o_proj and down_proj repair the residual stream, too"},
     {"activations.bits", PONS_KEY_BITS, AT(activations.bits), RANGE(2, 8),
      .help = "bits of a linear's input; 16: not quantized"},
     {"activations.symmetric", PONS_KEY_BOOL, AT(activations.symmetric), .names = booleans,

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/half.h"
 #include "base/mem.h"
+#include "hessian/columns.h"
 #include "kern/gemm.h"
 
 struct pons_hessian {
@@ -34,12 +34,7 @@ pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hess
     PONS_CALLOC(st, h->mean, d);
     PONS_CALLOC(st, h->harmonic, d);
     PONS_ALLOC(st, h->inverse_scale, d);
-    /* Scaled entries are at most 1 (and a rounding error more), so |sum| < 2 * windows rounded up to a
-     * power of two: with this quantum the sum needs at most 52 bits, whatever the order. */
-    int bits = 1;
-    while ((1LL << (bits - 1)) < windows)
-        bits++;
-    h->quantum = ldexp(1.0, bits - 52);
+    h->quantum = pons_columns_quantum(windows);
     *out = h;
     h = NULL;
 done:
@@ -77,37 +72,13 @@ static pons_status grow(pons_hessian *h)
     return PONS_OK;
 }
 
-/* Squared norms of the columns of X [n, d]. */
-static void column_norms(int64_t n, int64_t d, const float *X, bool bf16, double *norm)
-{
-    memset(norm, 0, (size_t)d * sizeof *norm);
-    for (int64_t s = 0; s < n; s++)
-        for (int64_t j = 0; j < d; j++) {
-            double x = bf16 ? pons_bf16_round(X[s * d + j]) : X[s * d + j];
-            norm[j] += x * x;
-        }
-}
-
 pons_status pons_hessian_observe(pons_hessian *h, int64_t window, int64_t S, const float *X)
 {
-    enum { TOKENS = 128 }; /* tokens of a partial sum */
     pons_status st = PONS_OK;
-    int64_t d = h->d, parts = (S + TOKENS - 1) / TOKENS;
-    double *part = NULL; /* [parts, d] */
     PONS_TRY(st, grow(h));
-    PONS_ALLOC(st, part, parts * d);
-    double *norm = h->window_norm + h->observed * d;
+    PONS_TRY(st, pons_columns_norms(S, h->d, X, h->bf16, h->window_norm + h->observed * h->d));
     h->window[h->observed++] = window;
-#pragma omp parallel for schedule(static)
-    for (int64_t p = 0; p < parts; p++)
-        column_norms(S - p * TOKENS < TOKENS ? S - p * TOKENS : TOKENS, d, X + p * TOKENS * d,
-                     h->bf16, part + p * d);
-    memset(norm, 0, (size_t)d * sizeof *norm);
-    for (int64_t p = 0; p < parts; p++)
-        for (int64_t j = 0; j < d; j++)
-            norm[j] += part[p * d + j];
 done:
-    pons_mem_free(part);
     return st;
 }
 
@@ -143,12 +114,7 @@ pons_status pons_hessian_agree(pons_hessian *h, pons_comm *comm)
             largest[j] = fmax(largest[j], h->window_norm[t * d + j]);
     pons_comm_max_f64(comm, largest, d);
     for (int64_t j = 0; j < d; j++) {
-        int exponent =
-            0; /* s_j^2 >= the largest window norm, s_j a power of two a float can hold */
-        if (largest[j] > 0) {
-            frexp(sqrt(largest[j]), &exponent);
-            if (exponent < -120) exponent = -120;
-        }
+        int exponent = pons_columns_exponent(largest[j]);
         h->inverse_scale[j] = (float)ldexp(1.0, -exponent);
         double unit = ldexp(1.0, 2 * exponent);
         for (int64_t t = 0; t < h->observed; t++) {

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "pipeline/linear.h"
+#include "pipeline/target.h"
 
 static float *window_h(const pons_job *job, int64_t local)
 {
@@ -24,7 +24,7 @@ static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
     pons_status st = PONS_OK;
     double start = pons_clock();
     for (int64_t w = 0; st == PONS_OK && w < job->window_end - job->window_begin; w++)
-        st = pons_block_stage(block, &job->calibration, stage, job->recipe.calibration.length,
+        st = pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
                               window_h(job, w), window_x(job, w));
     job->seconds.forward += pons_clock() - start;
     return st;
@@ -36,7 +36,8 @@ static pons_status take_hessian(pons_job *job, pons_group group, pons_hessian *h
                                 pons_hessian_file *file, pons_hessian_factor *factor)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t S = job->recipe.calibration.length, mine = job->window_end - job->window_begin;
+    int64_t S = job->recipe.calibration.length;
+    int64_t mine = pons_job_hessian_end(job) - job->window_begin;
     int64_t d = factor->d, panel = file ? d : pons_hessian_panel_rows(d);
     for (int64_t first = 0; first < d; first += panel) {
         int64_t rows = d - first < panel ? d - first : panel;
@@ -84,7 +85,8 @@ static pons_status factor_group(pons_job *job, int64_t layer, pons_group group,
     double start = pons_clock();
     bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
                     job->recipe.rotation.kind == PONS_ROTATION_QUAROT;
-    int64_t S = job->recipe.calibration.length, mine = job->window_end - job->window_begin;
+    int64_t S = job->recipe.calibration.length;
+    int64_t mine = pons_job_hessian_end(job) - job->window_begin;
     int64_t d = pons_group_dim(job->config, group), info = 0;
     local = pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h);
     for (int64_t w = 0; local == PONS_OK && w < mine; w++)
@@ -116,7 +118,9 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
     if (pons_method_needs_hessian(job->recipe.method)) {
         PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
+        if (job->targets) PONS_TRY(st, pons_targets_follow(job, group, works));
         PONS_TRY(st, factor_group(job, layer, group, file, &factor));
+        if (job->targets) PONS_TRY(st, pons_targets_aim(job, group, factor, works));
     }
     PONS_TRY(st, pons_linear_works_compress(job, group, factor, works));
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
@@ -141,8 +145,7 @@ static pons_status push_evaluation(pons_job *job, const pons_block *block)
     return st;
 }
 
-/* Norm gains of the block as the output holds them: ones when they were folded. [hidden] each. */
-static pons_status read_norms(const pons_job *job, int64_t layer, float *norms)
+pons_status pons_job_read_norms(const pons_job *job, int64_t layer, float *norms)
 {
     int64_t hidden = job->config->hidden;
     pons_status st = pons_model_read_norms(job->model, layer, norms, norms + hidden);
@@ -154,7 +157,7 @@ static pons_status read_norms(const pons_job *job, int64_t layer, float *norms)
 }
 
 /* What the journal keeps of a linear: all that the manifest and the report need. */
-static json_t *describe_linear(int64_t layer, const pons_linear_work *w)
+static json_t *describe_linear(const pons_job *job, int64_t layer, const pons_linear_work *w)
 {
     double error = 0, energy = 0;
     int64_t zeros = 0;
@@ -166,9 +169,11 @@ static json_t *describe_linear(int64_t layer, const pons_linear_work *w)
     }
     snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
              pons_linear_name(w->linear));
-    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f}", "name", name, "rows",
+    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*}", "name", name, "rows",
                      (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
-                     (json_int_t)zeros, "error", error, "energy", energy);
+                     (json_int_t)zeros, "error", error, "energy", energy, "target_share",
+                     job->targets ? json_real(w->share) : NULL, "holdout_ratio",
+                     job->recipe.calibration.holdout > 0 ? json_real(w->holdout_ratio) : NULL);
 }
 
 static int64_t integer_of(const json_t *line, const char *key)
@@ -182,10 +187,12 @@ pons_status pons_job_count_linear(pons_job *job, const json_t *line)
     double energy = json_number_value(json_object_get(line, "energy"));
     int64_t rows = integer_of(line, "rows"), cols = integer_of(line, "cols");
     json_t *entry =
-        json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o}", "name", json_object_get(line, "name"),
-                  "rows", (json_int_t)rows, "cols", (json_int_t)cols, "bits",
-                  json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
-                  "relative_error", energy > 0 ? json_real(error / energy) : json_null());
+        json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*}", "name",
+                  json_object_get(line, "name"), "rows", (json_int_t)rows, "cols", (json_int_t)cols,
+                  "bits", json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
+                  "relative_error", energy > 0 ? json_real(error / energy) : json_null(),
+                  "target_share", json_object_get(line, "target_share"), "holdout_ratio",
+                  json_object_get(line, "holdout_ratio"));
     if (json_array_append_new(job->linears, entry) != 0)
         return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
     job->error += error;
@@ -219,7 +226,7 @@ static pons_status commit_block(pons_job *job, int64_t layer,
             .zero = w->all.zero,
             .value = w->all.value,
             .bias = w->has_bias ? w->bias : NULL};
-        if (json_array_append_new(lines, describe_linear(layer, w)))
+        if (json_array_append_new(lines, describe_linear(job, layer, w)))
             PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
     }
     PONS_TRY(st, pons_pack_writer_block(job->writer, layer, linears, norms,
@@ -276,9 +283,10 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     local = pons_linear_works_create(job, layer, works);
     if (local == PONS_OK && !(norms = pons_mem_alloc(2 * job->config->hidden, sizeof *norms)))
         local = PONS_ERR_NOMEM;
-    if (local == PONS_OK) local = read_norms(job, layer, norms);
+    if (local == PONS_OK) local = pons_job_read_norms(job, layer, norms);
     if (local == PONS_OK) local = pons_block_create(job->config, layer, job->bf16, &block);
     if (local == PONS_OK) local = pons_block_set_norms(block, norms, norms + job->config->hidden);
+    if (local == PONS_OK && job->targets) local = pons_targets_begin_block(job, layer, norms);
     PONS_TRY_ALL(st, job->comm, local);
     if (job->recipe.keep_hessians && pons_method_needs_hessian(job->recipe.method))
         PONS_TRY(st, create_hessian_file(job, layer, &file));
@@ -287,6 +295,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
         PONS_TRY(st, compress_group(job, layer, (pons_group)g, block, works, file));
     if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
     if (job->h) PONS_TRY_ALL(st, job->comm, run_stage(job, block, PONS_STAGES - 1));
+    if (job->targets) PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
     PONS_TRY_ALL(st, job->comm, push_evaluation(job, block));
     if (job->rank == 0) local = commit_block(job, layer, works, norms, pons_clock() - start);
     PONS_TRY_ALL(st, job->comm, local);

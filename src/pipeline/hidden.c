@@ -12,9 +12,9 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/safetensors_writer.h"
-#include "pipeline/job.h"
+#include "pipeline/target.h"
 
-enum { STREAMS = 3, NAME = 64 };
+enum { STREAMS = 4, NAME = 64 };
 
 /* Windows of this rank on their way through the blocks. */
 typedef struct stream {
@@ -30,6 +30,10 @@ static int list_streams(pons_job *job, stream streams[STREAMS])
     if (job->h)
         streams[n++] = (stream){"calibration", job->window_begin, job->window_end,
                                 job->recipe.calibration.length * job->config->hidden, job->h};
+    if (job->targets)
+        streams[n++] = (stream){"dense", job->window_begin, job->window_end,
+                                job->recipe.calibration.length * job->config->hidden,
+                                pons_targets_hidden(job->targets)};
     pons_eval_stream *evaluations[] = {job->weights_only, job->full};
     const char *names[] = {"weights_only", "full"};
     for (int i = 0; i < 2; i++) {

@@ -39,12 +39,16 @@ typedef struct pons_job {
     pons_rotation *rotation;
     pons_runtime runtime;     /* what the compressed model does at inference */
     pons_runtime calibration; /* the same without activation and KV quantization */
-    bool bf16, solver_bf16;   /* of the forward pass; of the dual solver */
+    pons_runtime
+        inputs; /* what makes the inputs that Hessians see: one of the two, by obr.target */
+    bool bf16, solver_bf16; /* of the forward pass; of the dual solver */
 
-    /* Calibration windows of this rank: global indices [window_begin, window_end). */
+    /* Calibration windows of this rank: global indices [window_begin, window_end); those from
+     * calibration.windows on are held out. */
     int64_t window_begin, window_end;
-    float *h; /* [local windows, length, hidden] residual stream */
-    float *x; /* [local windows, length, width] input of the current group */
+    float *h;                     /* [local windows, length, hidden] residual stream */
+    float *x;                     /* [local windows, length, width] input of the current group */
+    struct pons_targets *targets; /* the dense model's stream; NULL with obr.target dense */
 
     pons_eval_stream *weights_only, *full; /* NULL unless the recipe evaluates */
 
@@ -70,6 +74,20 @@ static inline int64_t pons_job_share_begin(const pons_job *job, int64_t n, int r
 {
     int idle = pons_job_idle_ranks(job);
     return r < idle ? 0 : pons_share_begin(n, job->size - idle, r - idle);
+}
+
+/** Windows drawn: those of the Hessians, then the held-out ones. Local. */
+static inline int64_t pons_job_windows(const pons_job *job)
+{
+    return job->recipe.calibration.windows + job->recipe.calibration.holdout;
+}
+
+/** One past the last own window that Hessians are made of, in [window_begin, window_end]. Local. */
+static inline int64_t pons_job_hessian_end(const pons_job *job)
+{
+    int64_t end = job->recipe.calibration.windows;
+    if (end > job->window_end) end = job->window_end;
+    return end > job->window_begin ? end : job->window_begin;
 }
 
 /** Recipe, model, rotation, output and state directories. Collective. */
@@ -113,6 +131,10 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer);
 
 /** Calibration windows and evaluation streams through a finished block. Local. */
 pons_status pons_job_push_streams(pons_job *job, const pons_block *block);
+
+/** Norm gains of a block as the output holds them, ones when they were folded: [hidden] before
+ * attention, [hidden] before the MLP. Local. */
+pons_status pons_job_read_norms(const pons_job *job, int64_t layer, float *norms);
 
 /** Manifest entry and sums of one linear, as its block's journal line has it. Rank 0. Local. */
 pons_status pons_job_count_linear(pons_job *job, const json_t *line);

@@ -18,8 +18,10 @@ typedef struct pons_linear_work {
     float *dense;   /* owner: [rows, cols] rotated */
     float *panel;   /* [own rows, cols] rotated */
     bool has_bias;
-    float *bias;         /* [rows] rotated */
-    pons_row_result all; /* [rows, ...] the gathered result, on every rank until kept */
+    float *bias;  /* [rows] rotated */
+    double share; /* of the way to its target that it was moved before compression; see target.h */
+    double holdout_ratio; /* held-out error at that share over that of the dense weights */
+    pons_row_result all;  /* [rows, ...] the gathered result, on every rank until kept */
 } pons_linear_work;
 
 /** Names, shapes, owner and the deal of rows of all seven linears of a block. Local, the same on every rank. */

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "kern/gemm.h"
-#include "pipeline/job.h"
+#include "pipeline/target.h"
 #include "quant/activation.h"
 
 static pons_status check_options(const pons_job *job)
@@ -291,6 +291,8 @@ pons_status pons_job_open(pons_job *job)
     job->calibration.activations.bits = 16;
     job->calibration.activations.down_proj_bits = 0;
     job->calibration.kv.bits = 16;
+    job->inputs =
+        job->recipe.obr.target == PONS_TARGET_QUANTIZED_INPUTS ? job->runtime : job->calibration;
 
     job->run = o->run ? pons_mem_strdup(o->run) : pons_dir_beside(o->out, ".run");
     PONS_TRY_ALL(st, job->comm, job->run ? PONS_OK : PONS_ERR_NOMEM);
@@ -321,6 +323,7 @@ void pons_job_close(pons_job *job)
     pons_journal_close(&job->journal);
     pons_lock_release(&job->lock);
     json_decref(job->linears);
+    pons_targets_destroy(&job->targets);
     pons_rotation_destroy(&job->rotation);
     pons_model_close(&job->model);
     pons_mem_free(job->h);

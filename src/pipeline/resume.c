@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "eval/load_block.h"
 #include "io/file.h"
-#include "pipeline/job.h"
+#include "pipeline/target.h"
 
 /* Rank 0: blocks from the first on whose shards are what the journal says they are. */
 static pons_status adopt_blocks(pons_job *job)
@@ -101,6 +101,7 @@ static pons_status replay_block(pons_job *job, int64_t layer)
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, pons_eval_load_block(job->comm, shard, layer, block));
     PONS_TRY_ALL(st, job->comm, pons_job_push_streams(job, block));
+    if (job->targets) PONS_TRY(st, pons_targets_replay(job, layer));
 done:
     pons_block_destroy(&block);
     pons_model_close(&shard);

@@ -8,7 +8,7 @@
 #include "calib/windows.h"
 #include "io/file.h"
 #include "kern/gemm.h"
-#include "pipeline/job.h"
+#include "pipeline/target.h"
 #include "text/tokenizer.h"
 
 pons_status pons_job_embed(void *user, const int32_t *ids, int64_t n, float *out)
@@ -29,11 +29,11 @@ static void hash_ids(const int32_t *ids, int64_t n, char hex[65])
     pons_sha256_end(&digest, hex);
 }
 
-/* Rank 0: the ids of all calibration windows, [windows, length]. */
+/* Rank 0: the ids of all calibration windows, held-out ones last. */
 static pons_status draw_windows(pons_job *job, int32_t **out)
 {
     pons_status st = PONS_OK;
-    int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length, L = 0;
+    int64_t N = pons_job_windows(job), S = job->recipe.calibration.length, L = 0;
     int32_t *ids = NULL, *drawn = NULL;
     int64_t *start = NULL;
     PONS_TRY(st, pons_text_load(job->options->calibration, job->options->model, job->config->vocab,
@@ -88,7 +88,7 @@ done:
 static pons_status hold_windows(pons_job *job, const int32_t *ids)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length;
+    int64_t N = pons_job_windows(job), S = job->recipe.calibration.length;
     job->window_begin = pons_job_share_begin(job, N, job->rank);
     job->window_end = pons_job_share_begin(job, N, job->rank + 1);
     int64_t mine = job->window_end - job->window_begin;
@@ -178,6 +178,8 @@ pons_status pons_job_load_windows(pons_job *job)
     pons_comm_bcast(job->comm, &job->fingerprint, sizeof job->fingerprint, 0);
     if (job->recipe.rotation.learn) PONS_TRY(st, pons_job_learn_rotation(job, ids));
     if (calibrates) PONS_TRY(st, hold_windows(job, ids));
+    if (job->recipe.obr.target != PONS_TARGET_DENSE)
+        PONS_TRY_ALL(st, job->comm, pons_targets_create(job));
     if (calibrates && job->rank == 0)
         pons_log(PONS_LOG_INFO, "calibrate: windows = %lld, length = %lld, ids sha256 = %.16s...",
                  (long long)job->recipe.calibration.windows,

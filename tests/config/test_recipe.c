@@ -198,7 +198,10 @@ static void round_trips(void **state)
                                         "compat: faithful\nseed: 3",
                                         "compat: faithful\nrotation: {center_embedding: false}",
                                         "kv: {clip_ratio: 0.123456789}",
-                                        "weights.bits: 5\nweights: {clip: none}"};
+                                        "weights.bits: 5\nweights: {clip: none}",
+                                        "obr: {target: compensated_inputs, residual: true}",
+                                        "obr: {target: quantized_inputs}\n"
+                                        "calibration: {windows: 9, holdout: 0}"};
     pons_recipe r;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         accept(texts[i], &r);
@@ -229,6 +232,10 @@ static void implied_values(void **state)
     assert_int_equal(r.output.format, PONS_OUTPUT_DENSE);
     accept("prune: {pattern: 1:4}\n", &r);
     assert_true(r.prune.n == 1 && r.prune.m == 4 && r.prune.sparsity == 0.25);
+    accept("calibration: {windows: 17}\nobr: {target: quantized_inputs}\n", &r);
+    assert_int_equal(r.calibration.holdout, 3);
+    accept("calibration: {holdout: 0}\nobr: {target: quantized_inputs}\n", &r);
+    assert_int_equal(r.calibration.holdout, 0);
 }
 
 static void wrong_values(void **state)
@@ -345,6 +352,12 @@ static void contradictions(void **state)
     round_trip(&r);
     REFUSE(1, "prune: {pattern: 1:4, sparsity: 0.5}", "prune.sparsity", "0.25", "1:4");
     accept("prune: {pattern: 2:4, sparsity: 0.5}", &r);
+    REFUSE(2, "method: rtn\nobr: {target: compensated_inputs}", "obr.target", "does not calibrate");
+    REFUSE(1, "obr: {residual: true}", "obr.residual", "obr.target dense");
+    REFUSE(1, "calibration: {holdout: 2}", "calibration.holdout", "0 with obr.target dense");
+    REFUSE(2, "activations: {bits: 16}\nobr: {target: quantized_inputs}\nkv: {bits: 16}",
+           "obr.target", "compensated_inputs");
+    REFUSE(2, "compat: faithful\nobr: {target: compensated_inputs}", "obr.target", "faithful");
 }
 
 static void overrides(void **state)
@@ -468,7 +481,7 @@ static void key_list(void **state)
         keys++;
     }
     /* all but rotation.tolerance and rotation.learn_*, which need rotation.file and .learn */
-    assert_int_equal(keys, 48);
+    assert_int_equal(keys, 51);
     free(list);
     free(yaml);
 }

@@ -1,0 +1,380 @@
+/* The dense stream and the targets of a group. Owns the second stream's states and sums; the algebra of a
+ * row is obr/target.c's, the compressed stream is block.c's. */
+#include "pipeline/target.h"
+
+#include <string.h>
+
+#include "base/half.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "hessian/cross.h"
+#include "kern/gemm.h"
+#include "obr/target.h"
+
+struct pons_targets {
+    pons_block *block;      /* the current one, with the model's own weights, rotated */
+    float *h;               /* [local windows, length, hidden] residual stream */
+    float *x;               /* [local windows, length, width] input of the current group */
+    float *dx;              /* [length, width] dense less compressed input of one window */
+    float *dh;              /* [length, hidden] the same of the residual stream */
+    float *W[PONS_LINEARS]; /* the current group's, [rows, cols]; NULL elsewhere */
+};
+
+/* Whether the output of a group is added to the residual stream, and targets are to repair that, too. */
+static bool pulls(const pons_job *job, pons_group group)
+{
+    return job->recipe.obr.residual && (group == PONS_GROUP_O || group == PONS_GROUP_DOWN);
+}
+
+static bool in_group(const pons_linear_work *w, pons_group group)
+{
+    return pons_linear_group(w->linear) == group;
+}
+
+pons_status pons_targets_create(pons_job *job)
+{
+    pons_status st = PONS_OK;
+    pons_targets *t = NULL;
+    int64_t S = job->recipe.calibration.length, hidden = job->config->hidden;
+    int64_t windows = job->window_end - job->window_begin, width = pons_block_width(job->config);
+    PONS_CALLOC(st, t, 1);
+    PONS_ALLOC(st, t->h, windows * S * hidden);
+    PONS_ALLOC(st, t->x, windows * S * width);
+    PONS_ALLOC(st, t->dx, S * width);
+    PONS_ALLOC(st, t->dh, S * hidden);
+    memcpy(t->h, job->h, (size_t)(windows * S * hidden) * sizeof *t->h);
+    job->targets = t;
+    t = NULL;
+done:
+    pons_targets_destroy(&t);
+    return st;
+}
+
+static void drop_weights(pons_targets *t)
+{
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_mem_free(t->W[i]);
+        t->W[i] = NULL;
+    }
+}
+
+void pons_targets_destroy(pons_targets **targets)
+{
+    pons_targets *t = *targets;
+    if (!t) return;
+    drop_weights(t);
+    pons_block_destroy(&t->block);
+    pons_mem_free(t->dh);
+    pons_mem_free(t->dx);
+    pons_mem_free(t->x);
+    pons_mem_free(t->h);
+    pons_mem_free(t);
+    *targets = NULL;
+}
+
+pons_status pons_targets_begin_block(pons_job *job, int64_t layer, const float *norms)
+{
+    pons_status st = PONS_OK;
+    pons_targets *t = job->targets;
+    pons_block_destroy(&t->block);
+    PONS_TRY(st, pons_block_create(job->config, layer, job->bf16, &t->block));
+    PONS_TRY(st, pons_block_set_norms(t->block, norms, norms + job->config->hidden));
+done:
+    return st;
+}
+
+static pons_status run_stage(pons_job *job, int stage)
+{
+    pons_status st = PONS_OK;
+    pons_targets *t = job->targets;
+    double start = pons_clock();
+    int64_t S = job->recipe.calibration.length;
+    for (int64_t w = 0; st == PONS_OK && w < job->window_end - job->window_begin; w++)
+        st = pons_block_stage(t->block, &job->calibration, stage, S,
+                              t->h + w * S * job->config->hidden,
+                              t->x + w * S * pons_block_width(job->config));
+    job->seconds.forward += pons_clock() - start;
+    return st;
+}
+
+pons_status pons_targets_end_block(pons_job *job)
+{
+    drop_weights(job->targets);
+    return run_stage(job, PONS_STAGES - 1);
+}
+
+/* Collective: every rank's own rows of a linear to all. @param offset [size + 1] work */
+static void gather_rows(const pons_job *job, const pons_linear_work *w, const float *own,
+                        size_t *offset, float *all)
+{
+    int64_t first = w->row_begin[job->rank], n = w->row_begin[job->rank + 1] - first;
+    memcpy(all + first * w->cols, own, (size_t)(n * w->cols) * sizeof *all);
+    for (int r = 0; r <= job->size; r++)
+        offset[r] = (size_t)(w->row_begin[r] * w->cols) * sizeof *all;
+    pons_comm_allgather_parts(job->comm, all, offset);
+}
+
+pons_status pons_targets_follow(pons_job *job, pons_group group,
+                                pons_linear_work works[PONS_LINEARS])
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_targets *t = job->targets;
+    size_t *offset = pons_mem_alloc(job->size + 1, sizeof *offset);
+    if (!offset) local = PONS_ERR_NOMEM;
+    drop_weights(t);
+    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
+        if (!in_group(&works[i], group)) continue;
+        t->W[i] = pons_mem_alloc(works[i].rows * works[i].cols, sizeof *t->W[i]);
+        if (!t->W[i]) local = PONS_ERR_NOMEM;
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, job->comm, run_stage(job, (int)group));
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        const pons_linear_work *w = &works[i];
+        if (!in_group(w, group)) continue;
+        gather_rows(job, w, w->panel, offset, t->W[i]);
+        if (local == PONS_OK)
+            local =
+                pons_block_set_linear(t->block, w->linear, t->W[i], w->has_bias ? w->bias : NULL);
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+done:
+    pons_mem_free(offset);
+    return st;
+}
+
+pons_status pons_targets_replay(pons_job *job, int64_t layer)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_linear_work works[PONS_LINEARS];
+    float *norms = pons_mem_alloc(2 * job->config->hidden, sizeof *norms);
+    local = pons_linear_works_create(job, layer, works);
+    if (!norms) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = pons_job_read_norms(job, layer, norms);
+    if (local == PONS_OK) local = pons_targets_begin_block(job, layer, norms);
+    PONS_TRY_ALL(st, job->comm, local);
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        PONS_TRY(st, pons_linear_works_read(job, layer, (pons_group)g, works));
+        PONS_TRY(st, pons_targets_follow(job, (pons_group)g, works));
+    }
+    PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
+done:
+    pons_linear_works_destroy(works);
+    pons_mem_free(norms);
+    return st;
+}
+
+float *pons_targets_hidden(pons_targets *targets) { return targets->h; }
+
+/* y <- a - b, of what products take of them. */
+static void subtract(bool bf16, int64_t n, const float *a, const float *b, float *y)
+{
+    enum { CHUNK = 4096 };
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += CHUNK)
+        for (int64_t j = i; j < n && j < i + CHUNK; j++)
+            y[j] = bf16 ? pons_bf16_round(a[j]) - pons_bf16_round(b[j]) : a[j] - b[j];
+}
+
+/* A window's compressed input; t->dx, t->dh become the distances that the dense one has from it. */
+static const float *compare(const pons_job *job, pons_group group, int64_t local)
+{
+    pons_targets *t = job->targets;
+    int64_t S = job->recipe.calibration.length, hidden = S * job->config->hidden;
+    int64_t width = S * pons_block_width(job->config), d = pons_group_dim(job->config, group);
+    const float *x = job->x + local * width;
+    subtract(job->bf16, S * d, t->x + local * width, x, t->dx);
+    if (pulls(job, group))
+        subtract(false, hidden, t->h + local * hidden, job->h + local * hidden, t->dh);
+    return x;
+}
+
+/* Local: observe or accumulate every own window that Hessians are made of. @param P NULL: no residual */
+static pons_status visit(const pons_job *job, pons_group group, bool observe, pons_cross *delta,
+                         pons_cross *P)
+{
+    pons_status st = PONS_OK;
+    int64_t S = job->recipe.calibration.length;
+    for (int64_t w = job->window_begin; st == PONS_OK && w < pons_job_hessian_end(job); w++) {
+        const float *x = compare(job, group, w - job->window_begin);
+        const float *dx = job->targets->dx, *dh = job->targets->dh;
+        st = observe ? pons_cross_observe(delta, w, S, dx, x)
+                     : pons_cross_accumulate(delta, S, dx, x);
+        if (st == PONS_OK && P)
+            st = observe ? pons_cross_observe(P, w, S, dh, x) : pons_cross_accumulate(P, S, dh, x);
+    }
+    return st;
+}
+
+/* Collective: both cross Hessians of a group; *P stays NULL where the residual stream is left out. */
+static pons_status sum_cross(pons_job *job, pons_group group, pons_cross **delta, pons_cross **P)
+{
+    pons_status st = PONS_OK, local;
+    double start = pons_clock();
+    int64_t d = pons_group_dim(job->config, group), N = job->recipe.calibration.windows;
+    local = pons_cross_create(d, d, N, job->bf16, delta);
+    if (local == PONS_OK && pulls(job, group))
+        local = pons_cross_create(job->config->hidden, d, N, job->bf16, P);
+    if (local == PONS_OK) local = visit(job, group, true, *delta, *P);
+    PONS_TRY_ALL(st, job->comm, local);
+    pons_cross_agree(*delta, job->comm);
+    if (*P) pons_cross_agree(*P, job->comm);
+    PONS_TRY_ALL(st, job->comm, visit(job, group, false, *delta, *P));
+    pons_cross_reduce(*delta, job->comm);
+    if (*P) pons_cross_reduce(*P, job->comm);
+done:
+    job->seconds.hessian += pons_clock() - start;
+    return st;
+}
+
+/* What the held-out windows say of a linear: sums over tokens of e e, e f and f f, where e is the error of
+ * the dense weights and f what the step takes off it. */
+typedef struct held_out {
+    double before, overlap, step;
+} held_out;
+
+/* The sums of one window. @param W, D prepared; @param space [2, CHUNK, rows] */
+enum { CHUNK = 128 };
+static pons_status measure_window(const pons_job *job, const pons_linear_work *w, pons_group group,
+                                  int64_t local, const pons_matmul *W, const pons_matmul *D,
+                                  float *space, held_out *out)
+{
+    pons_status st = PONS_OK;
+    const float *x = compare(job, group, local), *dx = job->targets->dx, *dh = job->targets->dh;
+    int64_t S = job->recipe.calibration.length, rows = w->rows;
+    float *e = space, *f = space + CHUNK * rows;
+    *out = (held_out){0};
+    for (int64_t s = 0; s < S; s += CHUNK) {
+        int64_t n = S - s < CHUNK ? S - s : CHUNK;
+        held_out token[CHUNK] = {{0}};
+        PONS_TRY(st, pons_matmul_apply(W, n, dx + s * w->cols, w->cols, e, rows));
+        PONS_TRY(st, pons_matmul_apply(D, n, x + s * w->cols, w->cols, f, rows));
+#pragma omp parallel for schedule(static)
+        for (int64_t k = 0; k < n; k++)
+            for (int64_t i = 0; i < rows; i++) {
+                double error = e[k * rows + i], taken = f[k * rows + i];
+                if (pulls(job, group)) error += dh[(s + k) * rows + i];
+                token[k].before += error * error;
+                token[k].overlap += error * taken;
+                token[k].step += taken * taken;
+            }
+        for (int64_t k = 0; k < n; k++) {
+            out->before += token[k].before;
+            out->overlap += token[k].overlap;
+            out->step += token[k].step;
+        }
+    }
+done:
+    return st;
+}
+
+/* Local: the sums of this rank's held-out windows, each at its place. @param D [rows, cols] */
+static pons_status measure_own(const pons_job *job, const pons_linear_work *w, pons_group group,
+                               const float *D, held_out *window)
+{
+    pons_status st = PONS_OK;
+    pons_matmul *matrix = NULL, *step = NULL;
+    float *space = NULL;
+    int64_t first = pons_job_hessian_end(job);
+    if (first == job->window_end) return PONS_OK;
+    PONS_ALLOC(st, space, 2 * CHUNK * w->rows);
+    PONS_TRY(st,
+             pons_matmul_create(w->rows, w->cols, job->targets->W[w->linear], job->bf16, &matrix));
+    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, job->bf16, &step));
+    for (int64_t i = first; i < job->window_end; i++)
+        PONS_TRY(st, measure_window(job, w, group, i - job->window_begin, matrix, step, space,
+                                    &window[i - job->recipe.calibration.windows]));
+done:
+    pons_matmul_destroy(&step);
+    pons_matmul_destroy(&matrix);
+    pons_mem_free(space);
+    return st;
+}
+
+/* Collective: the share of the step that leaves the least error on the held-out windows.
+ * @param own own rows of D; @param offset [size + 1] work */
+static pons_status choose_share(const pons_job *job, pons_group group, const float *own,
+                                size_t *offset, pons_linear_work *w)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int64_t windows = job->recipe.calibration.windows, count = job->recipe.calibration.holdout;
+    held_out *window = NULL, sum = {0};
+    float *D = NULL;
+    window = pons_mem_calloc(count, sizeof *window);
+    D = pons_mem_alloc(w->rows * w->cols, sizeof *D);
+    PONS_TRY_ALL(st, job->comm, window && D ? PONS_OK : PONS_ERR_NOMEM);
+    gather_rows(job, w, own, offset, D);
+    local = measure_own(job, w, group, D, window);
+    PONS_TRY_ALL(st, job->comm, local);
+    for (int r = 0; r <= job->size; r++) {
+        int64_t begin = pons_job_share_begin(job, windows + count, r) - windows;
+        offset[r] = (size_t)(begin > 0 ? begin : 0) * sizeof *window;
+    }
+    pons_comm_allgather_parts(job->comm, window, offset);
+    for (int64_t i = 0; i < count; i++) {
+        sum.before += window[i].before;
+        sum.overlap += window[i].overlap;
+        sum.step += window[i].step;
+    }
+    double best = sum.step > 0 ? sum.overlap / sum.step : 0;
+    w->share = best < 0 ? 0 : best > 1 ? 1 : best;
+    double after = sum.before - w->share * (2 * sum.overlap - w->share * sum.step);
+    w->holdout_ratio = sum.before > 0 ? after / sum.before : 1;
+    if (w->share == 0 && sum.step > 0 && job->rank == 0)
+        pons_log(PONS_LOG_WARN,
+                 "%s: its target is worse than the dense weights on held-out windows; compressing "
+                 "the dense weights (more calibration.windows may help)",
+                 w->name);
+done:
+    pons_mem_free(D);
+    pons_mem_free(window);
+    return st;
+}
+
+/* Collective: own rows of one linear to their target. */
+static pons_status aim_linear(pons_job *job, pons_group group, const pons_target *target,
+                              const pons_cross *P, size_t *offset, pons_linear_work *w)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int64_t first = w->row_begin[job->rank], rows = w->row_begin[job->rank + 1] - first;
+    float *D = pons_mem_alloc(rows * w->cols, sizeof *D);
+    if (!D) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK)
+        local = pons_target_step(target, first, rows, w->panel,
+                                 P ? pons_cross_matrix(P) + first * w->cols : NULL, D);
+    PONS_TRY_ALL(st, job->comm, local);
+    w->share = 1;
+    if (job->recipe.calibration.holdout > 0) PONS_TRY(st, choose_share(job, group, D, offset, w));
+    for (int64_t i = 0; i < rows * w->cols; i++)
+        w->panel[i] += (float)w->share * D[i];
+done:
+    pons_mem_free(D);
+    return st;
+}
+
+pons_status pons_targets_aim(pons_job *job, pons_group group, const pons_hessian_factor *factor,
+                             pons_linear_work works[PONS_LINEARS])
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_cross *delta = NULL, *P = NULL;
+    pons_target *target = NULL;
+    size_t *offset = NULL;
+    PONS_TRY(st, sum_cross(job, group, &delta, &P));
+    double start = pons_clock();
+    offset = pons_mem_alloc(job->size + 1, sizeof *offset);
+    if (!offset) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = pons_target_create(factor, pons_cross_matrix(delta), &target);
+    PONS_TRY_ALL(st, job->comm, local);
+    pons_cross_destroy(&delta);
+    for (int i = 0; i < PONS_LINEARS; i++)
+        if (in_group(&works[i], group))
+            PONS_TRY(st, aim_linear(job, group, target, P, offset, &works[i]));
+    job->seconds.solve += pons_clock() - start;
+done:
+    drop_weights(job->targets);
+    pons_mem_free(offset);
+    pons_target_destroy(&target);
+    pons_cross_destroy(&P);
+    pons_cross_destroy(&delta);
+    return st;
+}
