@@ -102,7 +102,7 @@ static pons_status make_product(pons_bf16_kernel *k)
              check(dnnl_memory_desc_init_by_tag(&k->plain, 2, of_b, dnnl_bf16, dnnl_ba), "tile"));
     PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, of_c, dnnl_f32, dnnl_ab), "tile"));
     PONS_TRY(st, make_matmul(k, &b, false, &k->b, &k->scratch, &k->product));
-    if (k->layout == PONS_BF16_SUMMED)
+    if (k->layout != PONS_BF16_PACKED)
         PONS_TRY(st, make_matmul(k, &k->b, true, &b, &k->sum_scratch, &k->sum));
     if (gram) goto done;
 

@@ -24,7 +24,7 @@ typedef struct pons_bf16_worker pons_bf16_worker;
 typedef enum pons_bf16_layout {
     PONS_BF16_PACKED, /* A [M, K]; B [N, K], brought into the kernel's own layout beforehand */
     PONS_BF16_SUMMED, /* the same, and C may be added to */
-    PONS_BF16_GRAM    /* A [K, M] and B [K, N], both as they are */
+    PONS_BF16_GRAM    /* A [K, M] and B [K, N], both as they are; C may be added to */
 } pons_bf16_layout;
 
 /** Make the kernel for a shape. Local. @return PONS_OK, PONS_ERR_NOMEM or PONS_ERR_UNSUPPORTED. */
@@ -53,7 +53,7 @@ bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
  * refused. */
 bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
 
-/** The product added to C, of a PONS_BF16_SUMMED kernel. Local, one thread. @return as
+/** The product added to C, of a kernel that allows it. Local, one thread. @return as
  * pons_bf16_run. */
 bool pons_bf16_run_add(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
 

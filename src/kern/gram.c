@@ -11,8 +11,9 @@
 #include "kern/gemm.h"
 #include "kern/threads.h"
 
-/* Largest width of a tile, and the multiple it is rounded to. */
-enum { WIDEST = 256, WIDTH_STEP = 32 };
+/* Largest width of a tile, and the multiple it is rounded to; in bf16, tokens of a product, the most whose
+ * copies in the kernel stay in cache, and the multiple of their number. */
+enum { WIDEST = 256, WIDTH_STEP = 32, DEEPEST = 512, DEPTH_STEP = 32 };
 
 typedef struct gram {
     int64_t S, d, width, tiles;
@@ -84,16 +85,18 @@ done:
     return st;
 }
 
-/* Columns [j width, (j + 1) width) of X, scaled, in bf16 [S, width]; columns past d are zero. */
-static void convert_tile(const gram *g, int64_t j, uint16_t *to)
+/* Token s, scaled, in bf16 into tiles [tiles, padded, width]; columns past d and tokens past S are zero. */
+static void convert_token(const gram *g, int64_t s, int64_t padded, uint16_t *x)
 {
-    int64_t first = j * g->width, cols = g->d - first < g->width ? g->d - first : g->width;
     float row[WIDEST];
-    if (cols < g->width) memset(to, 0, (size_t)(g->S * g->width) * sizeof *to);
-    for (int64_t s = 0; s < g->S; s++) {
+    for (int64_t j = g->top; j < g->tiles; j++) {
+        int64_t first = j * g->width, cols = g->d - first < g->width ? g->d - first : g->width;
+        if (s >= g->S) cols = 0;
         for (int64_t c = 0; c < cols; c++)
             row[c] = g->X[s * g->d + first + c] * g->scale[first + c];
-        pons_bf16_convert(cols, row, to + s * g->width);
+        for (int64_t c = cols; c < g->width; c++)
+            row[c] = 0.0f;
+        pons_bf16_convert(g->width, row, x + (j * padded + s) * g->width);
     }
 }
 
@@ -101,12 +104,14 @@ static pons_status add_bf16(const gram *g)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
-    int64_t count = count_tiles(g), entries = g->width * g->S;
+    int64_t count = count_tiles(g), parts = (g->S + DEEPEST - 1) / DEEPEST;
+    int64_t depth = ((g->S + parts - 1) / parts + DEPTH_STEP - 1) / DEPTH_STEP * DEPTH_STEP;
+    int64_t padded = parts * depth, part = depth * g->width, entries = parts * part;
     pons_bf16_kernel *kernel = NULL;
     pons_bf16_worker **workers = NULL;
-    uint16_t *x = NULL; /* [tiles, S, width] */
+    uint16_t *x = NULL; /* [tiles, padded, width] */
     float *products = NULL;
-    PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, g->width, g->width, g->S, &kernel));
+    PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, g->width, g->width, depth, &kernel));
     PONS_CALLOC(st, workers, threads);
     PONS_ALLOC(st, x, g->tiles * entries);
     PONS_ALLOC(st, products, threads * g->width * g->width);
@@ -115,17 +120,19 @@ static pons_status add_bf16(const gram *g)
     {
         int self = omp_get_thread_num();
         float *tile = products + self * g->width * g->width;
-#pragma omp for schedule(dynamic)
-        for (int64_t j = g->top; j < g->tiles; j++)
-            convert_tile(g, j, x + j * entries);
+#pragma omp for schedule(static)
+        for (int64_t s = 0; s < padded; s++)
+            convert_token(g, s, padded, x);
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < count; n++) {
             int64_t i, j;
             find_tile(g, n, &i, &j);
-            if (pons_bf16_run(workers[self], x + i * entries, x + j * entries, tile))
-                add_tile(g, i, j, tile);
-            else
-                failed = 1;
+            for (int64_t k = 0; k < parts; k++)
+                if (!(k ? pons_bf16_run_add : pons_bf16_run)(workers[self],
+                                                             x + i * entries + k * part,
+                                                             x + j * entries + k * part, tile))
+                    failed = 1;
+            if (!failed) add_tile(g, i, j, tile);
         }
     }
     if (failed) st = pons_bf16_refused();
