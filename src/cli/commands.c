@@ -13,6 +13,7 @@ static const pons_command commands[] = {
     {"eval tasks", "zero-shot accuracy of a model on local task files", pons_cmd_eval_tasks},
     {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", pons_cmd_inspect},
     {"plan", "what a job will need: bytes, flop, seconds, before it runs", pons_cmd_plan},
+    {"report", "runs as a page: results beside the paper's, errors, codes, time", pons_cmd_report},
     {"tokenize", "text to token ids", pons_cmd_tokenize},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

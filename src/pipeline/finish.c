@@ -171,6 +171,19 @@ static pons_status read_perplexity(const char *out, json_t **perplexity)
     return st;
 }
 
+/* What the iterative solver did: counts of rows, by iterations up to the largest number needed. */
+static json_t *solver_counts(const pons_row_metrics *m)
+{
+    int bins = PONS_ITERATION_BINS;
+    json_t *rows = json_array();
+    while (bins > 0 && !m->rows_by_iterations[bins - 1])
+        bins--;
+    for (int i = 0; i < bins; i++)
+        json_array_append_new(rows, json_integer(m->rows_by_iterations[i]));
+    return json_pack("{s:o, s:I, s:I}", "rows_by_iterations", rows, "refined",
+                     (json_int_t)m->refined, "fallbacks", (json_int_t)m->fallbacks);
+}
+
 static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
 {
     pons_status st = PONS_OK;
@@ -184,7 +197,8 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
         PONS_TRY(st, pons_pack_digest(out, digest));
     const pons_phase_seconds *s = &job->seconds;
     *report = json_pack(
-        "{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:I, s:o, s:O*}",
+        "{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:I, s:o, s:o, "
+        "s:O*}",
         "method", pons_method_name(job->recipe.method), "compat",
         job->recipe.compat == PONS_COMPAT_FAITHFUL ? "faithful" : "corrected", "ranks", job->size,
         "linears", (json_int_t)job->linear_count, "rows", (json_int_t)job->rows, "weights",
@@ -200,7 +214,7 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
                   job->metrics.solve_seconds, "clip", job->metrics.clip_seconds, "gptq",
                   job->metrics.gptq_seconds, "pack", s->pack, "evaluate", s->evaluate, "checkpoint",
                   s->checkpoint),
-        "perplexity", perplexity);
+        "solver", solver_counts(&job->metrics), "perplexity", perplexity);
     if (!*report) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
 done:
     json_decref(perplexity);
@@ -250,19 +264,25 @@ done:
     return st;
 }
 
-/* Rank 0: the report, the journal's last line, and no resume point any more. */
+/* Rank 0: the report, also in RUN, the journal's last line, and no resume point any more. */
 static pons_status close_run(pons_job *job, int64_t peak, json_t **report)
 {
     pons_status st = PONS_OK;
     char *hidden = pons_mem_printf("%s/hidden", job->run);
-    if (!hidden) return PONS_ERR_NOMEM;
+    char *copy = pons_mem_printf("%s/report.json", job->run);
+    if (!hidden || !copy) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
     PONS_TRY(st, make_report(job, peak, report));
+    PONS_TRY(st, pons_json_write(copy, *report));
     PONS_TRY(st,
              pons_journal_append(job->journal, json_pack("{s:s, s:o, s:f}", "event", "finished",
                                                          "out", pons_json_name(job->options->out),
                                                          "seconds", pons_clock() - job->start)));
     PONS_TRY(st, pons_dir_remove(hidden));
 done:
+    pons_mem_free(copy);
     pons_mem_free(hidden);
     return st;
 }
@@ -272,6 +292,9 @@ pons_status pons_job_report(pons_job *job, json_t **report)
     pons_status st = PONS_OK, local = PONS_OK;
     double peak = (double)peak_rss_bytes();
     pons_comm_max_f64(job->comm, &peak, 1);
+    pons_comm_sum_i64(job->comm, job->metrics.rows_by_iterations, PONS_ITERATION_BINS);
+    pons_comm_sum_i64(job->comm, &job->metrics.refined, 1);
+    pons_comm_sum_i64(job->comm, &job->metrics.fallbacks, 1);
     if (job->rank == 0) {
         local = close_run(job, (int64_t)peak, report);
         if (local != PONS_OK) local = only_the_report(local, report);
