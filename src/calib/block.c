@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "calib/learned.h"
 #include "kern/fused.h"
 #include "kern/hadamard.h"
 #include "kern/transformer.h"
+#include "model/transforms.h"
 #include "quant/activation.h"
 
 /* Tokens that go through all steps of a kind at once, in cache. */
@@ -21,6 +23,7 @@ typedef struct workspace {
     int64_t tokens;
     float *cosine, *sine;     /* [tokens, head_dim / 2] */
     float *scratch;           /* [tokens, (heads + 2 kv_heads) head_dim] */
+    float *apart;             /* [tokens, width] where linears have inputs of their own */
     pons_matmul_input *input; /* x in the form that products take it */
 } workspace;
 
@@ -30,7 +33,8 @@ struct pons_block {
     bool bf16;
     pons_matmul *linear[PONS_LINEARS];
     float *attention_norm, *mlp_norm;
-    workspace *work; /* apart, so that a stage can use it in a block it does not change */
+    float *transforms; /* NULL: none were set */
+    workspace *work;   /* apart, so that a stage can use it in a block it does not change */
 };
 
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -62,6 +66,7 @@ done:
 static void free_workspace(workspace *w)
 {
     pons_matmul_input_destroy(&w->input);
+    pons_mem_free(w->apart);
     pons_mem_free(w->scratch);
     pons_mem_free(w->sine);
     pons_mem_free(w->cosine);
@@ -74,6 +79,7 @@ void pons_block_destroy(pons_block **block)
     if (!b) return;
     if (b->work) free_workspace(b->work);
     pons_mem_free(b->work);
+    pons_mem_free(b->transforms);
     pons_mem_free(b->mlp_norm);
     pons_mem_free(b->attention_norm);
     for (int i = 0; i < PONS_LINEARS; i++)
@@ -128,15 +134,28 @@ done:
     return st;
 }
 
+pons_status pons_block_set_transforms(pons_block *block, const float *transforms)
+{
+    pons_status st;
+    float *copy = NULL;
+    PONS_TRY(st, copy_floats(transforms, pons_transforms_floats(&block->config), &copy));
+    pons_mem_free(block->transforms);
+    block->transforms = copy;
+done:
+    return st;
+}
+
 static pons_status reserve(const pons_block *b, int64_t S)
 {
     pons_status st = PONS_OK;
     workspace *w = b->work;
-    if (S <= w->tokens) return PONS_OK;
+    if (S <= w->tokens && (w->apart || !b->transforms)) return PONS_OK;
+    if (S < w->tokens) S = w->tokens;
     free_workspace(w);
     PONS_ALLOC(st, w->cosine, S * (b->config.head_dim / 2));
     PONS_ALLOC(st, w->sine, S * (b->config.head_dim / 2));
     PONS_ALLOC(st, w->scratch, S * (b->config.heads + 2 * b->config.kv_heads) * b->config.head_dim);
+    if (b->transforms) PONS_ALLOC(st, w->apart, S * pons_block_width(&b->config));
     pons_rope_tables(&b->config, S, w->cosine, w->sine);
     w->tokens = S;
 done:
@@ -144,25 +163,51 @@ done:
     return st;
 }
 
-/* Prepare x for products with `linear` and those that share its input; all must have been set. */
-static pons_status pack(const pons_block *b, int count, const pons_linear *linears, int64_t S,
-                        const float *x)
+/* Prepare x [S, dim] for products with `linear` and those that share its input; it must have been
+ * set. */
+static pons_status pack(const pons_block *b, pons_linear linear, int64_t S, const float *x)
 {
     int64_t rows, cols;
-    for (int n = 0; n < count; n++)
-        if (!b->linear[linears[n]])
-            return pons_fail(PONS_ERR_BUG, "a block was run before its %s was set",
-                             pons_linear_short_name(linears[n]));
-    pons_linear_shape(&b->config, linears[0], &rows, &cols);
+    if (!b->linear[linear])
+        return pons_fail(PONS_ERR_BUG, "a block was run before its %s was set",
+                         pons_linear_short_name(linear));
+    pons_linear_shape(&b->config, linear, &rows, &cols);
     return pons_matmul_pack(b->bf16, S, cols, x, cols, &b->work->input);
 }
 
+bool pons_block_shares_input(const pons_runtime *runtime)
+{
+    return !runtime->transforms || runtime->activations.bits == 16;
+}
+
+void pons_block_linear_input(const pons_block *b, const pons_runtime *runtime, pons_linear linear,
+                             int64_t S, const float *x, float *y)
+{
+    int64_t n = S * pons_group_dim(&b->config, pons_linear_group(linear));
+    memcpy(y, x, (size_t)n * sizeof *y);
+    if (!pons_block_shares_input(runtime))
+        pons_learned_quantize(&b->config, b->transforms, &runtime->activations, linear, S, y);
+}
+
+/* Prepare what multiplies W of `linear`; `shared`: its group's input is prepared already and serves
+ * it, too, unless linears have inputs of their own. */
+static pons_status pack_own(const pons_block *b, const pons_runtime *runtime, pons_linear linear,
+                            bool shared, int64_t S, const float *x)
+{
+    if (pons_block_shares_input(runtime)) {
+        if (shared && b->linear[linear]) return PONS_OK;
+        return pack(b, linear, S, x);
+    }
+    pons_block_linear_input(b, runtime, linear, S, x, b->work->apart);
+    return pack(b, linear, S, b->work->apart);
+}
+
 /* h += W x + bias */
-static pons_status add_linear(const pons_block *b, pons_linear linear, int64_t S, const float *x,
-                              float *h)
+static pons_status add_linear(const pons_block *b, const pons_runtime *runtime, pons_linear linear,
+                              int64_t S, const float *x, float *h)
 {
     pons_status st = PONS_OK;
-    PONS_TRY(st, pack(b, 1, &linear, S, x));
+    PONS_TRY(st, pack_own(b, runtime, linear, false, S, x));
     PONS_TRY(st, pons_matmul_add(b->linear[linear], b->work->input, h, b->config.hidden));
 done:
     return st;
@@ -187,6 +232,10 @@ static void turn(const pons_block *b, const pons_runtime *runtime, int64_t s, in
     k += s * kv_dim;
     pons_rope(n, c->heads, hd, q, q_dim, cosine, sine);
     pons_rope(n, c->kv_heads, hd, k, kv_dim, cosine, sine);
+    if (runtime->transforms) {
+        pons_learned_turn(c, b->transforms, &runtime->kv, n, q, k, v + s * kv_dim);
+        return;
+    }
     if (runtime->kv.bits == 16) return;
     if (runtime->hadamard_qk) { /* R3 leaves q k^T as it is and spreads outliers of k */
         pons_hadamard_rows(q, n * c->heads, hd, hd);
@@ -215,9 +264,11 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
     const pons_model_config *c = &b->config;
     int64_t S = begin[count], hd = c->head_dim, q_dim = c->heads * hd, kv_dim = c->kv_heads * hd;
     float *q = b->work->scratch, *k = q + S * q_dim, *v = k + S * kv_dim;
-    PONS_TRY(st, pack(b, 3, (const pons_linear[]){PONS_Q, PONS_K, PONS_V}, S, x));
+    PONS_TRY(st, pack_own(b, runtime, PONS_Q, false, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_Q], b->work->input, q, q_dim));
+    PONS_TRY(st, pack_own(b, runtime, PONS_K, true, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_K], b->work->input, k, kv_dim));
+    PONS_TRY(st, pack_own(b, runtime, PONS_V, true, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
     for (int64_t i = 0; i < count; i++)
         PONS_TRY(st, attend_sequence(b, runtime, begin[i + 1] - begin[i], q + begin[i] * q_dim,
@@ -227,12 +278,23 @@ done:
     return st;
 }
 
-static pons_status gate_and_up(const pons_block *b, int64_t S, float *x)
+static pons_status gate_and_up(const pons_block *b, const pons_runtime *runtime, int64_t S,
+                               float *x)
 {
     pons_status st = PONS_OK;
-    PONS_TRY(st, pack(b, 2, (const pons_linear[]){PONS_GATE, PONS_UP}, S, x));
-    PONS_TRY(st, pons_matmul_gate(b->linear[PONS_GATE], b->linear[PONS_UP], b->work->input, x,
-                                  b->config.intermediate));
+    int64_t width = b->config.intermediate;
+    float *gate = b->work->apart;
+    if (pons_block_shares_input(runtime)) {
+        PONS_TRY(st, pack(b, PONS_GATE, S, x));
+        PONS_TRY(st, pack_own(b, runtime, PONS_UP, true, S, x));
+        return pons_matmul_gate(b->linear[PONS_GATE], b->linear[PONS_UP], b->work->input, x, width);
+    }
+    PONS_TRY(st, pack_own(b, runtime, PONS_GATE, false, S, x));
+    PONS_TRY(st, pons_matmul_put(b->linear[PONS_GATE], b->work->input, gate, width));
+    pons_learned_quantize(&b->config, b->transforms, &runtime->activations, PONS_UP, S, x);
+    PONS_TRY(st, pack(b, PONS_UP, S, x));
+    PONS_TRY(st, pons_matmul_put(b->linear[PONS_UP], b->work->input, x, width));
+    pons_gate(S * width, gate, x);
 done:
     return st;
 }
@@ -248,7 +310,7 @@ static void quantize_input(const pons_model_config *c, const pons_act_quant *qua
 }
 
 /* What ends a stage token by token: the norm (of h into x) or the online Hadamard transform of its
- * input, and its quantizer. */
+ * input, and its quantizer; or the learned transform. */
 static void finish_input(const pons_block *b, const pons_runtime *runtime, pons_group group,
                          int64_t n, const float *h, float *x)
 {
@@ -266,7 +328,10 @@ static void finish_input(const pons_block *b, const pons_runtime *runtime, pons_
         break;
     default: break;
     }
-    quantize_input(c, &runtime->activations, group, n, x);
+    if (runtime->transforms)
+        pons_learned_input(c, b->transforms, group, n, x);
+    else
+        quantize_input(c, &runtime->activations, group, n, x);
 }
 
 pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime *runtime, int stage,
@@ -275,12 +340,14 @@ pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime 
     pons_status st = PONS_OK;
     int64_t S = begin[count];
     PONS_ASSERT(stage >= 0 && stage < PONS_STAGES && S >= 1);
+    if (runtime->transforms && !block->transforms)
+        return pons_fail(PONS_ERR_BUG, "a block was run before its transforms were set");
     PONS_TRY(st, reserve(block, S));
     switch (stage) {
     case 1: PONS_TRY(st, attend(block, runtime, count, begin, x)); break;
-    case 2: PONS_TRY(st, add_linear(block, PONS_O, S, x, h)); break;
-    case 3: PONS_TRY(st, gate_and_up(block, S, x)); break;
-    case 4: return add_linear(block, PONS_DOWN, S, x, h);
+    case 2: PONS_TRY(st, add_linear(block, runtime, PONS_O, S, x, h)); break;
+    case 3: PONS_TRY(st, gate_and_up(block, runtime, S, x)); break;
+    case 4: return add_linear(block, runtime, PONS_DOWN, S, x, h);
     }
     int64_t hidden = block->config.hidden;
     int64_t dim = pons_group_dim(&block->config, (pons_group)stage);

@@ -10,7 +10,9 @@
  *   stage 4   h += down x                                      output of the block
  *
  * Stages 0-3 end with the activation quantizer of that input when the runtime asks for it, so x is
- * exactly what multiplies W.
+ * exactly what multiplies W. With learned transforms (model/transforms.h) they end with the transform
+ * of that input; each linear then has a quantizer of its own, and what multiplies its W is
+ * pons_block_linear_input.
  */
 #ifndef PONS_CALIB_BLOCK_H
 #define PONS_CALIB_BLOCK_H
@@ -44,6 +46,10 @@ pons_status pons_block_set_linear(pons_block *block, pons_linear linear, const f
  * PONS_ERR_NOMEM. */
 pons_status pons_block_set_norms(pons_block *block, const float *attention, const float *mlp);
 
+/** Give (copy) the learned transforms [pons_transforms_floats], which a runtime with transforms needs.
+ * Local. @return PONS_OK, PONS_ERR_NOMEM. */
+pons_status pons_block_set_transforms(pons_block *block, const float *transforms);
+
 /** Largest width of x over the stages: max(hidden, heads head_dim, intermediate). Local. */
 int64_t pons_block_width(const pons_model_config *config);
 
@@ -54,7 +60,7 @@ int64_t pons_block_width(const pons_model_config *config);
  * @param S tokens; @param h [S, hidden] residual stream; @param x group input [S, dim of the
  * stage's group], rows adjacent, in a buffer of S * pons_block_width floats; stages 1-4 read what
  * the stage before left there
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG when a linear was not set.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG when a linear or the transforms were not set.
  * Memory: S * (heads + 2 kv_heads) head_dim floats, the widest x once more as products take it, and
  * the RoPE tables.
  * Cost: all stages together 2 S flop per weight and the attention.
@@ -74,5 +80,15 @@ pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime 
 /** Values [S, kv_heads head_dim] of the window of S tokens that went through stage 1 last, as attention
  * took them. Borrowed, until the next stage 1. Local. */
 const float *pons_block_values(const pons_block *block, int64_t S);
+
+/** Whether linears that share a group's x also share what multiplies W: it is then x. Local. */
+bool pons_block_shares_input(const pons_runtime *runtime);
+
+/**
+ * What multiplies W of one linear, from the x that its stage left. Local.
+ * @param x, y [S, dim of its group]; y must not overlap x
+ */
+void pons_block_linear_input(const pons_block *block, const pons_runtime *runtime,
+                             pons_linear linear, int64_t S, const float *x, float *y);
 
 #endif

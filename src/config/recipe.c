@@ -131,8 +131,11 @@ static void imply(const pons_recipe_source *source, pons_recipe *recipe)
     if (!pons_recipe_given(source, "rotation.seed") && !recipe->rotation.file[0])
         recipe->rotation.seed = recipe->seed;
     if (!pons_recipe_given(source, "rotation.center_embedding"))
-        recipe->rotation.center_embedding =
-            recipe->compat == PONS_COMPAT_FAITHFUL && recipe->rotation.kind != PONS_ROTATION_NONE;
+        recipe->rotation.center_embedding = recipe->compat == PONS_COMPAT_FAITHFUL &&
+                                            pons_rotation_kind_folds(recipe->rotation.kind);
+    if (!pons_recipe_given(source, "activations.o_proj_head_groups") &&
+        recipe->rotation.kind == PONS_ROTATION_FLATQUANT)
+        recipe->activations.o_proj_head_groups = false;
     if (!pons_recipe_given(source, "calibration.holdout") &&
         recipe->obr.target != PONS_TARGET_DENSE && pons_method_needs_hessian(recipe->method))
         recipe->calibration.holdout = (recipe->calibration.windows + 7) / 8;
@@ -158,6 +161,11 @@ pons_status pons_recipe_load(const char *path, const char *const *set, int count
     memcpy(recipe, &loaded, sizeof loaded);
 done:
     return st;
+}
+
+bool pons_rotation_kind_folds(pons_rotation_kind kind)
+{
+    return kind == PONS_ROTATION_QUAROT || kind == PONS_ROTATION_SPINQUANT;
 }
 
 enum { PRUNES = 1, QUANTIZES = 2, HESSIAN = 4, ALL_ROWS = 8 };

@@ -34,7 +34,8 @@ typedef enum pons_compute { PONS_COMPUTE_AUTO, PONS_COMPUTE_FP32, PONS_COMPUTE_B
 typedef enum pons_rotation_kind {
     PONS_ROTATION_NONE,
     PONS_ROTATION_QUAROT,
-    PONS_ROTATION_SPINQUANT
+    PONS_ROTATION_SPINQUANT,
+    PONS_ROTATION_FLATQUANT
 } pons_rotation_kind;
 typedef enum pons_rotate_mode { PONS_ROTATE_HADAMARD, PONS_ROTATE_RANDOM } pons_rotate_mode;
 typedef enum pons_output_format {
@@ -171,7 +172,8 @@ void pons_recipe_default(pons_recipe *recipe);
  *
  * Local (rank 0 reads, the struct is broadcast as bytes: it holds no pointers).
  * Applied in this order: defaults, file, overrides; then what was not given follows from the rest:
- * rotation.seed from seed, rotation.center_embedding from compat, output.format dense for a method
+ * rotation.seed from seed, rotation.center_embedding from compat, no activations.o_proj_head_groups
+ * under flatquant, output.format dense for a method
  * without codes, prune.sparsity n/m from the pattern. When an override changes the method, what the
  * file asks of stages that the new method lacks (prune, weights, packing) returns to its default;
  * asked for at the same place as the method it is a contradiction.
@@ -206,6 +208,9 @@ pons_status pons_recipe_print_keys(FILE *out);
 /** Names as written in recipes ("obr_gptq", "spinquant"). Local. */
 const char *pons_method_name(pons_method method);
 const char *pons_rotation_kind_name(pons_rotation_kind kind);
+
+/** Whether the kind rotates the residual stream, so that norms are folded into the linears. Local. */
+bool pons_rotation_kind_folds(pons_rotation_kind kind);
 
 /** Whether the method prunes, produces integer codes, needs a Hessian, needs all rows of a linear
  * at once. Local. */

@@ -195,6 +195,36 @@ static pons_status check_target(const pons_recipe *r, const pons_recipe_source *
     return PONS_OK;
 }
 
+/* FlatQuant's transforms come from its file and act online; activations are clipped by what it
+ * learned, per token; keys and values per head. */
+static pons_status check_flatquant(const pons_recipe *r, const pons_recipe_source *source)
+{
+    const struct {
+        const char *key, *found, *allowed;
+        bool bad;
+    } rules[] = {
+        {"rotation.file", "nothing", "flat_matrices.pth with rotation.kind flatquant",
+         !r->rotation.file[0]},
+        {"rotation.online", "false", "true with rotation.kind flatquant", !r->rotation.online},
+        {"rotation.learn", "true", "false with rotation.kind flatquant", r->rotation.learn},
+        {"activations.group_size", "groups", "0 with rotation.kind flatquant",
+         r->activations.group_size != 0},
+        {"activations.o_proj_head_groups", "true", "false with rotation.kind flatquant",
+         r->activations.o_proj_head_groups},
+        {"activations.clip_ratio", "a ratio",
+         "1 with rotation.kind flatquant, which has learned it", r->activations.clip_ratio != 1},
+        {"obr.target", "a target", "dense with rotation.kind flatquant",
+         r->obr.target != PONS_TARGET_DENSE},
+        {"kv.per_head", "false", "true with rotation.kind flatquant", !r->kv.per_head},
+        {"kv.clip_ratio", "a ratio", "1 with rotation.kind flatquant, which has learned it",
+         r->kv.clip_ratio != 1}};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].bad)
+            return pons_recipe_refuse(source, rules[i].key, "rotation.kind", rules[i].found,
+                                      rules[i].allowed);
+    return PONS_OK;
+}
+
 static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source *source)
 {
     char allowed[PONS_RECIPE_ALLOWED_BYTES];
@@ -203,9 +233,13 @@ static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source
                  pons_rotation_kind_name(r->rotation.kind));
         return pons_recipe_refuse(source, "rotation.mode", "rotation.kind", "random", allowed);
     }
-    if (r->rotation.center_embedding && r->rotation.kind == PONS_ROTATION_NONE)
+    if (r->rotation.center_embedding && !pons_rotation_kind_folds(r->rotation.kind)) {
+        snprintf(allowed, sizeof allowed, "false with rotation.kind %s",
+                 pons_rotation_kind_name(r->rotation.kind));
         return pons_recipe_refuse(source, "rotation.center_embedding", "rotation.kind", "true",
-                                  "false with rotation.kind none");
+                                  allowed);
+    }
+    if (r->rotation.kind == PONS_ROTATION_FLATQUANT) return check_flatquant(r, source);
     if (r->rotation.file[0] && r->rotation.kind != PONS_ROTATION_SPINQUANT) {
         snprintf(allowed, sizeof allowed, "no value with rotation.kind %s",
                  pons_rotation_kind_name(r->rotation.kind));

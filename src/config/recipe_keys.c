@@ -25,6 +25,7 @@ static const pons_recipe_name computes[] = {
 static const pons_recipe_name kinds[] = {{"none", PONS_ROTATION_NONE},
                                          {"quarot", PONS_ROTATION_QUAROT},
                                          {"spinquant", PONS_ROTATION_SPINQUANT},
+                                         {"flatquant", PONS_ROTATION_FLATQUANT},
                                          {0}};
 static const pons_recipe_name modes[] = {
     {"hadamard", PONS_ROTATE_HADAMARD}, {"random", PONS_ROTATE_RANDOM}, {0}};
@@ -96,9 +97,9 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "draws the rotation; as seed unless given"},
     {"rotation.file", PONS_KEY_TEXT, AT(rotation.file),
      .high = sizeof((pons_recipe *)0)->rotation.file - 1,
-     .help = "trained rotations: SpinQuant's R.bin; \"\": drawn"},
+     .help = "SpinQuant's R.bin or FlatQuant's flat_matrices.pth; \"\": drawn"},
     {"rotation.tolerance", PONS_KEY_F64, AT(rotation.tolerance), RANGE(0, 1), .low_open = true,
-     .help = "of a file: largest entry of |R^T R - I| that counts as orthogonal"},
+     .help = "of a file: largest entry of |R^T R - I|, of |M^T M^-T - I| under flatquant"},
     {"rotation.learn", PONS_KEY_BOOL, AT(rotation.learn), .names = booleans,
      .help = "learn R1 and R2 from calibration activations (spinquant only)"},
     {"rotation.learn_windows", PONS_KEY_I64, AT(rotation.learn_windows), RANGE(1, MANY),

@@ -3,10 +3,11 @@
 #include "eval/load_block.h"
 
 #include "eval/deal.h"
+#include "model/transforms.h"
 
-/* Item i < PONS_LINEARS is [rows, cols] weights, [rows] bias, then 1.0 when there is a bias; the
- * last item is the two norm gains. */
-enum { NORMS = PONS_LINEARS, ITEMS };
+/* Item i < PONS_LINEARS is [rows, cols] weights, [rows] bias, then 1.0 when there is a bias; then come
+ * the two norm gains and, where the model has them, the learned transforms. */
+enum { NORMS = PONS_LINEARS, TRANSFORMS, ITEMS };
 
 typedef struct loader {
     const pons_model *model;
@@ -20,6 +21,7 @@ static pons_status read_item(void *user, int64_t item, float *out)
     const loader *l = user;
     const pons_model_config *c = pons_model_get_config(l->model);
     if (item == NORMS) return pons_model_read_norms(l->model, l->layer, out, out + c->hidden);
+    if (item == TRANSFORMS) return pons_model_read_transforms(l->model, l->layer, out);
     int64_t rows, cols;
     bool present;
     pons_linear_shape(c, (pons_linear)item, &rows, &cols);
@@ -38,6 +40,7 @@ static pons_status take_item(void *user, int64_t item, const float *data)
     const loader *l = user;
     const pons_model_config *c = pons_model_get_config(l->model);
     if (item == NORMS) return pons_block_set_norms(l->block, data, data + c->hidden);
+    if (item == TRANSFORMS) return pons_block_set_transforms(l->block, data);
     int64_t rows, cols;
     pons_linear_shape(c, (pons_linear)item, &rows, &cols);
     const float *bias = data + rows * cols;
@@ -56,5 +59,8 @@ pons_status pons_eval_load_block(pons_comm *comm, const pons_model *model, int64
         count[i] = rows * cols + rows + 1;
     }
     count[NORMS] = 2 * c->hidden;
-    return pons_eval_deal_items(comm, ITEMS, count, read_item, take_item, &l);
+    bool transforms = pons_model_runtime(model)->transforms;
+    count[TRANSFORMS] = transforms ? pons_transforms_floats(c) : 0;
+    return pons_eval_deal_items(comm, transforms ? ITEMS : TRANSFORMS, count, read_item, take_item,
+                                &l);
 }

@@ -8,7 +8,7 @@
 #include "par/comm.h"
 
 /**
- * Read a block's linears, biases and norm gains and set them into `block`. Collective on comm:
+ * Read a block's linears, biases, norm gains and learned transforms and set them into `block`. Collective on comm:
  * linear i is read by rank i mod P and broadcast.
  * @param block empty block of that layer, created on every rank
  * @return the same status on every rank: what pons_model_read_* and pons_block_set_* return.

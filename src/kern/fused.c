@@ -3,6 +3,7 @@
 #include "kern/fused.h"
 
 #include "kern/simd.h"
+#include "kern/threads.h"
 #include "kern/tiles.h"
 
 typedef struct target {
@@ -20,20 +21,33 @@ static void add_tile(void *user, const pons_tile *t)
     }
 }
 
+/* y [n] = silu(gate) * up; y may be up. */
+static void gate_row(int64_t n, const float *gate, const float *up, float *y)
+{
+    int64_t r = 0;
+    for (; r + PONS_LANES <= n; r += PONS_LANES) {
+        pons_v16 g = pons_load(gate + r);
+        pons_store(y + r, g / (1.0f + pons_exp16(-g)) * pons_load(up + r));
+    }
+    for (; r < n; r++)
+        y[r] = gate[r] / (1.0f + pons_exp(-gate[r])) * up[r];
+}
+
 static void gate_tile(void *user, const pons_tile *t)
 {
     const target *to = user;
-    for (int64_t i = 0; i < t->tokens; i++) {
-        float *y = to->Y + (t->token + i) * to->ldy + t->row;
-        const float *gate = t->y[0] + i * t->ld, *up = t->y[1] + i * t->ld;
-        int64_t r = 0;
-        for (; r + PONS_LANES <= t->rows; r += PONS_LANES) {
-            pons_v16 g = pons_load(gate + r);
-            pons_store(y + r, g / (1.0f + pons_exp16(-g)) * pons_load(up + r));
-        }
-        for (; r < t->rows; r++)
-            y[r] = gate[r] / (1.0f + pons_exp(-gate[r])) * up[r];
-    }
+    for (int64_t i = 0; i < t->tokens; i++)
+        gate_row(t->rows, t->y[0] + i * t->ld, t->y[1] + i * t->ld,
+                 to->Y + (t->token + i) * to->ldy + t->row);
+}
+
+void pons_gate(int64_t n, const float *gate, float *y)
+{
+    enum { CHUNK = 4096 };
+    int threads = pons_kern_threads();
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < n; i += CHUNK)
+        gate_row(n - i < CHUNK ? n - i : CHUNK, gate + i, y + i, y + i);
 }
 
 pons_status pons_matmul_add(const pons_matmul *W, const pons_matmul_input *X, float *Y, int64_t ldy)

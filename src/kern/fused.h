@@ -16,6 +16,10 @@ pons_status pons_matmul_add(const pons_matmul *W, const pons_matmul_input *X, fl
 pons_status pons_matmul_gate(const pons_matmul *gate, const pons_matmul *up,
                              const pons_matmul_input *X, float *Y, int64_t ldy);
 
+/** y[i] <- silu(gate[i]) * y[i] over n entries: what pons_matmul_gate makes of two products, for
+ * those whose inputs differ. Local, cannot fail. */
+void pons_gate(int64_t n, const float *gate, float *y);
+
 /**
  * loss[t] = -log softmax(logits[t])[target[t]] of each token, where logits = X W^T, in fp64.
  * @param parts, W the rows of the vocabulary in order, given in parts of part_rows rows (the last

@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "model/fields.h"
 #include "model/tensors.h"
+#include "model/transforms.h"
 
 /* pons.json of an output directory: what the forward pass does besides the weights. */
 static pons_status read_manifest(const char *path, pons_runtime *runtime)
@@ -41,6 +42,8 @@ static pons_status open_directory(pons_model *m, pons_quant_config *quant)
     PONS_TRY(st, pons_quant_config_read(config, root, quant));
     if (pons_file_exists(manifest)) PONS_TRY(st, read_manifest(manifest, &m->runtime));
     PONS_TRY(st, pons_store_open(m->path, &m->store));
+    if (m->runtime.transforms)
+        PONS_TRY(st, pons_transforms_open(m->path, &m->config, &m->transforms));
 done:
     json_decref(root);
     pons_mem_free(manifest);
@@ -113,6 +116,7 @@ void pons_model_close(pons_model **model)
     pons_model *m = *model;
     if (!m) return;
     pons_mem_free(m->blocks);
+    pons_store_close(&m->transforms);
     pons_store_close(&m->store);
     pons_mem_free(m->path);
     pons_mem_free(m);

@@ -18,6 +18,7 @@ typedef struct pons_runtime {
     bool hadamard_qk;    /* R3: after RoPE on q and k; applied when keys are quantized */
     bool hadamard_heads; /* QuaRot: across heads at the o_proj input */
     bool hadamard_down;  /* R4: at the down_proj input */
+    bool transforms;     /* learned transforms and clipping of every block: model/transforms.h */
     pons_act_quant activations;
     pons_kv_quant kv;
 } pons_runtime;
@@ -84,6 +85,9 @@ int pons_model_linear_bits(const pons_model *model, int64_t layer, pons_linear l
 pons_status pons_model_read_norms(const pons_model *model, int64_t layer, float *attention,
                                   float *mlp);
 pons_status pons_model_read_final_norm(const pons_model *model, float *gain);
+
+/** Learned transforms of a block, when the runtime has any. @param out [pons_transforms_floats] */
+pons_status pons_model_read_transforms(const pons_model *model, int64_t layer, float *out);
 
 /** Embedding rows of n ids into out [n, hidden]; an id outside [0, vocab) is refused. */
 pons_status pons_model_read_embedding(const pons_model *model, const int32_t *ids, int64_t n,

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "model/codes.h"
 #include "model/tensors.h"
+#include "model/transforms.h"
 
 /* Whether all n values are finite; on bits, so that no compiler setting can undo it. */
 static bool all_finite(const float *x, int64_t n)
@@ -163,4 +164,10 @@ pons_status pons_model_read_embedding_rows(const pons_model *model, int64_t row,
 pons_status pons_model_read_head_rows(const pons_model *model, int64_t row, int64_t n, float *out)
 {
     return read_rows(model, model->head, row, n, out);
+}
+
+pons_status pons_model_read_transforms(const pons_model *model, int64_t layer, float *out)
+{
+    PONS_ASSERT(model->transforms);
+    return pons_transforms_read(model->transforms, &model->config, layer, out);
 }

@@ -71,7 +71,7 @@ done:
 pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_runtime *out)
 {
     static const char *const known[] = {
-        "hadamard_qk", "hadamard_heads", "hadamard_down", "activations", "kv", NULL};
+        "hadamard_qk", "hadamard_heads", "hadamard_down", "transforms", "activations", "kv", NULL};
     pons_status st = PONS_OK;
     pons_runtime r;
     memset(&r, 0, sizeof r); /* padding too: the struct travels between ranks as bytes */
@@ -82,6 +82,8 @@ pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_
     PONS_TRY(st, pons_fields_boolean(&f, "hadamard_qk", &r.hadamard_qk));
     PONS_TRY(st, pons_fields_boolean(&f, "hadamard_heads", &r.hadamard_heads));
     PONS_TRY(st, pons_fields_boolean(&f, "hadamard_down", &r.hadamard_down));
+    if (pons_fields_has(&f, "transforms"))
+        PONS_TRY(st, pons_fields_boolean(&f, "transforms", &r.transforms));
     PONS_TRY(st, pons_fields_object(&f, "activations", "runtime.activations.", &part));
     PONS_TRY(st, read_activations(&part, &r.activations));
     PONS_TRY(st, pons_fields_object(&f, "kv", "runtime.kv.", &part));
@@ -94,11 +96,12 @@ done:
 pons_status pons_runtime_to_json(const pons_runtime *r, json_t **out)
 {
     json_t *o = json_pack(
-        "{s:b, s:b, s:b, s:{s:i, s:b, s:I, s:b, s:f, s:i}, s:{s:i, s:b, s:b, s:f}}", "hadamard_qk",
-        (int)r->hadamard_qk, "hadamard_heads", (int)r->hadamard_heads, "hadamard_down",
-        (int)r->hadamard_down, "activations", "bits", r->activations.bits, "symmetric",
-        (int)r->activations.symmetric, "group_size", (json_int_t)r->activations.group_size,
-        "o_proj_head_groups", (int)r->activations.o_proj_head_groups, "clip_ratio",
+        "{s:b, s:b, s:b, s:b, s:{s:i, s:b, s:I, s:b, s:f, s:i}, s:{s:i, s:b, s:b, s:f}}",
+        "hadamard_qk", (int)r->hadamard_qk, "hadamard_heads", (int)r->hadamard_heads,
+        "hadamard_down", (int)r->hadamard_down, "transforms", (int)r->transforms, "activations",
+        "bits", r->activations.bits, "symmetric", (int)r->activations.symmetric, "group_size",
+        (json_int_t)r->activations.group_size, "o_proj_head_groups",
+        (int)r->activations.o_proj_head_groups, "clip_ratio",
         pons_fields_shortest(r->activations.clip_ratio), "down_proj_bits",
         r->activations.down_proj_bits, "kv", "bits", r->kv.bits, "symmetric", (int)r->kv.symmetric,
         "per_head", (int)r->kv.per_head, "clip_ratio", pons_fields_shortest(r->kv.clip_ratio));

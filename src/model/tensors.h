@@ -31,6 +31,7 @@ struct pons_model {
     pons_model_config config;
     pons_runtime runtime;
     pons_store *store;
+    pons_store *transforms; /* NULL unless the runtime has any */
     bool packed;
     pons_block_tensors *blocks;                            /* [layers] */
     const pons_tensor_view *embedding, *final_norm, *head; /* head: the embedding when tied */

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "model/tensors.h"
+#include "model/transforms.h"
 #include "pack/companions.h"
 #include "pack/output_config.h"
 #include "pack/shard.h"
@@ -403,6 +404,11 @@ static pons_status verify_ends(const pons_model *model, uint64_t *sum)
 done:
     pons_mem_free(panel);
     return st;
+}
+
+pons_status pons_pack_writer_transforms(pons_pack_writer *w, const float *blocks)
+{
+    return pons_transforms_write(w->part, &w->config, blocks);
 }
 
 /* ---- Commit. */

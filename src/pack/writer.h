@@ -70,6 +70,10 @@ typedef pons_status (*pons_pack_rows)(void *user, int64_t row, int64_t n, float 
 pons_status pons_pack_writer_ends(pons_pack_writer *w, pons_pack_rows embedding,
                                   pons_pack_rows head, void *user, const float *final_norm);
 
+/** Write the learned transforms of a model whose runtime has any. @param blocks [layers,
+ * pons_transforms_floats] */
+pons_status pons_pack_writer_transforms(pons_pack_writer *w, const float *blocks);
+
 /** Write config.json, index, tokenizer files, pons.json (given; `files`, the SHA-256 of each shard, is
  * added), verify by reading back, commit. Destroys w unless it fails. */
 pons_status pons_pack_writer_commit(pons_pack_writer **w, json_t *manifest);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/transforms.h"
 #include "pipeline/target.h"
 
 static float *window_h(const pons_job *job, int64_t local)
@@ -17,6 +18,17 @@ static float *window_h(const pons_job *job, int64_t local)
 static float *window_x(const pons_job *job, int64_t local)
 {
     return job->x + local * job->recipe.calibration.length * pons_block_width(job->config);
+}
+
+/* What multiplies the weights of an input's linears in a window; good until the next call. */
+static const float *window_input(const pons_job *job, const pons_block *block,
+                                 const pons_input *input, int64_t local)
+{
+    const float *x = window_x(job, local);
+    if (input->linear < 0) return x;
+    pons_block_linear_input(block, &job->inputs, (pons_linear)input->linear,
+                            job->recipe.calibration.length, x, job->own_x);
+    return job->own_x;
 }
 
 static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
@@ -32,8 +44,9 @@ static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
 
 /* Collective: the factor takes the Hessian panel by panel, each summed over the windows of all ranks. A
  * panel is the whole matrix where it is small, or is to be written. */
-static pons_status take_hessian(pons_job *job, pons_group group, pons_hessian *h,
-                                pons_hessian_file *file, pons_hessian_factor *factor)
+static pons_status take_hessian(pons_job *job, const pons_block *block, const pons_input *input,
+                                pons_hessian *h, pons_hessian_file *file,
+                                pons_hessian_factor *factor)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t S = job->recipe.calibration.length;
@@ -43,63 +56,66 @@ static pons_status take_hessian(pons_job *job, pons_group group, pons_hessian *h
         int64_t rows = d - first < panel ? d - first : panel;
         local = pons_hessian_take_rows(h, first, rows);
         for (int64_t w = 0; local == PONS_OK && w < mine; w++)
-            local = pons_hessian_add(h, S, window_x(job, w));
+            local = pons_hessian_add(h, S, window_input(job, block, input, w));
         PONS_TRY_ALL(st, job->comm, local);
         PONS_TRY(st, pons_hessian_reduce(h, job->comm));
         pons_hessian_factor_take(factor, first, rows, pons_hessian_matrix(h), d - first);
     }
     if (file)
-        PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
+        PONS_TRY(st, pons_hessian_file_write(file, pons_input_name(input), d,
                                              pons_hessian_matrix(h), pons_hessian_norm(h, false)));
     st = pons_hessian_take_rows(h, d, 0); /* room for the factor */
 done:
     return st;
 }
 
-static pons_status check_factor(const pons_job *job, int64_t layer, pons_group group, int64_t info,
-                                const pons_hessian_factor *factor)
+static pons_status check_factor(const pons_job *job, int64_t layer, const pons_input *input,
+                                int64_t info, const pons_hessian_factor *factor)
 {
     if (info < 0)
         return pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
-                         (long long)layer, pons_group_name(group));
+                         (long long)layer, pons_input_name(input));
     if (info > 0)
         return pons_fail(PONS_ERR_NUMERIC,
                          "block %lld %s: damped Hessian is not positive definite (minor %lld of "
                          "%lld); raise obr.damping "
                          "(now %g)",
-                         (long long)layer, pons_group_name(group), (long long)info,
+                         (long long)layer, pons_input_name(input), (long long)info,
                          (long long)factor->d, job->recipe.obr.damping);
     if (factor->dead_count > 0 && job->rank == 0)
         pons_log(PONS_LOG_DEBUG, "block %lld %s: dead input columns = %lld", (long long)layer,
-                 pons_group_name(group), (long long)factor->dead_count);
+                 pons_input_name(input), (long long)factor->dead_count);
     return PONS_OK;
 }
 
-/* Collective: the Hessian of a group's input from the windows of all ranks, factored. */
-static pons_status factor_group(pons_job *job, int64_t layer, pons_group group,
-                                pons_hessian_file *file, pons_hessian_factor **out)
+/* Collective: the Hessian of an input from the windows of all ranks, factored. */
+static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *block,
+                                const pons_input *input, pons_hessian_file *file,
+                                pons_hessian_factor **out)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_hessian *h = NULL;
     pons_hessian_factor *factor = NULL;
     double start = pons_clock();
     bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
-                    job->recipe.rotation.kind == PONS_ROTATION_QUAROT;
+                    (job->recipe.rotation.kind == PONS_ROTATION_QUAROT ||
+                     job->recipe.rotation.kind == PONS_ROTATION_FLATQUANT);
     int64_t S = job->recipe.calibration.length;
     int64_t mine = pons_job_hessian_end(job) - job->window_begin;
-    int64_t d = pons_group_dim(job->config, group), info = 0;
+    int64_t d = pons_group_dim(job->config, input->group), info = 0;
     local = pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h);
     for (int64_t w = 0; local == PONS_OK && w < mine; w++)
-        local = pons_hessian_observe(h, job->window_begin + w, S, window_x(job, w));
+        local =
+            pons_hessian_observe(h, job->window_begin + w, S, window_input(job, block, input, w));
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, pons_hessian_agree(h, job->comm));
     PONS_TRY(st, pons_hessian_factor_begin(job->comm, d, &factor));
-    PONS_TRY(st, take_hessian(job, group, h, file, factor));
+    PONS_TRY(st, take_hessian(job, block, input, h, file, factor));
     double taken = pons_clock();
     job->seconds.hessian += taken - start;
     PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
                                             job->recipe.obr.damping, &info));
-    PONS_TRY_ALL(st, job->comm, check_factor(job, layer, group, info, factor));
+    PONS_TRY_ALL(st, job->comm, check_factor(job, layer, input, info, factor));
     job->seconds.factor += pons_clock() - taken;
     *out = factor;
     factor = NULL;
@@ -109,20 +125,38 @@ done:
     return st;
 }
 
+/* Collective: the linears of one input. */
+static pons_status compress_input(pons_job *job, int64_t layer, const pons_block *block,
+                                  const pons_input *input, pons_linear_work works[PONS_LINEARS],
+                                  pons_hessian_file *file)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_factor *factor = NULL;
+    if (pons_method_needs_hessian(job->recipe.method))
+        PONS_TRY(st, factor_input(job, layer, block, input, file, &factor));
+    if (job->targets) PONS_TRY(st, pons_targets_aim(job, input->group, factor, works));
+    PONS_TRY(st, pons_linear_works_compress(job, input, factor, works));
+done:
+    pons_hessian_factor_destroy(&factor);
+    return st;
+}
+
 /* Collective: one group of the block. */
 static pons_status compress_group(pons_job *job, int64_t layer, pons_group group, pons_block *block,
                                   pons_linear_work works[PONS_LINEARS], pons_hessian_file *file)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_hessian_factor *factor = NULL;
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
-    if (pons_method_needs_hessian(job->recipe.method)) {
+    if (pons_method_needs_hessian(job->recipe.method))
         PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
-        if (job->targets) PONS_TRY(st, pons_targets_follow(job, group, works));
-        PONS_TRY(st, factor_group(job, layer, group, file, &factor));
-        if (job->targets) PONS_TRY(st, pons_targets_aim(job, group, factor, works));
-    }
-    PONS_TRY(st, pons_linear_works_compress(job, group, factor, works));
+    if (job->targets) PONS_TRY(st, pons_targets_follow(job, group, works));
+    pons_input input = {group, -1};
+    if (pons_block_shares_input(&job->inputs))
+        PONS_TRY(st, compress_input(job, layer, block, &input, works, file));
+    else
+        for (input.linear = 0; input.linear < PONS_LINEARS; input.linear++)
+            if (pons_linear_group((pons_linear)input.linear) == group)
+                PONS_TRY(st, compress_input(job, layer, block, &input, works, file));
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
         if (pons_linear_group(works[i].linear) == group)
             local = pons_block_set_linear(block, works[i].linear, works[i].all.value,
@@ -130,7 +164,6 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
     PONS_TRY_ALL(st, job->comm, local);
     pons_linear_works_keep(job, group, works);
 done:
-    pons_hessian_factor_destroy(&factor);
     return st;
 }
 
@@ -149,10 +182,19 @@ pons_status pons_job_read_norms(const pons_job *job, int64_t layer, float *norms
 {
     int64_t hidden = job->config->hidden;
     pons_status st = pons_model_read_norms(job->model, layer, norms, norms + hidden);
-    if (pons_rotation_is_active(job->rotation))
-        for (int64_t j = 0; j < 2 * hidden; j++)
-            norms[j] = 1.0f;
+    pons_rotation_norms(job->rotation, layer, norms, norms + hidden);
     pons_dtype_round(job->recipe.output.dtype, norms, 2 * hidden);
+    return st;
+}
+
+pons_status pons_job_set_transforms(const pons_job *job, int64_t layer, pons_block *block)
+{
+    if (!job->runtime.transforms) return PONS_OK;
+    float *transforms = pons_mem_alloc(pons_transforms_floats(job->config), sizeof *transforms);
+    if (!transforms) return PONS_ERR_NOMEM;
+    pons_rotation_transforms(job->rotation, layer, transforms);
+    pons_status st = pons_block_set_transforms(block, transforms);
+    pons_mem_free(transforms);
     return st;
 }
 
@@ -286,6 +328,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     if (local == PONS_OK) local = pons_job_read_norms(job, layer, norms);
     if (local == PONS_OK) local = pons_block_create(job->config, layer, job->bf16, &block);
     if (local == PONS_OK) local = pons_block_set_norms(block, norms, norms + job->config->hidden);
+    if (local == PONS_OK) local = pons_job_set_transforms(job, layer, block);
     if (local == PONS_OK && job->targets) local = pons_targets_begin_block(job, layer, norms);
     PONS_TRY_ALL(st, job->comm, local);
     if (job->recipe.keep_hessians && pons_method_needs_hessian(job->recipe.method))

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "model/transforms.h"
 #include "pipeline/job.h"
 
 pons_status pons_job_embedding_rows(void *user, int64_t row, int64_t n, float *out)
@@ -38,7 +39,7 @@ done:
 pons_status pons_job_final_norm(pons_job *job, float *gain)
 {
     pons_status st = pons_model_read_final_norm(job->model, gain);
-    if (pons_rotation_is_active(job->rotation))
+    if (pons_rotation_folds(job->rotation))
         for (int64_t j = 0; j < job->config->hidden; j++)
             gain[j] = 1.0f;
     pons_dtype_round(job->recipe.output.dtype, gain, job->config->hidden);
@@ -221,15 +222,31 @@ done:
     return st;
 }
 
+/* Rank 0: what the forward pass needs besides the weights. */
+static pons_status write_transforms(const pons_job *job)
+{
+    pons_status st = PONS_OK;
+    int64_t n = pons_transforms_floats(job->config);
+    float *blocks = NULL;
+    PONS_ALLOC(st, blocks, job->config->layers * n);
+    for (int64_t layer = 0; layer < job->config->layers; layer++)
+        pons_rotation_transforms(job->rotation, layer, blocks + layer * n);
+    st = pons_pack_writer_transforms(job->writer, blocks);
+done:
+    pons_mem_free(blocks);
+    return st;
+}
+
 /* Rank 0 */
 static pons_status write_output(pons_job *job, const float *final_norm, json_t *perplexity)
 {
     pons_status st = PONS_OK;
     json_t *manifest = NULL;
     double start = pons_clock();
-    bool head = pons_rotation_is_active(job->rotation) || !job->config->tied;
+    bool head = pons_rotation_folds(job->rotation) || !job->config->tied;
     PONS_TRY(st, pons_pack_writer_ends(job->writer, pons_job_embedding_rows,
                                        head ? pons_job_head_rows : NULL, job, final_norm));
+    if (job->runtime.transforms) PONS_TRY(st, write_transforms(job));
     PONS_TRY(st, make_manifest(job, perplexity, &manifest));
     PONS_TRY(st, pons_pack_writer_commit(&job->writer, manifest));
     job->written = true;

@@ -46,8 +46,9 @@ typedef struct pons_job {
     /* Calibration windows of this rank: global indices [window_begin, window_end); those from
      * calibration.windows on are held out. */
     int64_t window_begin, window_end;
-    float *h;                     /* [local windows, length, hidden] residual stream */
-    float *x;                     /* [local windows, length, width] input of the current group */
+    float *h;     /* [local windows, length, hidden] residual stream */
+    float *x;     /* [local windows, length, width] input of the current group */
+    float *own_x; /* [length, width] a window as one linear sees it; NULL where groups share x */
     struct pons_targets *targets; /* the dense model's stream; NULL with obr.target dense */
 
     pons_eval_stream *weights_only, *full; /* NULL unless the recipe evaluates */
@@ -128,6 +129,9 @@ pons_status pons_job_learn_rotation(pons_job *job, const int32_t *ids);
 
 /** One block: four groups in order, evaluation streams, shard, journal line. Collective. */
 pons_status pons_job_compress_block(pons_job *job, int64_t layer);
+
+/** Give a block its learned transforms, when the run has any. Local. @return PONS_OK, PONS_ERR_NOMEM. */
+pons_status pons_job_set_transforms(const pons_job *job, int64_t layer, pons_block *block);
 
 /** Calibration windows and evaluation streams through a finished block. Local. */
 pons_status pons_job_push_streams(pons_job *job, const pons_block *block);

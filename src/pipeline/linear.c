@@ -233,7 +233,7 @@ static void gather(pons_job *job, pons_linear_work *w, size_t *offset)
         pons_dtype_round(job->recipe.output.dtype, w->all.value, w->rows * w->cols);
 }
 
-pons_status pons_linear_works_compress(pons_job *job, pons_group group,
+pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
                                        const pons_hessian_factor *factor,
                                        pons_linear_work works[PONS_LINEARS])
 {
@@ -246,11 +246,12 @@ pons_status pons_linear_works_compress(pons_job *job, pons_group group,
     PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
     job->metrics.solve_seconds += pons_clock() - start;
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
-        if (in_group(&works[i], group)) local = compress_own_rows(job, factor, shared, &works[i]);
+        if (pons_input_has(input, works[i].linear))
+            local = compress_own_rows(job, factor, shared, &works[i]);
     PONS_TRY_ALL(st, job->comm, local);
     pons_row_shared_destroy(&shared);
     for (int i = 0; i < PONS_LINEARS; i++) {
-        if (!in_group(&works[i], group)) continue;
+        if (!pons_input_has(input, works[i].linear)) continue;
         gather(job, &works[i], offset);
         pons_mem_free(works[i].panel);
         works[i].panel = NULL;

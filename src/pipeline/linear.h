@@ -24,6 +24,26 @@ typedef struct pons_linear_work {
     pons_row_result all;  /* [rows, ...] the gathered result, on every rank until kept */
 } pons_linear_work;
 
+/** Linears whose weights meet the same tokens: a whole group, or one of it where each linear clips its
+ * input its own way. */
+typedef struct pons_input {
+    pons_group group;
+    int linear; /* -1: all of the group */
+} pons_input;
+
+static inline bool pons_input_has(const pons_input *input, pons_linear linear)
+{
+    return input->linear < 0 ? pons_linear_group(linear) == input->group
+                             : (int)linear == input->linear;
+}
+
+/** "qkv", "q_proj", for messages and files. Local. */
+static inline const char *pons_input_name(const pons_input *input)
+{
+    return input->linear < 0 ? pons_group_name(input->group)
+                             : pons_linear_short_name((pons_linear)input->linear);
+}
+
 /** Names, shapes, owner and the deal of rows of all seven linears of a block. Local, the same on every rank. */
 pons_status pons_linear_works_create(pons_job *job, int64_t layer,
                                      pons_linear_work works[PONS_LINEARS]);
@@ -33,8 +53,8 @@ void pons_linear_works_destroy(pons_linear_work works[PONS_LINEARS]);
 pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group group,
                                    pons_linear_work works[PONS_LINEARS]);
 
-/** Compress the own rows of every linear of a group and gather the results on every rank. Collective. */
-pons_status pons_linear_works_compress(pons_job *job, pons_group group,
+/** Compress the own rows of every linear of an input and gather the results on every rank. Collective. */
+pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
                                        const pons_hessian_factor *factor,
                                        pons_linear_work works[PONS_LINEARS]);
 

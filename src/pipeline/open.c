@@ -246,7 +246,7 @@ static pons_status make_directories(pons_job *job)
 {
     pons_status st = PONS_OK;
     const pons_compress_options *o = job->options;
-    bool untie = pons_rotation_is_active(job->rotation) && job->config->tied, found = false;
+    bool untie = pons_rotation_folds(job->rotation) && job->config->tied, found = false;
     PONS_TRY(st, check_apart("--out", o->out, "--run", job->run));
     PONS_TRY(st, check_apart("--out", o->out, "--model", o->model));
     PONS_TRY(st, check_apart("--run", job->run, "--model", o->model));
@@ -288,11 +288,11 @@ pons_status pons_job_open(pons_job *job)
     PONS_TRY_ALL(st, job->comm, pons_rotation_create(&job->recipe, job->config, &job->rotation));
     job->runtime = pons_rotation_runtime(job->rotation);
     job->calibration = job->runtime;
-    job->calibration.activations.bits = 16;
-    job->calibration.activations.down_proj_bits = 0;
-    job->calibration.kv.bits = 16;
-    job->inputs =
-        job->recipe.obr.target == PONS_TARGET_QUANTIZED_INPUTS ? job->runtime : job->calibration;
+    pons_runtime_drop_quantizers(&job->calibration);
+    /* FlatQuant's clipping was learned with quantizers on */
+    bool quantized =
+        job->runtime.transforms || job->recipe.obr.target == PONS_TARGET_QUANTIZED_INPUTS;
+    job->inputs = quantized ? job->runtime : job->calibration;
 
     job->run = o->run ? pons_mem_strdup(o->run) : pons_dir_beside(o->out, ".run");
     PONS_TRY_ALL(st, job->comm, job->run ? PONS_OK : PONS_ERR_NOMEM);
@@ -304,8 +304,8 @@ pons_status pons_job_open(pons_job *job)
                  pons_method_name(job->recipe.method), o->model, job->size,
                  job->bf16 ? "bf16" : "fp32", pons_kern_describe());
     if (job->rank == 0 && job->recipe.rotation.file[0])
-        pons_log(PONS_LOG_INFO, "rotation: file = %s, deviation from orthogonal = %.2g",
-                 job->recipe.rotation.file, pons_rotation_deviation(job->rotation));
+        pons_log(PONS_LOG_INFO, "rotation: file = %s, deviation = %.2g", job->recipe.rotation.file,
+                 pons_rotation_deviation(job->rotation));
 done:
     return st;
 }
@@ -328,5 +328,6 @@ void pons_job_close(pons_job *job)
     pons_model_close(&job->model);
     pons_mem_free(job->h);
     pons_mem_free(job->x);
+    pons_mem_free(job->own_x);
     pons_mem_free(job->run);
 }

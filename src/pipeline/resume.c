@@ -98,6 +98,7 @@ static pons_status replay_block(pons_job *job, int64_t layer)
     if (!path) local = PONS_ERR_NOMEM;
     if (local == PONS_OK) local = pons_model_open_block(path, job->config, layer, &shard);
     if (local == PONS_OK) local = pons_block_create(job->config, layer, job->bf16, &block);
+    if (local == PONS_OK) local = pons_job_set_transforms(job, layer, block);
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, pons_eval_load_block(job->comm, shard, layer, block));
     PONS_TRY_ALL(st, job->comm, pons_job_push_streams(job, block));

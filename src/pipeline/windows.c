@@ -94,7 +94,9 @@ static pons_status hold_windows(pons_job *job, const int32_t *ids)
     int64_t mine = job->window_end - job->window_begin;
     job->h = pons_mem_alloc(mine * S * job->config->hidden, sizeof *job->h);
     job->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *job->x);
-    if (!job->h || !job->x) local = PONS_ERR_NOMEM;
+    bool apart = !pons_block_shares_input(&job->inputs);
+    if (apart) job->own_x = pons_mem_alloc(S * pons_block_width(job->config), sizeof *job->own_x);
+    if (!job->h || !job->x || (apart && !job->own_x)) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, pons_job_deal_windows(job, ids, N, pons_job_embed, job->h));
 done:

@@ -28,12 +28,14 @@ static void snap(float *x, int64_t n, float scale, float zero, float least, floa
     }
 }
 
-static void quantize_group(int bits, bool symmetric, float clip, bool whole, float *x, int64_t n)
+/* @param clip of the largest and of the least value */
+static void quantize_group(int bits, bool symmetric, const float clip[2], bool whole, float *x,
+                           int64_t n)
 {
     float low = whole ? 0 : INFINITY, high = whole ? 0 : -INFINITY;
     bounds(x, n, &low, &high);
-    low *= clip;
-    high *= clip;
+    low *= clip[1];
+    high *= clip[0];
     if (symmetric) {
         float most = (float)((1 << (bits - 1)) - 1);
         float scale = (fabsf(low) > high ? fabsf(low) : high) / most;
@@ -59,10 +61,21 @@ void pons_activation_quantize(int bits, bool symmetric, float clip_ratio, int64_
     PONS_ASSERT(group >= 0 && (group == 0 || d % group == 0));
     bool whole = group == 0;
     int64_t width = whole ? d : group;
+    const float clip[2] = {clip_ratio, clip_ratio};
 #pragma omp parallel for schedule(static) if (T > 1)
     for (int64_t t = 0; t < T; t++)
         for (int64_t j = 0; j < d; j += width)
-            quantize_group(bits, symmetric, clip_ratio, whole, x + t * ld + j, width);
+            quantize_group(bits, symmetric, clip, whole, x + t * ld + j, width);
+}
+
+void pons_activation_quantize_learned(int bits, bool symmetric, const float clip[2], int64_t T,
+                                      int64_t d, float *x)
+{
+    if (bits == 16 || d == 0) return;
+    PONS_ASSERT(bits >= 2 && bits <= 8);
+#pragma omp parallel for schedule(static) if (T > 1)
+    for (int64_t t = 0; t < T; t++)
+        quantize_group(bits, symmetric, clip, true, x + t * d, d);
 }
 
 void pons_activation_layout(const pons_act_quant *quant, int64_t hidden, int64_t head_dim,

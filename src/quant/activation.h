@@ -24,6 +24,15 @@ void pons_activation_quantize(int bits, bool symmetric, float clip_ratio, int64_
                               int64_t d, float *x, int64_t ld);
 
 /**
+ * The same for whole tokens whose largest and least value are clipped apart.
+ *
+ * @param clip shares of the largest and of the least value, 0 included in the range; @param x [T, d],
+ * adjacent. Source: specification 4.4.
+ */
+void pons_activation_quantize_learned(int bits, bool symmetric, const float clip[2], int64_t T,
+                                      int64_t d, float *x);
+
+/**
  * Bits and group size (0: whole token) that the settings give the input, `dim` wide, of a group of
  * linears. Source: specification 4.2, last bullet, and 4.1 for int8_down_proj.
  */

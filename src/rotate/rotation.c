@@ -1,6 +1,6 @@
 /* Owns the placement of R1, R2, R4 and the head Hadamards in a model, and norm folding. The
- * matrices themselves are in orthogonal.c; what the forward pass does online is only declared here
- * (pons_runtime).
+ * matrices themselves are in orthogonal.c, FlatQuant's transforms of the weights in flatquant.c; what
+ * the forward pass does online is only declared here (pons_runtime).
  *
  * With x' = x R1 on the residual stream and a' = a M at the o_proj input (M block-diagonal R2, or
  * quarot's head Hadamards) every product is unchanged: (x R1)(W R1)^T = x W^T, and
@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "kern/hadamard.h"
+#include "rotate/flatquant.h"
 #include "rotate/orthogonal.h"
 #include "rotate/spinquant_file.h"
 
@@ -23,7 +24,8 @@ struct pons_rotation {
     pons_orthogonal r1;
     pons_orthogonal *r2; /* [r2_count]: one per layer (spinquant), or one for all (quarot) */
     int64_t r2_count;
-    double deviation; /* of the rotations of a file from orthogonal ones */
+    pons_flatquant *flat; /* flatquant; NULL: another kind */
+    double deviation;     /* of the matrices of a file from what they should be */
 };
 
 static bool is_power_of_two(int64_t n) { return n > 0 && (n & (n - 1)) == 0; }
@@ -45,6 +47,7 @@ static pons_status check_sizes(const pons_recipe *recipe, const pons_model_confi
     pons_status st = PONS_OK;
     bool online = recipe->rotation.online, quarot = recipe->rotation.kind == PONS_ROTATION_QUAROT;
     bool drawn = !recipe->rotation.file[0];
+    if (recipe->rotation.kind == PONS_ROTATION_FLATQUANT) return PONS_OK; /* has no Hadamards */
     if (drawn && recipe->rotation.mode == PONS_ROTATE_HADAMARD)
         PONS_TRY(st, require_hadamard("hidden_size", c->hidden, "the rotation R1"));
     if (drawn) PONS_TRY(st, require_hadamard("head_dim", c->head_dim, "the rotation inside heads"));
@@ -95,6 +98,12 @@ static pons_status read_file(const pons_recipe *recipe, const pons_model_config 
                              pons_rotation *r)
 {
     pons_status st = PONS_OK;
+    if (r->kind == PONS_ROTATION_FLATQUANT) {
+        PONS_TRY(st, pons_flatquant_read(recipe->rotation.file, config, recipe->rotation.tolerance,
+                                         &r->flat));
+        r->deviation = r->flat->deviation;
+        return PONS_OK;
+    }
     PONS_CALLOC(st, r->r2, r->layers);
     r->r2_count = r->layers;
     st = pons_spinquant_read(recipe->rotation.file, config, recipe->rotation.tolerance, &r->r1,
@@ -137,6 +146,7 @@ static void clear_matrices(pons_rotation *r)
         pons_orthogonal_clear(&r->r2[i]);
     pons_mem_free(r->r2);
     pons_orthogonal_clear(&r->r1);
+    pons_flatquant_destroy(&r->flat);
 }
 
 void pons_rotation_destroy(pons_rotation **rotation)
@@ -149,14 +159,16 @@ void pons_rotation_destroy(pons_rotation **rotation)
 
 pons_runtime pons_rotation_runtime(const pons_rotation *r)
 {
-    return (pons_runtime){.hadamard_qk = r->online,
-                          .hadamard_heads = r->online && r->kind == PONS_ROTATION_QUAROT,
-                          .hadamard_down = r->online,
+    bool hadamards = r->online && !r->flat;
+    return (pons_runtime){.hadamard_qk = hadamards,
+                          .hadamard_heads = hadamards && r->kind == PONS_ROTATION_QUAROT,
+                          .hadamard_down = hadamards,
+                          .transforms = r->flat != NULL,
                           .activations = r->activations,
                           .kv = r->kv};
 }
 
-bool pons_rotation_is_active(const pons_rotation *r) { return r->kind != PONS_ROTATION_NONE; }
+bool pons_rotation_folds(const pons_rotation *r) { return pons_rotation_kind_folds(r->kind); }
 
 double pons_rotation_deviation(const pons_rotation *r) { return r->deviation; }
 
@@ -237,7 +249,8 @@ pons_status pons_rotation_linear(const pons_rotation *r, int64_t layer, pons_lin
                                  const float *gain, float *W, float *bias)
 {
     pons_status st = PONS_OK;
-    if (!pons_rotation_is_active(r)) return PONS_OK;
+    if (r->flat) return pons_flatquant_linear(r->flat, layer, linear, W, bias);
+    if (!pons_rotation_folds(r)) return PONS_OK;
     switch (linear) {
     case PONS_Q: return rotate_input(r, gain, W, r->heads * r->head_dim);
     case PONS_K: return rotate_input(r, gain, W, r->kv_heads * r->head_dim);
@@ -298,16 +311,29 @@ void pons_rotation_center(const pons_rotation *r, float *E, int64_t n)
     }
 }
 
+void pons_rotation_norms(const pons_rotation *r, int64_t layer, float *attention, float *mlp)
+{
+    if (r->flat) pons_flatquant_norms(r->flat, layer, attention, mlp);
+    for (int64_t j = 0; pons_rotation_folds(r) && j < r->hidden; j++)
+        attention[j] = mlp[j] = 1;
+}
+
+void pons_rotation_transforms(const pons_rotation *r, int64_t layer, float *out)
+{
+    PONS_ASSERT(r->flat && layer >= 0 && layer < r->layers);
+    pons_flatquant_transforms(r->flat, layer, out);
+}
+
 pons_status pons_rotation_embedding(const pons_rotation *r, float *E, int64_t n)
 {
-    if (!pons_rotation_is_active(r)) return PONS_OK;
+    if (!pons_rotation_folds(r)) return PONS_OK;
     pons_rotation_center(r, E, n);
     return pons_orthogonal_rows(&r->r1, E, n, r->hidden);
 }
 
 pons_status pons_rotation_head(const pons_rotation *r, const float *final_gain, float *W, int64_t n)
 {
-    if (!pons_rotation_is_active(r)) return PONS_OK;
+    if (!pons_rotation_folds(r)) return PONS_OK;
     return rotate_input(r, final_gain, W, n);
 }
 
@@ -321,12 +347,12 @@ static pons_status write_explicit(const pons_orthogonal *Q, int64_t n, float *R)
 
 pons_status pons_rotation_r1(const pons_rotation *r, float *R)
 {
-    return write_explicit(pons_rotation_is_active(r) ? &r->r1 : NULL, r->hidden, R);
+    return write_explicit(pons_rotation_folds(r) ? &r->r1 : NULL, r->hidden, R);
 }
 
 pons_status pons_rotation_r2(const pons_rotation *r, int64_t layer, float *R)
 {
-    return write_explicit(pons_rotation_is_active(r) ? r2_of(r, layer) : NULL, r->head_dim, R);
+    return write_explicit(pons_rotation_folds(r) ? r2_of(r, layer) : NULL, r->head_dim, R);
 }
 
 pons_status pons_rotation_export(const pons_rotation *r, const char *path)

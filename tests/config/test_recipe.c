@@ -350,6 +350,17 @@ static void contradictions(void **state)
     accept("seed: 3\nrotation: {file: R.bin, tolerance: .01}", &r);
     assert_true(r.rotation.seed == 0 && !strcmp(r.rotation.file, "R.bin"));
     round_trip(&r);
+    REFUSE(1, "rotation: {kind: flatquant}", "rotation.file", "found nothing", "flat_matrices.pth");
+    REFUSE(1, "rotation: {kind: flatquant, file: f, online: false}", "rotation.online");
+    REFUSE(1, "rotation: {kind: flatquant, file: f, center_embedding: true}", "flatquant");
+    REFUSE(2, "rotation: {kind: flatquant, file: f}\nactivations: {group_size: 8}",
+           "activations.group_size", "0 with rotation.kind flatquant");
+    REFUSE(2, "rotation: {kind: flatquant, file: f}\nactivations: {o_proj_head_groups: true}",
+           "activations.o_proj_head_groups");
+    REFUSE(2, "rotation: {kind: flatquant, file: f}\nkv: {clip_ratio: .9}", "kv.clip_ratio");
+    accept("compat: faithful\nrotation: {kind: flatquant, file: f}", &r);
+    assert_false(r.rotation.center_embedding || r.activations.o_proj_head_groups);
+    round_trip(&r);
     REFUSE(1, "prune: {pattern: 1:4, sparsity: 0.5}", "prune.sparsity", "0.25", "1:4");
     accept("prune: {pattern: 2:4, sparsity: 0.5}", &r);
     REFUSE(2, "method: rtn\nobr: {target: compensated_inputs}", "obr.target", "does not calibrate");

@@ -135,6 +135,54 @@ static void check_spinquant(const char *folder)
     framework_close(&f);
 }
 
+/* 16 bits: transforms and weight clipping, nothing quantized. 4 bits: activations symmetric per
+ * token, keys and values with zero points per head, all clipped as learned; one rounding that falls
+ * to the other side moves these logits, hence a bound on the root mean square. */
+static void check_flatquant(const char *folder)
+{
+    framework f = framework_open(folder, "-flatquant", "flat_matrices.pth");
+    pons_recipe r;
+    int64_t n;
+    char name[256];
+    pons_recipe_default(&r);
+    r.rotation.kind = PONS_ROTATION_FLATQUANT;
+    memcpy(r.rotation.file, f.file, sizeof r.rotation.file);
+    r.activations.o_proj_head_groups = false;
+    r.activations.symmetric = true;
+    r.activations.bits = r.kv.bits = 16;
+
+    rotated_model m = rotated_open(f.model, &r);
+    int64_t hidden = m.config->hidden;
+    print_message("%s: inverses up to %.2g\n", folder, pons_rotation_deviation(m.rotation));
+    check_linears(&f, &m, "reparameterized", m.config->layers);
+    float *norms = pons_mem_alloc(2 * hidden, sizeof *norms);
+    for (int64_t layer = 0; layer < m.config->layers; layer++) {
+        assert_int_equal(pons_model_read_norms(m.model, layer, norms, norms + hidden), PONS_OK);
+        pons_rotation_norms(m.rotation, layer, norms, norms + hidden);
+        for (int i = 0; i < 2; i++) {
+            snprintf(name, sizeof name, "reparameterized.model.layers.%lld.%s_layernorm.weight",
+                     (long long)layer, i ? "post_attention" : "input");
+            check(name, norms + i * hidden, expected(f.expected, name, hidden), hidden, 1e-5);
+        }
+    }
+    pons_mem_free(norms);
+    rotated_close(&m);
+
+    float *logits = logits_of(&f, &r, &n);
+    check("logits_a16kv16", logits, expected(f.expected, "logits_a16kv16", n), n, 1e-3);
+    pons_mem_free(logits);
+    r.activations.bits = r.kv.bits = 4;
+    logits = logits_of(&f, &r, &n);
+    const float *four = expected(f.expected, "logits_a4kv4", n);
+    const float *sixteen = expected(f.expected, "logits_a16kv16", n);
+    print_message("logits_a4kv4: root mean square %.3g, largest %.3g; quantization itself %.3g\n",
+                  rms(logits, four, n), rotated_distance(logits, four, n), rms(sixteen, four, n));
+    assert_true(rms(logits, four, n) < 0.1);
+    assert_true(rms(logits, four, n) < 0.5 * rms(sixteen, four, n));
+    pons_mem_free(logits);
+    framework_close(&f);
+}
+
 /* Every folder of this framework. */
 static void for_each(const char *suffix, void (*run)(const char *folder))
 {
@@ -160,9 +208,15 @@ static void spinquant(void **state)
     for_each("-spinquant", check_spinquant);
 }
 
+static void flatquant(void **state)
+{
+    (void)state;
+    for_each("-flatquant", check_flatquant);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(spinquant)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(spinquant), cmocka_unit_test(flatquant)};
     pons_kern_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,37 @@ static void bits_independent_of_threads(void **state)
     assert_memory_equal(x, y, sizeof x);
 }
 
+/* Both ends clipped apart: as one clip where they are equal, by hand where they are not. */
+static void learned_clipping(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    float x[2 * N], y[2 * N];
+    pons_mt19937 rng;
+    pons_mt19937_seed(&rng, 3);
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+        const float same[2] = {0.75f, 0.75f};
+        for (int i = 0; i < 2 * N; i++)
+            x[i] = y[i] = uniform(&rng, -2, 1);
+        pons_activation_quantize(4, symmetric, 0.75f, 0, 2, N, x, N);
+        pons_activation_quantize_learned(4, symmetric, same, 2, N, y);
+        assert_memory_equal(x, y, sizeof x);
+    }
+    /* largest 8 kept to 0.875, least -4 to 0.5: [-2, 7] in steps of 0.6, zero point 3 */
+    const float apart[2] = {0.875f, 0.5f};
+    float asymmetric[4] = {8, -4, 1, 0}, token[4] = {8, -4, 1.4f, 0};
+    pons_activation_quantize_learned(4, false, apart, 1, 4, asymmetric);
+    const float expected[4] = {7.2f, -1.8f, 1.2f, 0};
+    for (int i = 0; i < 4; i++)
+        assert_true(fabsf(asymmetric[i] - expected[i]) < 1e-6f);
+    /* symmetric: 7 is the larger bound, steps of 1 */
+    pons_activation_quantize_learned(4, true, apart, 1, 4, token);
+    const float rounded[4] = {7, -4, 1, 0};
+    assert_memory_equal(token, rounded, sizeof token);
+    pons_activation_quantize_learned(16, true, apart, 1, 4, token);
+    assert_memory_equal(token, rounded, sizeof token);
+}
+
 static void layout(void **state)
 {
     (void)state;
@@ -206,8 +237,11 @@ static void layout(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nearest_on_the_grid), cmocka_unit_test(by_hand), cmocka_unit_test(edges),
-        cmocka_unit_test(bits_independent_of_threads), cmocka_unit_test(layout)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nearest_on_the_grid),
+                                       cmocka_unit_test(by_hand),
+                                       cmocka_unit_test(edges),
+                                       cmocka_unit_test(bits_independent_of_threads),
+                                       cmocka_unit_test(learned_clipping),
+                                       cmocka_unit_test(layout)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -384,7 +384,7 @@ static void check_invariance(const pons_recipe *r, const pons_model_config *c)
                          PONS_OK);
     assert_int_equal(pons_rotation_head(rotation, gain, w.head, c->vocab), PONS_OK);
     assert_int_equal(pons_rotation_embedding(rotation, x, T), PONS_OK); /* x is embedding rows */
-    bool active = pons_rotation_is_active(rotation);
+    bool active = pons_rotation_folds(rotation);
     outputs after = run(c, &w, active ? NULL : gain, x, mixing, &runtime);
     rotate_stream(rotation, before.attention, h);
     rotate_stream(rotation, before.mlp, h);
@@ -468,7 +468,7 @@ static void runtime_flags(void **state)
             pons_rotation *rotation = create(&r, &c);
             pons_runtime runtime = pons_rotation_runtime(rotation);
             bool active = kind != PONS_ROTATION_NONE;
-            assert_int_equal(pons_rotation_is_active(rotation), active);
+            assert_int_equal(pons_rotation_folds(rotation), active);
             assert_int_equal(runtime.hadamard_qk, active && online);
             assert_int_equal(runtime.hadamard_down, active && online);
             assert_int_equal(runtime.hadamard_heads, kind == PONS_ROTATION_QUAROT && online);

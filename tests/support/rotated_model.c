@@ -11,6 +11,7 @@
 #include "calib/block.h"
 #include "kern/gemm.h"
 #include "kern/transformer.h"
+#include "model/transforms.h"
 
 static float *floats(int64_t n)
 {
@@ -95,9 +96,15 @@ static pons_block *rotated_block(const rotated_model *m, int64_t layer)
         pons_mem_free(bias);
     }
     ok(pons_model_read_norms(m->model, layer, norms, norms + c->hidden));
-    bool folded = pons_rotation_is_active(m->rotation);
-    ok(pons_block_set_norms(block, folded ? NULL : norms, folded ? NULL : norms + c->hidden));
+    pons_rotation_norms(m->rotation, layer, norms, norms + c->hidden);
+    ok(pons_block_set_norms(block, norms, norms + c->hidden));
     pons_mem_free(norms);
+    if (pons_rotation_runtime(m->rotation).transforms) {
+        float *transforms = floats(pons_transforms_floats(c));
+        pons_rotation_transforms(m->rotation, layer, transforms);
+        ok(pons_block_set_transforms(block, transforms));
+        pons_mem_free(transforms);
+    }
     return block;
 }
 
@@ -119,7 +126,7 @@ float *rotated_logits(const rotated_model *m, const int32_t *ids, int64_t B, int
         pons_block_destroy(&block);
     }
     ok(pons_model_read_final_norm(m->model, gain));
-    pons_rmsnorm(B * S, c->hidden, h, pons_rotation_is_active(m->rotation) ? NULL : gain,
+    pons_rmsnorm(B * S, c->hidden, h, pons_rotation_folds(m->rotation) ? NULL : gain,
                  (float)c->rms_eps, h);
     pons_gemm_nt(B * S, c->vocab, c->hidden, 1.0f, h, c->hidden, head, c->hidden, 0.0f, logits,
                  c->vocab);

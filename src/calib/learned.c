@@ -1,0 +1,68 @@
+/* Owns where learned transforms and clipping apply in a block. */
+#include "calib/learned.h"
+
+#include "kern/kronecker.h"
+#include "model/transforms.h"
+#include "quant/activation.h"
+
+static const float *part(const pons_model_config *c, const float *transforms, pons_transform p)
+{
+    return transforms + pons_transform_offset(c, p);
+}
+
+/* x <- A^T X B with the factors of two parts. */
+static void transform(const pons_model_config *c, const float *transforms, pons_transform left,
+                      pons_transform right, int64_t n, float *x)
+{
+    int64_t L[2], R[2];
+    pons_transform_shape(c, left, L);
+    pons_transform_shape(c, right, R);
+    pons_kronecker_rows(n, L[0], R[0], part(c, transforms, left), part(c, transforms, right), x,
+                        L[0] * R[0]);
+}
+
+void pons_learned_input(const pons_model_config *c, const float *transforms, pons_group group,
+                        int64_t n, float *x)
+{
+    switch (group) {
+    case PONS_GROUP_QKV:
+        transform(c, transforms, PONS_TRANSFORM_QKV_LEFT, PONS_TRANSFORM_QKV_RIGHT, n, x);
+        break;
+    case PONS_GROUP_O: /* inside a head the value transform has already acted */
+        pons_kronecker_rows(n, c->heads, c->head_dim, part(c, transforms, PONS_TRANSFORM_HEADS),
+                            NULL, x, c->heads * c->head_dim);
+        break;
+    case PONS_GROUP_GATE_UP:
+        transform(c, transforms, PONS_TRANSFORM_GATE_UP_LEFT, PONS_TRANSFORM_GATE_UP_RIGHT, n, x);
+        break;
+    case PONS_GROUP_DOWN:
+        transform(c, transforms, PONS_TRANSFORM_DOWN_LEFT, PONS_TRANSFORM_DOWN_RIGHT, n, x);
+        break;
+    default: break;
+    }
+}
+
+void pons_learned_turn(const pons_model_config *c, const float *transforms, const pons_kv_quant *kv,
+                       int64_t n, float *q, float *k, float *v)
+{
+    int64_t hd = c->head_dim;
+    const float *clip = part(c, transforms, PONS_TRANSFORM_KV_CLIP);
+    if (kv->bits == 16) return;
+    pons_kronecker_rows(n, c->heads, hd, NULL, part(c, transforms, PONS_TRANSFORM_QUERY), q,
+                        c->heads * hd);
+    pons_kronecker_rows(n, c->kv_heads, hd, NULL, part(c, transforms, PONS_TRANSFORM_KEY), k,
+                        c->kv_heads * hd);
+    pons_activation_quantize_learned(kv->bits, kv->symmetric, clip, n * c->kv_heads, hd, k);
+    pons_activation_quantize_learned(kv->bits, kv->symmetric, clip + 2, n * c->kv_heads, hd, v);
+}
+
+void pons_learned_quantize(const pons_model_config *c, const float *transforms,
+                           const pons_act_quant *quant, pons_linear linear, int64_t n, float *x)
+{
+    int bits;
+    int64_t size, dim = pons_group_dim(c, pons_linear_group(linear));
+    const float *clip = part(c, transforms, PONS_TRANSFORM_INPUT_CLIP) + 2 * (int)linear;
+    pons_activation_layout(quant, c->hidden, c->head_dim, dim, linear == PONS_O,
+                           linear == PONS_DOWN, &bits, &size);
+    pons_activation_quantize_learned(bits, quant->symmetric, clip, n, dim, x);
+}
