@@ -220,7 +220,8 @@ static pons_status run_gptq(void *user)
 {
     const gptq *g = user;
     pons_sweep sweep = sweep_of(g);
-    return pons_gptq_sweep(&sweep, g->problem->split, g->problem->W, g->problem->mask, g->codes);
+    return pons_gptq_sweep(&sweep, g->problem->split, g->problem->d, g->problem->W,
+                           g->problem->mask, g->codes);
 }
 
 /* One row: every column updates all columns after it at once. */

@@ -19,7 +19,9 @@ enum option_bit {
     MODEL = 1 << 7,
     SWEEP = 1 << 8,
     DUMP = 1 << 9,
-    PRUNING = 1 << 10
+    PRUNING = 1 << 10,
+    PATTERN = 1 << 11,
+    FIXTURES = 1 << 12
 };
 
 enum option_key {
@@ -45,7 +47,8 @@ enum option_key {
     KEY_DUMP,
     KEY_THREADS,
     KEY_REPEAT,
-    KEY_CLOCK
+    KEY_CLOCK,
+    KEY_FIXTURES
 };
 
 typedef struct choice {
@@ -54,15 +57,16 @@ typedef struct choice {
 } choice;
 
 static const choice choices[] = {{KEY_ROWS, ROWS},        {KEY_DIM, DIM},
-                                 {KEY_SPARSITY, PRUNING}, {KEY_PATTERN, PRUNING},
+                                 {KEY_SPARSITY, PATTERN}, {KEY_PATTERN, PATTERN},
                                  {KEY_HESSIAN, LAYER},    {KEY_SPECTRUM, LAYER},
                                  {KEY_POWER, LAYER},      {KEY_OUTLIERS, LAYER},
                                  {KEY_HAAR, LAYER},       {KEY_ALPHA, PRUNING},
-                                 {KEY_DAMPING, PRUNING},  {KEY_SEED, LAYER},
+                                 {KEY_DAMPING, PATTERN},  {KEY_SEED, LAYER},
                                  {KEY_SAMPLE, SAMPLE},    {KEY_PRECISION, PRECISION},
                                  {KEY_SOLVER, SOLVER},    {KEY_TOKENS, TOKENS},
                                  {KEY_MODEL, MODEL},      {KEY_SWEEP, SWEEP},
-                                 {KEY_TO, SWEEP},         {KEY_DUMP, DUMP}};
+                                 {KEY_TO, SWEEP},         {KEY_DUMP, DUMP},
+                                 {KEY_FIXTURES, FIXTURES}};
 
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -91,6 +95,10 @@ static const struct argp_option options[] = {
      0},
     {"seed", KEY_SEED, "N", 0, "Of what is drawn (default: 0)", 0},
     {"model", KEY_MODEL, "PATH", 0, "Model whose block 0 is run (forward, all)", 0},
+    {"fixtures", KEY_FIXTURES, "DIR", 0,
+     "quality: where layers are, FILE.safetensors with W and H, also one folder below (default: "
+     "$PONS_GOLDEN, else tests/golden)",
+     0},
     {NULL, 0, NULL, 0, "Measuring:", 3},
     {"precision", KEY_PRECISION, "TYPE", 0,
      "Inputs of matrix products, fp32 or bf16 (default: gemm both; else bf16 where the processor "
@@ -224,6 +232,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return error;
     case KEY_TO: return pons_cli_parse_int(state, "--to", arg, 1, 1 << 17, &a->to);
     case KEY_DUMP: a->dump = arg; return 0;
+    case KEY_FIXTURES: a->fixtures = arg; return 0;
     case KEY_THREADS: return pons_cli_parse_int(state, "--threads", arg, 1, 1024, &a->threads);
     case KEY_REPEAT: return pons_cli_parse_int(state, "--repeat", arg, 1, 1000, &a->repeat);
     case KEY_CLOCK:
@@ -241,7 +250,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "gemm|solver|hessian|factor|forward|clip|gptq|all",
+    .args_doc = "gemm|solver|hessian|factor|forward|clip|gptq|quality|all",
     .doc =
         "Measure one phase of the job, or all, next to a plain way that runs in the same process "
         "on "
@@ -252,7 +261,8 @@ static const struct argp argp = {
         "cores (square, --dim).  forward: block 0 of a model, against fp32.  clip: scales with the "
         "search, against powf.  gptq: the sweep "
         "over the last columns, against column by column.  all: each of them, forward with "
-        "--model.\n\n"
+        "--model.  quality (not in all): layer errors of every way to prune and round, on real "
+        "layers.\n\n"
         "GF/s counts the flop that the method needs. 'of peak' is their share of what a matrix "
         "product of that shape, type and number of threads reaches here. Workspace is measured: "
         "the "
@@ -271,13 +281,15 @@ typedef struct measurement {
 
 static const measurement measurements[] = {
     {"gemm", ROWS | DIM | PRECISION},
-    {"solver", ROWS | DIM | LAYER | PRUNING | PRECISION | SOLVER | SAMPLE | SWEEP | DUMP},
+    {"solver", ROWS | DIM | LAYER | PATTERN | PRUNING | PRECISION | SOLVER | SAMPLE | SWEEP | DUMP},
     {"hessian", DIM | TOKENS | PRECISION},
     {"factor", DIM},
     {"forward", MODEL | TOKENS | PRECISION},
     {"clip", ROWS | DIM | LAYER | SAMPLE},
-    {"gptq", ROWS | DIM | LAYER | PRUNING | SAMPLE},
-    {"all", ROWS | DIM | DUMP | LAYER | PRUNING | PRECISION | SOLVER | SAMPLE | TOKENS | MODEL}};
+    {"gptq", ROWS | DIM | LAYER | PATTERN | PRUNING | SAMPLE},
+    {"quality", PATTERN | FIXTURES},
+    {"all",
+     ROWS | DIM | DUMP | LAYER | PATTERN | PRUNING | PRECISION | SOLVER | SAMPLE | TOKENS | MODEL}};
 enum { MEASUREMENTS = sizeof measurements / sizeof *measurements };
 
 static const char *option_name(int key)
@@ -318,8 +330,8 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
     if (!a->what)
         return pons_fail(
             PONS_ERR_USAGE,
-            "say what to measure: gemm, solver, hessian, factor, forward, clip, gptq or all "
-            "(see %s --help)",
+            "say what to measure: gemm, solver, hessian, factor, forward, clip, gptq, quality or "
+            "all (see %s --help)",
             command);
     for (int i = 0; i < MEASUREMENTS; i++)
         if (!strcmp(a->what, measurements[i].name)) m = &measurements[i];
@@ -327,7 +339,7 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
         return pons_fail(
             PONS_ERR_USAGE,
             "bench '%s' is not known; known are gemm, solver, hessian, factor, forward, "
-            "clip, gptq, all (see %s --help)",
+            "clip, gptq, quality, all (see %s --help)",
             a->what, command);
     pons_status st = check_options(a, m);
     if (st != PONS_OK) return st;

@@ -8,9 +8,10 @@
 #include "cli/cli.h"
 
 typedef struct pons_bench_options {
-    const char *what;  /* "gemm" ... "all" */
-    const char *model; /* NULL: none */
-    const char *dump;  /* NULL: none */
+    const char *what;     /* "gemm" ... "all" */
+    const char *model;    /* NULL: none */
+    const char *dump;     /* NULL: none */
+    const char *fixtures; /* NULL: the usual place */
     pons_bench_layer layer;
     int precision; /* -1: not given; 0: fp32; 1: bf16 */
     pons_solver solver;

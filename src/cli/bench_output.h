@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "bench/bench.h"
+#include "bench/quality.h"
 
 enum { PONS_BENCH_RESULTS = 64 };
 
@@ -27,5 +28,9 @@ typedef struct pons_bench_report {
 /** Print as a table with its notes, or as JSON. Local: rank 0 calls it. @return PONS_OK,
  * PONS_ERR_IO, PONS_ERR_NOMEM. */
 pons_status pons_cli_print_bench(const pons_bench_report *report, bool json);
+
+/** The same of layer errors: a row per way, a column per fixture; JSON: fixtures: [{name, method,
+ * relative_error, ratio, seconds}]. */
+pons_status pons_cli_print_quality(const pons_quality *quality, bool json);
 
 #endif

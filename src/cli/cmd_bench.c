@@ -1,6 +1,7 @@
 /* Owns `pons bench`: which measurements a call is made of. The measurements are in bench, the options in
  * bench_options, what results look like in bench_output. */
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/bench_options.h"
@@ -118,6 +119,23 @@ done:
     return st;
 }
 
+static pons_status measure_quality(const pons_bench_options *a, pons_comm *comm, bool json)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_quality quality = {0};
+    const char *golden = getenv("PONS_GOLDEN"), *folder = a->fixtures;
+    pons_quality_setting setting = {a->layer.sparsity, a->layer.n, a->layer.m, a->layer.damping};
+    if (!folder) folder = golden && *golden ? golden : "tests/golden";
+    if (pons_comm_rank(comm) == 0) {
+        local = pons_bench_quality(&setting, folder, &quality);
+        if (local == PONS_OK) local = pons_cli_print_quality(&quality, json);
+    }
+    PONS_TRY_ALL(st, comm, local);
+done:
+    pons_quality_clear(&quality);
+    return st;
+}
+
 pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
 {
     pons_status st = PONS_OK;
@@ -137,6 +155,10 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
                                  .list = !strcmp(a.what, "all") || !strcmp(a.what, "gemm") ||
                                          !strcmp(a.what, "factor") || a.sweep};
     omp_set_num_threads(setting.threads);
+    if (!strcmp(a.what, "quality")) {
+        st = measure_quality(&a, comm, common->json);
+        goto done;
+    }
     st = measure(&a, &setting, model, &report);
     omp_set_num_threads(threads);
     if (st == PONS_OK)
@@ -144,6 +166,7 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
                      pons_comm_rank(comm) == 0 ? pons_cli_print_bench(&report, common->json)
                                                : PONS_OK);
 done:
+    omp_set_num_threads(threads);
     pons_model_close(&model);
     return st;
 }

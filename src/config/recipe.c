@@ -33,6 +33,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->obr.alpha = 0.5;
     recipe->obr.damping = 0.01;
     recipe->obr.block = 128;
+    recipe->obr.blocks = 2;
     recipe->obr.solver = PONS_SOLVER_AUTO;
     recipe->obr.precision = PONS_COMPUTE_AUTO;
     recipe->obr.tolerance = 2e-3;
@@ -206,4 +207,19 @@ bool pons_recipe_differ(const pons_recipe *a, const pons_recipe *b, pons_recipe_
         return true;
     }
     return false;
+}
+
+bool pons_method_takes_mask(pons_method method)
+{
+    return pons_method_prunes(method) && method != PONS_METHOD_SPARSEGPT_GPTQ;
+}
+
+bool pons_method_compensates(pons_method method)
+{
+    return method == PONS_METHOD_OBR_RTN || method == PONS_METHOD_OBR_GPTQ;
+}
+
+bool pons_method_polishes(pons_method method)
+{
+    return pons_method_quantizes(method) && pons_method_needs_hessian(method);
 }

@@ -49,6 +49,29 @@ typedef enum pons_target_kind {
                                        that compressed layers make */
     PONS_TARGET_QUANTIZED_INPUTS /* quantized_inputs: the same with activations and KV quantized */
 } pons_target_kind;
+
+/** prune.mask: which entries of a row go. */
+typedef enum pons_mask {
+    PONS_MASK_WANDA,     /* wanda: least |w_j| c_j */
+    PONS_MASK_MAGNITUDE, /* magnitude: least |w_j| */
+    PONS_MASK_SPARSEGPT, /* sparsegpt: least w_j^2 / U_jj^2 block by block, others adjusted meanwhile */
+    PONS_MASK_OBS,       /* obs: least w_j^2 / [H^-1]_jj */
+    PONS_MASK_DUAL_SWAP, /* dual_swap: obs, then swaps priced by the solved problem */
+    PONS_MASK_ADMM       /* admm: by alternating directions between dense and sparse weights */
+} pons_mask;
+
+/** weights.scale_from: the weights that scales are found on. */
+typedef enum pons_scale_source {
+    PONS_SCALE_DENSE,      /* dense: those of the model */
+    PONS_SCALE_COMPENSATED /* compensated: pruned, with the others adjusted */
+} pons_scale_source;
+
+/** weights.refit: scales once more when the codes are known. */
+typedef enum pons_refit {
+    PONS_REFIT_NONE,
+    PONS_REFIT_CLOSED_FORM /* closed_form: the scale of least layer error for these codes */
+} pons_refit;
+
 typedef enum pons_solver {
     PONS_SOLVER_AUTO,
     PONS_SOLVER_DIRECT,
@@ -127,8 +150,11 @@ typedef struct pons_recipe {
     } rotation;
 
     pons_weight_quant weights;
+    pons_scale_source scale_from; /* weights.scale_from */
+    pons_refit refit;             /* weights.refit */
 
     struct {
+        pons_mask mask;
         double sparsity; /* share of pruned entries per row; n/m under a pattern */
         int n, m;        /* prune n of every m; 0, 0: unstructured */
     } prune;
@@ -137,6 +163,9 @@ typedef struct pons_recipe {
         double alpha;   /* share of columns evicted in stage B */
         double damping; /* of the mean diagonal (percdamp) */
         int64_t block;  /* GPTQ block, columns */
+        int64_t
+            blocks; /* up to 2: the paper's halves; more: each rounded by GPTQ, the columns after
+                           it solved again */
         pons_solver solver;
         pons_compute precision; /* of the dual solver's iterations */
         double tolerance;       /* dual solver: largest excess of a row's layer error over the least
@@ -144,6 +173,10 @@ typedef struct pons_recipe {
         pons_target_kind target;
         bool residual; /* targets of o_proj and down_proj repair the residual stream, too */
     } obr;
+
+    struct {
+        int sweeps; /* at most this many passes over the codes; 0: none */
+    } polish;
 
     pons_act_quant activations;
     pons_kv_quant kv;
@@ -218,5 +251,12 @@ bool pons_method_prunes(pons_method method);
 bool pons_method_quantizes(pons_method method);
 bool pons_method_needs_hessian(pons_method method);
 bool pons_method_needs_all_rows(pons_method method);
+
+/** Whether prune.mask chooses what the method prunes; whether the method adjusts kept weights for pruned
+ * ones at once (weights.scale_from); whether its codes can be improved with the Hessian
+ * (weights.refit, polish). Local. */
+bool pons_method_takes_mask(pons_method method);
+bool pons_method_compensates(pons_method method);
+bool pons_method_polishes(pons_method method);
 
 #endif

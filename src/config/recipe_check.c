@@ -51,6 +51,16 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
     if (strcmp(name, "prune.sparsity") == 0)
         return !pons_method_prunes(r->method) && r->prune.sparsity > 0;
     if (strcmp(name, "prune.pattern") == 0) return !pons_method_prunes(r->method) && r->prune.n > 0;
+    if (strcmp(name, "prune.mask") == 0)
+        return !pons_method_takes_mask(r->method) && r->prune.mask != PONS_MASK_WANDA;
+    if (strcmp(name, "weights.scale_from") == 0)
+        return !pons_method_compensates(r->method) && r->scale_from != PONS_SCALE_DENSE;
+    if (strcmp(name, "weights.refit") == 0)
+        return !pons_method_polishes(r->method) && r->refit != PONS_REFIT_NONE;
+    if (strcmp(name, "obr.blocks") == 0)
+        return r->method != PONS_METHOD_OBR_GPTQ && r->obr.blocks > 2;
+    if (strcmp(name, "polish.sweeps") == 0)
+        return !pons_method_polishes(r->method) && r->polish.sweeps > 0;
     if (strncmp(name, "weights.", 8) == 0) return !quantizes;
     if (strcmp(name, "obr.target") == 0)
         return !pons_method_needs_hessian(r->method) && r->obr.target != PONS_TARGET_DENSE;
@@ -81,11 +91,22 @@ static pons_status check_ranges(const pons_recipe *recipe, const pons_recipe_sou
     return PONS_OK;
 }
 
-/* Why a moot setting is refused, and the key that makes it so. */
-static const char *moot_because(const pons_recipe *recipe, const char *name,
+/* Keys that improve on a stage which some methods have in another form, and what a method lacks that
+ * does not have it. */
+static const char *missing_lever(const char *name)
+{
+    if (!strcmp(name, "prune.mask")) return "take a mask";
+    if (!strcmp(name, "weights.scale_from")) return "compensate";
+    if (!strcmp(name, "weights.refit") || !strcmp(name, "polish.sweeps")) return "polish codes";
+    if (!strcmp(name, "obr.blocks")) return "round block by block";
+    return NULL;
+}
+
+/* Why a moot setting is refused, and the key that makes it so. @param usual the key's default */
+static const char *moot_because(const pons_recipe *recipe, const char *name, const char *usual,
                                 char allowed[PONS_RECIPE_ALLOWED_BYTES])
 {
-    const char *method = pons_method_name(recipe->method);
+    const char *method = pons_method_name(recipe->method), *lever = missing_lever(name);
     if (strncmp(name, "rotation.learn_", 15) == 0) {
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value without rotation.learn");
         return "rotation.learn";
@@ -98,6 +119,9 @@ static const char *moot_because(const pons_recipe *recipe, const char *name,
     if (strcmp(name, "output.format") == 0)
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "dense (method %s makes no codes to pack)",
                  method);
+    else if (lever)
+        snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "%.60s (method %s does not %s)", usual, method,
+                 lever);
     else
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value (method %s does not %s)", method,
                  strncmp(name, "prune.", 6) == 0     ? "prune"
@@ -121,7 +145,7 @@ static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_sourc
         bool is_format = strcmp(key->name, "output.format") == 0;
         if (!is_format && !pons_recipe_given(source, key->name) && strcmp(value, usual) == 0)
             continue;
-        const char *other = moot_because(recipe, key->name, allowed);
+        const char *other = moot_because(recipe, key->name, usual, allowed);
         return pons_recipe_refuse(source, key->name, other, value, allowed);
     }
     return PONS_OK;
@@ -129,7 +153,7 @@ static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_sourc
 
 static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source *source)
 {
-    char value[PONS_RECIPE_VALUE_BYTES];
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
     if (r->compat != PONS_COMPAT_FAITHFUL) return PONS_OK;
     if (r->obr.target != PONS_TARGET_DENSE)
         return pons_recipe_refuse(source, "obr.target", "compat",
@@ -144,6 +168,20 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
         snprintf(value, sizeof value, "%lld", (long long)r->weights.group_size);
         return pons_recipe_refuse(source, "weights.group_size", "compat", value,
                                   "0 under compat: faithful");
+    }
+    static const char *const levers[] = {"prune.mask", "weights.scale_from", "weights.refit",
+                                         "obr.blocks", "polish.sweeps"};
+    pons_recipe standard;
+    pons_recipe_default(&standard);
+    for (size_t i = 0; i < sizeof levers / sizeof *levers; i++) {
+        const pons_recipe_key *key = &pons_recipe_keys[pons_recipe_key_find(levers[i])];
+        char usual[PONS_RECIPE_VALUE_BYTES];
+        pons_recipe_key_format(key, r, value);
+        pons_recipe_key_format(key, &standard, usual);
+        if (strcmp(value, usual) != 0) {
+            snprintf(allowed, sizeof allowed, "%.100s under compat: faithful", usual);
+            return pons_recipe_refuse(source, levers[i], "compat", value, allowed);
+        }
     }
     if (r->method == PONS_METHOD_OBR_GPTQ && r->obr.alpha != 0.5) {
         snprintf(value, sizeof value, "%g", r->obr.alpha);

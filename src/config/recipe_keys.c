@@ -38,6 +38,17 @@ static const pons_recipe_name targets[] = {{"dense", PONS_TARGET_DENSE},
                                            {"compensated_inputs", PONS_TARGET_COMPENSATED_INPUTS},
                                            {"quantized_inputs", PONS_TARGET_QUANTIZED_INPUTS},
                                            {0}};
+static const pons_recipe_name masks[] = {{"wanda", PONS_MASK_WANDA},
+                                         {"magnitude", PONS_MASK_MAGNITUDE},
+                                         {"sparsegpt", PONS_MASK_SPARSEGPT},
+                                         {"obs", PONS_MASK_OBS},
+                                         {"dual_swap", PONS_MASK_DUAL_SWAP},
+                                         {"admm", PONS_MASK_ADMM},
+                                         {0}};
+static const pons_recipe_name scale_sources[] = {
+    {"dense", PONS_SCALE_DENSE}, {"compensated", PONS_SCALE_COMPENSATED}, {0}};
+static const pons_recipe_name refits[] = {
+    {"none", PONS_REFIT_NONE}, {"closed_form", PONS_REFIT_CLOSED_FORM}, {0}};
 static const pons_recipe_name formats[] = {
     {"pack-quantized", PONS_OUTPUT_PACK_QUANTIZED}, {"dense", PONS_OUTPUT_DENSE}, {0}};
 static const pons_recipe_name dtypes[] = {
@@ -113,6 +124,11 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "columns that share a scale; 0: a whole row"},
     {"weights.clip", PONS_KEY_BOOL, AT(weights.mse_clip), .names = clips,
      .help = "mse: shrink each scale to the smallest error"},
+    {"weights.scale_from", PONS_KEY_CHOICE, AT(scale_from), .names = scale_sources,
+     .help = "scales of the model's weights, or of the pruned and compensated ones"},
+    {"weights.refit", PONS_KEY_CHOICE, AT(refit), .names = refits,
+     .help = "scales once more after rounding, for the least layer error"},
+    {"prune.mask", PONS_KEY_CHOICE, AT(prune.mask), .names = masks, .help = "which weights go"},
     {"prune.sparsity", PONS_KEY_F64, AT(prune.sparsity), RANGE(0, 1), .high_open = true,
      .help = "share of each row set to zero; n/m under a pattern"},
     {"prune.pattern", PONS_KEY_PATTERN, AT(prune.n),
@@ -124,6 +140,9 @@ const pons_recipe_key pons_recipe_keys[] = {
     {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, 65536),
      .help = "columns that sparsegpt_gptq masks together; compat: faithful starts the GPTQ half at "
              "a multiple"},
+    {"obr.blocks", PONS_KEY_I64, AT(obr.blocks), RANGE(2, 1024),
+     .help = "blocks of columns rounded in turn, what is left solved again after each; 2: the "
+             "published halves, split at obr.alpha"},
     {"obr.solver", PONS_KEY_CHOICE, AT(obr.solver), .names = solvers,
      .help = "of the masked least-squares problems; auto: direct for rows that keep few columns "
              "(k^3 <= 6 d^2) and below width 300, else dual, primal above 93 % zeros"},
@@ -137,6 +156,8 @@ const pons_recipe_key pons_recipe_keys[] = {
              "make, unquantized or quantized"},
     {"obr.residual", PONS_KEY_BOOL, AT(obr.residual), .names = booleans,
      .help = "targets of o_proj and down_proj repair the residual stream, too"},
+    {"polish.sweeps", PONS_KEY_INT, AT(polish.sweeps), RANGE(0, 1000),
+     .help = "passes of coordinate descent over the finished codes; ends when nothing moves"},
     {"activations.bits", PONS_KEY_BITS, AT(activations.bits), RANGE(2, 8),
      .help = "bits of a linear's input; 16: not quantized"},
     {"activations.symmetric", PONS_KEY_BOOL, AT(activations.symmetric), .names = booleans,

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "linalg/tiles.h"
@@ -27,28 +28,41 @@ static void making_destroy(struct pons_hessian_factor_making **making)
     *making = NULL;
 }
 
-pons_status pons_hessian_factor_begin(pons_comm *comm, int64_t d, pons_hessian_factor **out)
+/* Room for width d on every node of comm. Collective. */
+static pons_status create_empty(pons_comm *comm, int64_t d, pons_hessian_factor **out)
 {
     pons_status st = PONS_OK;
     size_t bytes = (size_t)(d * d) * sizeof(float);
-    struct pons_hessian_factor_making *m = pons_mem_calloc(1, sizeof *m);
     pons_hessian_factor *f = pons_mem_calloc(1, sizeof *f);
-    *out = NULL;
     if (f) {
         f->comm = comm;
         f->d = d;
         f->norm = pons_mem_alloc(d, sizeof *f->norm);
         f->dead = pons_mem_calloc(d, sizeof *f->dead);
     }
-    if (m) *m = (struct pons_hessian_factor_making){.finite = true};
-    if (m) m->diagonal = pons_mem_alloc(d, sizeof *m->diagonal);
-    bool room = f && m && f->norm && f->dead && m->diagonal;
-    PONS_TRY_ALL(st, comm, room ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY_ALL(st, comm, f && f->norm && f->dead ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[0]));
     PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[1]));
-    PONS_TRY(st, pons_tiles_create(comm, d, &m->tiles));
     f->H = pons_shared_data(f->shared[0]);
     f->U = pons_shared_data(f->shared[1]);
+    *out = f;
+    f = NULL;
+done:
+    pons_hessian_factor_destroy(&f);
+    return st;
+}
+
+pons_status pons_hessian_factor_begin(pons_comm *comm, int64_t d, pons_hessian_factor **out)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_factor *f = NULL;
+    struct pons_hessian_factor_making *m = pons_mem_calloc(1, sizeof *m);
+    *out = NULL;
+    if (m) *m = (struct pons_hessian_factor_making){.finite = true};
+    if (m) m->diagonal = pons_mem_alloc(d, sizeof *m->diagonal);
+    PONS_TRY_ALL(st, comm, m && m->diagonal ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, create_empty(comm, d, &f));
+    PONS_TRY(st, pons_tiles_create(comm, d, &m->tiles));
     f->making = m;
     *out = f;
     f = NULL;
@@ -189,6 +203,66 @@ pons_status pons_hessian_factor_create(int64_t d, const double *H, const double 
     f = NULL;
 done:
     pons_hessian_factor_destroy(&f);
+    return st;
+}
+
+/* This rank's rows of the trailing matrices of the node. */
+static void copy_trailing(const pons_hessian_factor *factor, int64_t from, pons_hessian_factor *f)
+{
+    int64_t d = factor->d, n = f->d;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = (from + i) * d + from;
+        f->norm[i] = factor->norm[from + i];
+        f->dead[i] = factor->dead[from + i];
+        f->dead_count += f->dead[i];
+        if (i % pons_shared_size(f->shared[0]) != pons_shared_rank(f->shared[0])) continue;
+        memcpy(f->H + i * n, factor->H + at, (size_t)n * sizeof *f->H);
+        memcpy(f->U + i * n, factor->U + at, (size_t)n * sizeof *f->U);
+    }
+}
+
+pons_status pons_hessian_factor_trailing(const pons_hessian_factor *factor, int64_t from,
+                                         pons_hessian_factor **out)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_factor *f = NULL;
+    PONS_ASSERT(from >= 0 && from < factor->d);
+    PONS_TRY(st, create_empty(factor->comm, factor->d - from, &f));
+    f->damping = factor->damping;
+    copy_trailing(factor, from, f);
+    pons_shared_settle(f->shared[0]);
+    pons_shared_settle(f->shared[1]);
+    *out = f;
+done:
+    return st;
+}
+
+pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
+                                        int64_t *info, pons_hessian_factor **out)
+{
+    enum { ROWS = 64 }; /* converted at a time */
+    pons_status st = PONS_OK;
+    pons_hessian_factor *f = NULL;
+    int64_t d = factor->d;
+    double *rows = pons_mem_alloc(ROWS * d, sizeof *rows), *norm = pons_mem_calloc(d, sizeof *norm);
+    *out = NULL;
+    PONS_TRY_ALL(st, factor->comm, rows && norm ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_hessian_factor_begin(factor->comm, d, &f));
+    for (int64_t first = 0; first < d; first += ROWS) {
+        int64_t n = d - first < ROWS ? d - first : ROWS;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = i; j < d - first; j++)
+                rows[i * d + j] = factor->H[(first + i) * d + first + j] + (i == j ? rho : 0.0);
+        pons_hessian_factor_take(f, first, n, rows, d);
+    }
+    PONS_TRY(st, pons_hessian_factor_finish(f, norm, 0.0, info));
+    if (*info) goto done;
+    *out = f;
+    f = NULL;
+done:
+    pons_hessian_factor_destroy(&f);
+    pons_mem_free(norm);
+    pons_mem_free(rows);
     return st;
 }
 

@@ -64,6 +64,22 @@ pons_status pons_hessian_factor_finish(pons_hessian_factor *factor, const double
 pons_status pons_hessian_factor_create(int64_t d, const double *H, const double *norm,
                                        double percdamp, int64_t *info, pons_hessian_factor **out);
 
+/**
+ * The factor of the columns [from, d), from < d: damped H_TT, and U_TT, which is its factor. Collective
+ * on comm.
+ * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Memory: 8 (d - from)^2 bytes per node.
+ */
+pons_status pons_hessian_factor_trailing(const pons_hessian_factor *factor, int64_t from,
+                                         pons_hessian_factor **out);
+
+/**
+ * The factor of H + rho I, where H is the damped one. Collective on comm.
+ * @param rho positive; @param[out] info as above; *out is NULL unless 0
+ * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Cost and memory as of the factor itself.
+ */
+pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
+                                        int64_t *info, pons_hessian_factor **out);
+
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of its making. */
 void pons_hessian_factor_destroy(pons_hessian_factor **factor);
 

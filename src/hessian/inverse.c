@@ -9,8 +9,8 @@
 
 #define TILE 256
 
-/* Upper tiles of K <- U^T U; every tile is one product. This rank's share of them. */
-static void multiply(int64_t n, const float *U, int64_t ldu, const pons_shared *deal, float *K)
+void pons_hessian_inverse_of(int64_t n, const float *U, int64_t ldu, const pons_shared *deal,
+                             float *K)
 {
     int64_t tiles = (n + TILE - 1) / TILE;
     int rank = pons_shared_rank(deal), ranks = pons_shared_size(deal);
@@ -47,7 +47,7 @@ static void scale(int64_t n, const float *unit, const pons_shared *deal, float *
 static void make_inverse(const pons_hessian_factor *factor, pons_hessian_inverse *s)
 {
     int64_t n = s->n, corner = s->from * factor->d + s->from;
-    multiply(n, factor->U + corner, factor->d, s->shared, s->K);
+    pons_hessian_inverse_of(n, factor->U + corner, factor->d, s->shared, s->K);
     pons_shared_settle(s->shared);
     for (int64_t j = 0; j < n; j++)
         s->unit[j] = sqrtf(s->K[j * n + j]);

@@ -94,6 +94,14 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
     }
 }
 
+static double count_iterations(const pons_chunk *c, int64_t rows)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < rows; i++)
+        sum += c->cg.count[i];
+    return sum;
+}
+
 /* Both stages of the rows [first, first + rows) of the panel. */
 static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
                         const pons_solve_panel *panel, int64_t first, int64_t rows, pons_chunk *c,
@@ -109,6 +117,8 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
         c->cg.least[i] = 0.0;
     }
     minimise(c, &c->A, dual->tolerance, rows, mask, d);
+    double stage_A = count_iterations(c, rows), size = (double)n / (double)d;
+    c->products = stage_A + (double)rows; /* and one to check */
     for (int64_t i = 0; i < rows; i++) {
         memcpy(V + (first + i) * d, c->X + i * padded, (size_t)d * sizeof *V);
         c->cg.least[i] = c->cg.sum[i];
@@ -117,6 +127,8 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
     if (!c->B.inverse) return;
     trailing_targets(c, panel, first, rows, V);
     minimise(c, &c->B, dual->tolerance, rows, mask + p, d);
+    c->products += (count_iterations(c, rows) - stage_A + (double)rows * 2.0) * size * size +
+                   (double)rows * size * (1.0 - size);
     padded = c->B.inverse->of.padded;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < n; j++)
@@ -248,6 +260,7 @@ static int64_t chunk_rows(const pons_dual *dual, int64_t rows, int64_t threads)
 
 static void count_rows(const pons_chunk *c, int64_t rows, pons_row_metrics *m)
 {
+    m->products += c->products;
     for (int64_t i = 0; i < rows; i++) {
         int32_t n = c->cg.count[i], last = PONS_ITERATION_BINS - 1;
         m->iterations += n;

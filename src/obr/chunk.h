@@ -37,7 +37,8 @@ typedef struct pons_chunk {
     double *value; /* objective of x */
     double *moved; /* stage B: squared norms of what made b */
     bool *failed, *refined;
-    bool refused; /* a product could not be run */
+    double products; /* of a row with a matrix of its width, in the latest chunk */
+    bool refused;    /* a product could not be run */
 } pons_chunk;
 
 /**

@@ -1,6 +1,6 @@
 /* From a method's name to codes: scales, mask, solver, sweep, metrics, in the order of the
  * specification, section 3. Owns the dispatch and the compat rules (3.5); the arithmetic is in
- * quant, prune, solver_*, gptq and sparsegpt. */
+ * quant, prune, masks, solver_*, blocks, gptq and sparsegpt. */
 #include "obr/compress.h"
 
 #include <math.h>
@@ -9,11 +9,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "kern/gemm.h"
-#include "obr/dual.h"
-#include "obr/gptq.h"
+#include "obr/blocks.h"
+#include "obr/masks.h"
 #include "obr/panel.h"
-#include "obr/solver.h"
-#include "prune/mask.h"
+#include "obr/polish.h"
 #include "quant/weight.h"
 
 /* Everything the steps share. */
@@ -93,11 +92,27 @@ static void quantize_left(void *user, int64_t i, float *value)
     }
 }
 
+static pons_solve_panel panel_of(const job *j)
+{
+    const pons_row_task *t = j->task;
+    return (pons_solve_panel){t->name, t->row,    t->rows,
+                              t->d,    j->split,  j->W,
+                              j->mask, t->factor, j->recipe->compat == PONS_COMPAT_FAITHFUL};
+}
+
 static pons_status make_mask(job *j)
 {
-    return pons_mask_wanda(j->task->rows, j->task->d, j->W, j->task->factor->norm,
-                           j->recipe->prune.sparsity, j->recipe->prune.n, j->recipe->prune.m,
-                           j->mask);
+    pons_solve_panel panel = panel_of(j);
+    return pons_mask_choose(j->shared, j->recipe, &panel, j->mask, j->metrics);
+}
+
+/* Scales of the weights W, as clip and grid say. */
+static void make_scales(job *j, const float *W)
+{
+    double begin = pons_clock();
+    pons_weight_scales(&j->recipe->weights, j->task->bits, j->task->rows, j->task->d, W, j->task->d,
+                       j->result->scale, j->result->zero);
+    j->metrics->clip_seconds += pons_clock() - begin;
 }
 
 /* The pruned dense weights, to where they are wanted. */
@@ -131,67 +146,20 @@ static int64_t sweep_start(const job *j)
     return start < j->task->d ? start : j->task->d;
 }
 
-/* A factor per row costs k^3 / 3 flop for k kept columns, about fifteen products with a shared matrix
- * 30 d^2, at a rate that is higher by about five in bf16. Measured, costs are level at these. */
-#define ITERATE_WIDTH 300
-#define KEPT_CUBED_BF16 6.0 /* times d^2 */
-#define KEPT_CUBED_FP32 24.0
-
-/* The dual's iterations grow with the zeros, the primal's shrink. */
-#define PRIMAL_SPARSITY 0.93
-
-struct pons_row_shared {
-    pons_solver solver; /* never auto */
-    pons_dual *dual;    /* NULL: rows are solved directly, or not at all */
-};
-
-pons_solver pons_row_solver(const pons_recipe *r, int64_t d, bool bf16)
+/* Products that a sweep of the columns from `start` on takes: every column updates those after it. */
+static double sweep_products(const job *j, int64_t start)
 {
-    if (r->method != PONS_METHOD_OBR_RTN && r->method != PONS_METHOD_OBR_GPTQ)
-        return PONS_SOLVER_DIRECT;
-    if (r->obr.solver != PONS_SOLVER_AUTO) return r->obr.solver;
-    double sparsity = r->prune.n > 0 ? (double)r->prune.n / r->prune.m : r->prune.sparsity;
-    double width = (double)d, kept = (1.0 - sparsity) * width;
-    double level = bf16 ? KEPT_CUBED_BF16 : KEPT_CUBED_FP32;
-    if (d < ITERATE_WIDTH || kept * kept * kept <= level * width * width) return PONS_SOLVER_DIRECT;
-    return sparsity > PRIMAL_SPARSITY ? PONS_SOLVER_PRIMAL : PONS_SOLVER_DUAL;
+    double share = 1.0 - (double)start / (double)j->task->d;
+    return 0.5 * share * share * (double)j->task->rows;
 }
 
-pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
-                                   bool bf16, pons_row_shared **out)
-{
-    pons_status st = PONS_OK;
-    pons_row_shared *s = pons_mem_calloc(1, sizeof *s);
-    pons_comm *comm = factor ? factor->comm : pons_par_alone();
-    PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
-    s->solver = factor ? pons_row_solver(recipe, factor->d, bf16) : PONS_SOLVER_DIRECT;
-    if (s->solver != PONS_SOLVER_DIRECT)
-        PONS_TRY(st, pons_dual_create(factor, (int64_t)(recipe->obr.alpha * (double)factor->d),
-                                      bf16, recipe->obr.tolerance, &s->dual));
-    *out = s;
-    s = NULL;
-done:
-    pons_row_shared_destroy(&s);
-    return st;
-}
-
-void pons_row_shared_destroy(pons_row_shared **shared)
-{
-    if (!*shared) return;
-    pons_dual_destroy(&(*shared)->dual);
-    pons_mem_free(*shared);
-    *shared = NULL;
-}
-
-static pons_status run_obr(job *j, bool gptq)
+/* The published algorithm: both stages in one call, then GPTQ on what is left. */
+static pons_status run_halves(job *j, bool gptq)
 {
     const pons_row_task *t = j->task;
-    pons_status st = make_mask(j);
-    if (st != PONS_OK) return st;
-    pons_solve_panel panel = {t->name, t->row,    t->rows,
-                              t->d,    j->split,  j->W,
-                              j->mask, t->factor, j->recipe->compat == PONS_COMPAT_FAITHFUL};
+    pons_solve_panel panel = panel_of(j);
     const pons_dual *dual = j->shared->dual;
+    pons_status st = PONS_OK;
     switch (j->shared->solver) {
     case PONS_SOLVER_DUAL:
         st = pons_dual_solve(dual, &panel, quantize_left, j, j->V, j->metrics);
@@ -210,9 +178,28 @@ static pons_status run_obr(job *j, bool gptq)
     if (!gptq) return PONS_OK;
     double begin = pons_clock();
     pons_sweep sweep = sweep_of(j);
-    st = pons_gptq_sweep(&sweep, start, j->V, j->mask, j->result->codes);
+    st = pons_gptq_sweep(&sweep, start, t->d, j->V, j->mask, j->result->codes);
     j->metrics->gptq_seconds += pons_clock() - begin;
+    j->metrics->products += sweep_products(j, start);
     return st;
+}
+
+/* The same with more blocks, or with scales of what the first solve leaves. */
+static pons_status run_blocks(job *j, bool gptq)
+{
+    pons_solve_panel panel = panel_of(j);
+    pons_status st = pons_rest_solve(j->shared->whole, &panel, j->V, j->metrics);
+    if (st != PONS_OK) return st;
+    if (j->recipe->scale_from == PONS_SCALE_COMPENSATED) make_scales(j, j->V);
+    pons_sweep sweep = sweep_of(j);
+    return pons_blocks_round(j->shared, &panel, &sweep, gptq, j->V, j->result->codes, j->metrics);
+}
+
+static pons_status run_obr(job *j, bool gptq)
+{
+    pons_status st = make_mask(j);
+    if (st != PONS_OK) return st;
+    return j->shared->blocks > 0 ? run_blocks(j, gptq) : run_halves(j, gptq);
 }
 
 static pons_status run_sweep(job *j, bool prune)
@@ -222,9 +209,31 @@ static pons_status run_sweep(job *j, bool prune)
     pons_status st = prune ? pons_sparsegpt_sweep(&sweep, j->recipe->obr.block, j->W,
                                                   j->recipe->prune.sparsity, j->recipe->prune.n,
                                                   j->recipe->prune.m, j->mask, j->result->codes)
-                           : pons_gptq_sweep(&sweep, 0, j->W, NULL, j->result->codes);
+                           : pons_gptq_sweep(&sweep, 0, j->task->d, j->W, NULL, j->result->codes);
     j->metrics->gptq_seconds += pons_clock() - begin;
+    j->metrics->products += sweep_products(j, 0);
     return st;
+}
+
+/* Better scales and codes for the mask there is. */
+static pons_status polish(job *j)
+{
+    const pons_row_task *t = j->task;
+    const pons_recipe *r = j->recipe;
+    if (!pons_method_polishes(r->method)) return PONS_OK;
+    pons_polish p = {.factor = t->factor,
+                     .row = t->row,
+                     .rows = t->rows,
+                     .d = t->d,
+                     .bits = t->bits,
+                     .group_size = j->group_size,
+                     .groups = j->groups,
+                     .W = j->W,
+                     .mask = pons_method_prunes(r->method) ? j->mask : NULL,
+                     .codes = j->result->codes,
+                     .scale = j->result->scale,
+                     .zero = j->result->zero};
+    return pons_polish_codes(&p, r->refit == PONS_REFIT_CLOSED_FORM, r->polish.sweeps, j->metrics);
 }
 
 static pons_status run_method(job *j)
@@ -248,6 +257,7 @@ static pons_status run_method(job *j)
     case PONS_METHOD_OBR_GPTQ: st = run_obr(j, true); break;
     case PONS_METHOD_NONE: PONS_ASSERT(!"checked before");
     }
+    if (st == PONS_OK) st = polish(j);
     if (st == PONS_OK)
         pons_weight_dequantize(j->group_size, j->task->rows, j->task->d, j->result->codes,
                                j->result->scale, j->result->zero, j->result->value);
@@ -306,19 +316,19 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
         PONS_TRY(st, pons_row_shared_create(task->factor, recipe, bf16, &shared));
         j.shared = shared;
         j.metrics->solve_seconds += pons_clock() - begin;
-        begin = pons_clock();
     }
-    if (recipe->method != PONS_METHOD_WANDA)
-        pons_weight_scales(&recipe->weights, task->bits, rows, d, task->W, d, result->scale,
-                           result->zero);
-    j.metrics->clip_seconds += pons_clock() - begin;
+    if (recipe->method != PONS_METHOD_WANDA && recipe->scale_from == PONS_SCALE_DENSE)
+        make_scales(&j, task->W);
     if (task->factor && task->factor->dead_count > 0) {
         PONS_ALLOC(st, undead, rows * d);
         for (int64_t i = 0; i < rows * d; i++)
             undead[i] = task->factor->dead[i % d] ? 0.0f : task->W[i];
         j.W = undead;
     }
+    double before = j.metrics->products, size = 2.0 * (double)d * (double)d;
     PONS_TRY(st, run_method(&j));
+    j.metrics->flop += size * (j.metrics->products - before);
+    j.metrics->product_flop += size * (double)rows;
     PONS_TRY(st, measure(&j, work));
 done:
     pons_row_shared_destroy(&shared);

@@ -68,7 +68,11 @@ typedef struct pons_row_result {
 
 /** Counts of what was done; pons_compress_rows adds to them. */
 typedef struct pons_row_metrics {
-    double solve_seconds, clip_seconds, gptq_seconds;
+    double mask_seconds, solve_seconds, clip_seconds, gptq_seconds, polish_seconds;
+    /* Products of a row with a matrix of its linear's width; halves and triangles of one count as such,
+     * the direct solver's factors not at all. The same as flop, and what one product of every row takes. */
+    double products, flop, product_flop;
+    int64_t moved; /* codes that polishing changed */
     /* Iterative solvers; an iteration of a row is one product with the shared matrix, in any stage. */
     int64_t iterations; /* of all rows */
     int64_t refined;    /* rows that missed the tolerance at first and went on in fp32 */

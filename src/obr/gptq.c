@@ -27,13 +27,13 @@ static int64_t panel_rows(int64_t rows, int64_t stride, int64_t threads)
     return (share + STEP - 1) / STEP * STEP;
 }
 
-pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, const float *V,
+pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, int64_t end, const float *V,
                             const uint8_t *mask, int8_t *codes)
 {
     pons_status st = PONS_OK;
     int64_t d = sweep->d, rows = sweep->rows, threads = omp_get_max_threads();
     float *space = NULL;
-    if (start >= d || rows == 0) return PONS_OK;
+    if (start >= end || rows == 0) return PONS_OK;
     int64_t ld = pons_sweep_stride(d - start), size = panel_rows(rows, ld, threads);
     int64_t panels = (rows + size - 1) / size, own = size * ld + pons_sweep_work(size);
     if (threads > panels) threads = panels;
@@ -46,7 +46,7 @@ pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, const float 
         p.rows = rows - p.first < size ? rows - p.first : size;
         for (int64_t i = 0; i < p.rows; i++)
             memcpy(W + i * ld, V + (p.first + i) * d + start, (size_t)(d - start) * sizeof *W);
-        pons_sweep_columns(sweep, &p, start, d, mask, codes);
+        pons_sweep_columns(sweep, &p, start, end, mask, codes);
     }
 done:
     pons_mem_free(space);

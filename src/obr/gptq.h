@@ -18,7 +18,7 @@ typedef struct pons_sweep {
 } pons_sweep;
 
 /**
- * Codes of columns [start, d); other columns are not touched.
+ * Codes of columns [start, end); other columns are not touched.
  *
  * Pruned entries receive updates, get the zero point's code, and what they accumulated counts as
  * error. Local, parallel over panels of rows; a row's bits depend on it alone.
@@ -26,7 +26,7 @@ typedef struct pons_sweep {
  * @return PONS_ERR_NOMEM. Memory: per thread 4 (d - start) + 512 bytes for each of up to 256 rows, about
  * 1 MiB. Cost rows (d - start)^2 flop, all but 16 of d - start columns' in products.
  */
-pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, const float *V,
+pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, int64_t end, const float *V,
                             const uint8_t *mask, int8_t *codes);
 
 /**

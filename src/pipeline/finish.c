@@ -172,7 +172,8 @@ static pons_status read_perplexity(const char *out, json_t **perplexity)
     return st;
 }
 
-/* What the iterative solver did: counts of rows, by iterations up to the largest number needed. */
+/* What the iterative solver did: counts of rows, by iterations up to the largest number needed; what masks,
+ * solves and polishing cost in products of every row with a matrix of its linear's width. */
 static json_t *solver_counts(const pons_row_metrics *m)
 {
     int bins = PONS_ITERATION_BINS;
@@ -181,8 +182,9 @@ static json_t *solver_counts(const pons_row_metrics *m)
         bins--;
     for (int i = 0; i < bins; i++)
         json_array_append_new(rows, json_integer(m->rows_by_iterations[i]));
-    return json_pack("{s:o, s:I, s:I}", "rows_by_iterations", rows, "refined",
-                     (json_int_t)m->refined, "fallbacks", (json_int_t)m->fallbacks);
+    return json_pack("{s:o, s:I, s:I, s:o}", "rows_by_iterations", rows, "refined",
+                     (json_int_t)m->refined, "fallbacks", (json_int_t)m->fallbacks, "products",
+                     ratio(m->flop, m->product_flop));
 }
 
 static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
@@ -209,12 +211,13 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
         "relative_error", ratio(job->error, job->energy), "digest", digest, "out",
         pons_json_name(out), "run", pons_json_name(job->run), "peak_rss_bytes", (json_int_t)peak,
         "seconds",
-        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "total",
                   pons_clock() - job->start, "learn", s->learn, "read", s->read, "forward",
-                  s->forward, "hessian", s->hessian, "factor", s->factor, "solve",
-                  job->metrics.solve_seconds, "clip", job->metrics.clip_seconds, "gptq",
-                  job->metrics.gptq_seconds, "pack", s->pack, "evaluate", s->evaluate, "checkpoint",
-                  s->checkpoint),
+                  s->forward, "hessian", s->hessian, "factor", s->factor, "mask",
+                  job->metrics.mask_seconds, "solve", job->metrics.solve_seconds, "clip",
+                  job->metrics.clip_seconds, "gptq", job->metrics.gptq_seconds, "polish",
+                  job->metrics.polish_seconds, "pack", s->pack, "evaluate", s->evaluate,
+                  "checkpoint", s->checkpoint),
         "solver", solver_counts(&job->metrics), "perplexity", perplexity);
     if (!*report) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
 done:

@@ -1,5 +1,5 @@
-/* Wanda masks. Owns the selection per row and per n:m group; the norms come from the caller.
- * Specification 2.3. */
+/* Masks from scores. Owns the selection per row and per n:m group; what a column counts comes from the
+ * caller, what an entry may cost once others make up for it is obr's. Specification 2.3. */
 #include "prune/mask.h"
 
 #include <math.h>
@@ -14,19 +14,6 @@ int64_t pons_mask_pruned_per_row(int64_t d, double sparsity)
     return count < 0 ? 0 : count > d ? d : count;
 }
 
-/* Prune the `count` smallest, equal ones from the left. */
-static void mask_row(int64_t d, const float *metric, int64_t count, uint8_t *mask)
-{
-    int64_t below = 0, equal = 0;
-    float last = -1.0f;
-    if (count > 0) {
-        last = pons_select_kth(d, metric, count - 1, &below);
-        equal = count - below;
-    }
-    for (int64_t j = 0; j < d; j++)
-        mask[j] = !(metric[j] < last || (metric[j] == last && equal-- > 0));
-}
-
 void pons_mask_smallest(int64_t m, const float *metric, int n, uint8_t *mask)
 {
     for (int64_t j = 0; j < m; j++)
@@ -39,34 +26,59 @@ void pons_mask_smallest(int64_t m, const float *metric, int n, uint8_t *mask)
     }
 }
 
-pons_status pons_mask_wanda(int64_t rows, int64_t d, const float *W, const float *norm,
-                            double sparsity, int n, int m, uint8_t *mask)
+pons_status pons_mask_check(pons_mask_rule rule, int64_t d)
 {
-    if (n > 0 && (m < n || d % m != 0))
-        return pons_fail(PONS_ERR_SHAPE,
-                         "prune: pattern %d:%d needs n <= m and a width that is a multiple of m; "
-                         "the width is %lld",
-                         n, m, (long long)d);
-    pons_status st = PONS_OK;
-    float *root = NULL, *work = NULL;
-    int64_t count = pons_mask_pruned_per_row(d, sparsity);
-    PONS_ALLOC(st, root, d);
-    PONS_ALLOC(st, work, omp_get_max_threads() * d);
+    if (rule.n == 0 || (rule.m >= rule.n && d % rule.m == 0)) return PONS_OK;
+    return pons_fail(PONS_ERR_SHAPE,
+                     "prune: pattern %d:%d needs n <= m and a width that is a multiple of m; "
+                     "the width is %lld",
+                     rule.n, rule.m, (long long)d);
+}
+
+void pons_mask_row(pons_mask_rule rule, int64_t d, const float *metric, uint8_t *mask)
+{
+    for (int64_t j = 0; rule.n > 0 && j < d; j += rule.m)
+        pons_mask_smallest(rule.m, metric + j, rule.n, mask + j);
+    if (rule.n > 0) return;
+    int64_t count = pons_mask_pruned_per_row(d, rule.sparsity), below = 0, equal = 0;
+    float last = -1.0f;
+    if (count > 0) {
+        last = pons_select_kth(d, metric, count - 1, &below);
+        equal = count - below;
+    }
     for (int64_t j = 0; j < d; j++)
-        root[j] = sqrtf(norm[j]);
+        mask[j] = !(metric[j] < last || (metric[j] == last && equal-- > 0));
+}
+
+pons_status pons_mask_score(pons_mask_rule rule, int64_t rows, int64_t d, const float *W,
+                            const float *column, uint8_t *mask)
+{
+    pons_status st = PONS_OK;
+    float *work = NULL;
+    PONS_TRY(st, pons_mask_check(rule, d));
+    PONS_ALLOC(st, work, omp_get_max_threads() * d);
 #pragma omp parallel for
     for (int64_t i = 0; i < rows; i++) {
         float *metric = work + omp_get_thread_num() * d;
         for (int64_t j = 0; j < d; j++)
-            metric[j] = fabsf(W[i * d + j]) * root[j];
-        if (n > 0)
-            for (int64_t j = 0; j < d; j += m)
-                pons_mask_smallest(m, metric + j, n, mask + i * d + j);
-        else
-            mask_row(d, metric, count, mask + i * d);
+            metric[j] = fabsf(W[i * d + j]) * column[j];
+        pons_mask_row(rule, d, metric, mask + i * d);
     }
 done:
     pons_mem_free(work);
+    return st;
+}
+
+pons_status pons_mask_wanda(int64_t rows, int64_t d, const float *W, const float *norm,
+                            double sparsity, int n, int m, uint8_t *mask)
+{
+    pons_status st = PONS_OK;
+    float *root = NULL;
+    PONS_ALLOC(st, root, d);
+    for (int64_t j = 0; j < d; j++)
+        root[j] = sqrtf(norm[j]);
+    st = pons_mask_score((pons_mask_rule){sparsity, n, m}, rows, d, W, root, mask);
+done:
     pons_mem_free(root);
     return st;
 }

@@ -100,6 +100,27 @@ on 1 compress "$scratch/recipe.yaml" --set hessians=keep --model "$PONS_FIXTURES
 accepts bench solver --hessian "$scratch/run/hessians/block-000.h5:down" --rows 40 --sample 3 --repeat 1 --json
 check "$solved"' and r["rows"] == 40'
 
+# Layers of a real model: every improvement is one, and together they reach what is asked of them.
+on 1 bench quality --fixtures "$PONS_FIXTURES" --json || fail "bench quality: $(cat "$scratch/err")"
+python3 - "$scratch/out" <<'PYTHON' || fail "bench quality: $(head -c 1500 "$scratch/out")"
+import json, sys
+names = {}
+for r in json.load(open(sys.argv[1]))["fixtures"]:
+    names.setdefault(r["name"], {})[r["method"]] = r
+    assert r["relative_error"] > 0 and r["products"] > 0 and r["seconds"] > 0
+goals = {"block0_k_proj": 0.60, "block0_down_proj_64x768": 0.66}
+assert set(goals) <= set(names), names
+for name, methods in names.items():
+    base = methods["obr_gptq"]
+    for r in methods.values():
+        assert abs(r["ratio"] - r["relative_error"] / base["relative_error"]) < 1e-9
+    assert methods["best"]["ratio"] <= goals.get(name, 0.7), name
+    for lever in ("mask obs", "mask dual_swap", "mask admm", "scale compensated", "blocks", "refit", "polish"):
+        assert methods[lever]["ratio"] < 1, (name, lever)
+PYTHON
+refuses 4 'found no .*safetensors with tensors W' bench quality --fixtures "$PONS_SOURCE/src"
+refuses 2 'fixtures means nothing to bench gemm' bench gemm --fixtures .
+
 refuses 2 'say what to measure' bench
 refuses 2 "'nothing' is not known; known are gemm" bench nothing
 refuses 2 'hessian means nothing to bench gemm' bench gemm --hessian x.h5:o

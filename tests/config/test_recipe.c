@@ -333,6 +333,21 @@ static void contradictions(void **state)
            "faithful");
     REFUSE(2, "compat: faithful\nobr: {alpha: .25}", "obr.alpha", "found 0.25", "0.5", "faithful");
     accept("compat: faithful\nmethod: obr_rtn\nobr: {alpha: .25}", &r);
+    REFUSE(2, "compat: faithful\nprune: {mask: admm}", "prune.mask", "found admm", "wanda");
+    REFUSE(2, "compat: faithful\nobr: {blocks: 4}", "obr.blocks", "found 4", "2 under");
+    REFUSE(2, "method: sparsegpt_gptq\nprune: {mask: obs}", "prune.mask", "found obs", "wanda",
+           "take a mask");
+    REFUSE(2, "method: gptq\nweights: {scale_from: compensated}", "weights.scale_from", "dense",
+           "compensate");
+    REFUSE(2, "method: obr_rtn\nobr: {blocks: 3}", "obr.blocks", "found 3", "block by block");
+    REFUSE(2, "method: rtn\npolish: {sweeps: 2}", "polish.sweeps", "found 2", "0 (",
+           "polish codes");
+    REFUSE(2, "method: rtn\nweights: {refit: closed_form}", "weights.refit", "none",
+           "polish codes");
+    accept("method: gptq\npolish: {sweeps: 2}\nweights: {refit: closed_form}", &r);
+    assert_int_equal(r.polish.sweeps, 2);
+    accept("method: wanda_rtn\nprune: {mask: dual_swap}", &r);
+    assert_int_equal(r.prune.mask, PONS_MASK_DUAL_SWAP);
     REFUSE(1, "rotation: {mode: random}", "rotation.mode", "spinquant");
     REFUSE(1, "rotation: {kind: none, center_embedding: true}", "rotation.center_embedding",
            "none");
@@ -492,7 +507,7 @@ static void key_list(void **state)
         keys++;
     }
     /* all but rotation.tolerance and rotation.learn_*, which need rotation.file and .learn */
-    assert_int_equal(keys, 51);
+    assert_int_equal(keys, 56);
     free(list);
     free(yaml);
 }

@@ -123,9 +123,9 @@ static void check_gptq(uint32_t seed, int64_t rows, int64_t d, int64_t start, in
         memset(l.codes, 99, (size_t)(rows * d));
         int64_t cut = rows * (threads - 1) / 3; /* in one piece, then in two */
         pons_sweep head = sweep_of(&l, 0, cut), tail = sweep_of(&l, cut, rows - cut);
-        assert_int_equal(pons_gptq_sweep(&head, start, l.V, mask, l.codes), PONS_OK);
-        assert_int_equal(pons_gptq_sweep(&tail, start, l.V + cut * d, mask ? mask + cut * d : NULL,
-                                         l.codes + cut * d),
+        assert_int_equal(pons_gptq_sweep(&head, start, d, l.V, mask, l.codes), PONS_OK);
+        assert_int_equal(pons_gptq_sweep(&tail, start, d, l.V + cut * d,
+                                         mask ? mask + cut * d : NULL, l.codes + cut * d),
                          PONS_OK);
         assert_memory_equal(l.codes, l.expected, (size_t)(rows * d));
     }

@@ -37,13 +37,10 @@ static void same(const pons_row_result *a, const pons_row_result *b)
     assert_memory_equal(a->energy, b->energy, M * sizeof(double));
 }
 
-static void check(const obr_problem *p, pons_method method, pons_solver solver, bool splits)
+static void check_recipe(const obr_problem *p, pons_recipe recipe, bool splits)
 {
     static const int64_t whole[] = {0, M}, panels[] = {0, 64, 64, 192, M},
                          odd[] = {0, 1, 37, 130, M};
-    pons_recipe recipe = obr_recipe(method);
-    recipe.obr.solver = solver;
-    recipe.obr.block = 32;
     pons_row_result first, other;
     obr_result_create(p, &recipe, &first);
     obr_result_create(p, &recipe, &other);
@@ -67,6 +64,37 @@ static void check(const obr_problem *p, pons_method method, pons_solver solver, 
     obr_result_destroy(&first);
 }
 
+static void check(const obr_problem *p, pons_method method, pons_solver solver, bool splits)
+{
+    pons_recipe recipe = obr_recipe(method);
+    recipe.obr.solver = solver;
+    recipe.obr.block = 32;
+    check_recipe(p, recipe, splits);
+}
+
+/* Everything that improves on the published algorithm, under every mask. */
+static void levers(void **state)
+{
+    (void)state;
+    obr_problem p;
+    obr_problem_create(8, M, D, 1, &p);
+    for (int mask = 0; mask <= PONS_MASK_ADMM; mask++) {
+        pons_recipe recipe = obr_recipe(PONS_METHOD_OBR_GPTQ);
+        bool pattern = mask == PONS_MASK_WANDA || mask == PONS_MASK_OBS;
+        recipe.obr.solver = pattern ? PONS_SOLVER_DIRECT : PONS_SOLVER_DUAL;
+        recipe.prune.mask = (pons_mask)mask;
+        recipe.prune.n = pattern ? 2 : 0;
+        recipe.prune.m = pattern ? 5 : 0;
+        recipe.scale_from = PONS_SCALE_COMPENSATED;
+        recipe.refit = PONS_REFIT_CLOSED_FORM;
+        recipe.obr.blocks = 3;
+        recipe.polish.sweeps = 3;
+        check_recipe(&p, recipe, true);
+    }
+    obr_problem_destroy(&p);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 static void bits(void **state)
 {
     (void)state;
@@ -88,6 +116,6 @@ static void bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(bits), cmocka_unit_test(levers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,108 @@
+/* Owns what is prepared once for all rows of a group: which solver, which blocks of columns, what the
+ * recipe's mask needs. */
+#include "obr/shared.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "obr/masks.h"
+
+/* A factor per row costs k^3 / 3 flop for k kept columns, about fifteen products with a shared matrix
+ * 30 d^2, at a rate that is higher by about five in bf16. Measured, costs are level at these. */
+#define ITERATE_WIDTH 300
+#define KEPT_CUBED_BF16 6.0 /* times d^2 */
+#define KEPT_CUBED_FP32 24.0
+
+/* The dual's iterations grow with the zeros, the primal's shrink. */
+#define PRIMAL_SPARSITY 0.93
+
+pons_solver pons_row_solver(const pons_recipe *r, int64_t d, bool bf16)
+{
+    if (r->method != PONS_METHOD_OBR_RTN && r->method != PONS_METHOD_OBR_GPTQ)
+        return PONS_SOLVER_DIRECT;
+    if (r->obr.solver != PONS_SOLVER_AUTO) return r->obr.solver;
+    double sparsity = r->prune.n > 0 ? (double)r->prune.n / r->prune.m : r->prune.sparsity;
+    double width = (double)d, kept = (1.0 - sparsity) * width;
+    double level = bf16 ? KEPT_CUBED_BF16 : KEPT_CUBED_FP32;
+    if (d < ITERATE_WIDTH || kept * kept * kept <= level * width * width) return PONS_SOLVER_DIRECT;
+    return sparsity > PRIMAL_SPARSITY ? PONS_SOLVER_PRIMAL : PONS_SOLVER_DUAL;
+}
+
+/* Where blocks begin: the published halves, or even ones. */
+static int64_t edge_of(const pons_recipe *r, int64_t blocks, int64_t k, int64_t d)
+{
+    if (k == blocks) return d;
+    return blocks > 2 ? k * d / blocks : k * (int64_t)(r->obr.alpha * (double)d);
+}
+
+static pons_status make_blocks(const pons_hessian_factor *factor, const pons_recipe *r, bool bf16,
+                               pons_row_shared *s)
+{
+    pons_status st = PONS_OK;
+    int64_t d = factor->d, blocks = r->obr.blocks > 2 ? r->obr.blocks : 2;
+    if (blocks > d) blocks = d;
+    s->edge = pons_mem_alloc(blocks + 1, sizeof *s->edge);
+    s->rest = pons_mem_calloc(blocks, sizeof(pons_rest *));
+    PONS_TRY_ALL(st, factor->comm, s->edge && s->rest ? PONS_OK : PONS_ERR_NOMEM);
+    s->blocks = blocks;
+    for (int64_t k = 0; k <= blocks; k++)
+        s->edge[k] = edge_of(r, blocks, k, d);
+    for (int64_t k = 1; k < blocks; k++)
+        if (s->edge[k] < d)
+            PONS_TRY(st, pons_rest_create(factor, s->edge[k], s->solver, bf16, r->obr.tolerance,
+                                          &s->rest[k]));
+done:
+    return st;
+}
+
+/* What a method with a Hessian shares. Collective. */
+static pons_status prepare(const pons_hessian_factor *factor, const pons_recipe *r, bool bf16,
+                           pons_row_shared *s)
+{
+    pons_status st = PONS_OK;
+    bool compensates = pons_method_compensates(r->method);
+    bool masks = pons_method_takes_mask(r->method);
+    bool halves = r->obr.blocks <= 2 && r->scale_from == PONS_SCALE_DENSE;
+    s->solver = pons_row_solver(r, factor->d, bf16);
+    if ((compensates && !halves) || (masks && r->prune.mask == PONS_MASK_DUAL_SWAP))
+        PONS_TRY(st, pons_rest_create(factor, 0, s->solver, bf16, r->obr.tolerance, &s->whole));
+    if (masks) PONS_TRY(st, pons_mask_prepare(factor, r, bf16, s));
+    if (compensates && !halves) PONS_TRY(st, make_blocks(factor, r, bf16, s));
+    if (compensates && halves && s->solver != PONS_SOLVER_DIRECT)
+        PONS_TRY(st, pons_dual_create(factor, (int64_t)(r->obr.alpha * (double)factor->d), bf16,
+                                      r->obr.tolerance, &s->dual));
+done:
+    return st;
+}
+
+pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
+                                   bool bf16, pons_row_shared **out)
+{
+    pons_status st = PONS_OK;
+    pons_row_shared *s = pons_mem_calloc(1, sizeof *s);
+    pons_comm *comm = factor ? factor->comm : pons_par_alone();
+    PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
+    if (factor) PONS_TRY(st, prepare(factor, recipe, bf16, s));
+    *out = s;
+    s = NULL;
+done:
+    pons_row_shared_destroy(&s);
+    return st;
+}
+
+void pons_row_shared_destroy(pons_row_shared **shared)
+{
+    pons_row_shared *s = *shared;
+    if (!s) return;
+    for (int k = 0; k < PONS_ADMM_STAGES; k++)
+        pons_hessian_shrink_destroy(&s->shrink[k]);
+    for (int64_t k = 0; s->rest && k < s->blocks; k++)
+        pons_rest_destroy(&s->rest[k]);
+    pons_mem_free(s->rest);
+    pons_rest_destroy(&s->whole);
+    pons_mem_free(s->edge);
+    pons_mem_free(s->column);
+    pons_dual_destroy(&s->dual);
+    pons_mem_free(s);
+    *shared = NULL;
+}

@@ -1,0 +1,32 @@
+/**
+ * What the rows of all linears with one factor share. Internal to the room; compress.h has the opaque
+ * type.
+ */
+#ifndef PONS_OBR_SHARED_H
+#define PONS_OBR_SHARED_H
+
+#include "hessian/shrink.h"
+#include "obr/compress.h"
+#include "obr/dual.h"
+#include "obr/rest.h"
+
+/** Values of rho that the admm mask goes through, and iterations with each. */
+enum { PONS_ADMM_STAGES = 6, PONS_ADMM_STEPS = 8 };
+
+struct pons_row_shared {
+    pons_solver solver; /* never auto */
+    pons_dual
+        *dual; /* both halves of the published algorithm; NULL: rows are solved directly, or in
+                        another way */
+    pons_rest *whole; /* all columns: dual_swap mask, blocks */
+    int64_t blocks;   /* rest[k] is the rest from column edge[k] on; 0: the published algorithm */
+    int64_t *edge;    /* [blocks + 1] the last is d */
+    pons_rest **rest; /* [blocks] the first, and those without columns: NULL */
+    float *column;    /* [d] what an entry of a column counts in the first mask; NULL: no mask */
+    pons_hessian_shrink *shrink[PONS_ADMM_STAGES]; /* admm mask */
+    double kept,
+        pruned; /* dual_swap mask: means of [H_RR^-1]_jj / [H^-1]_jj over kept columns R and
+                            of [(H^-1)_EE^-1]_ii / H_ii over pruned ones, of drawn sets */
+};
+
+#endif
