@@ -16,6 +16,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->compat = PONS_COMPAT_CORRECTED;
     recipe->compute = PONS_COMPUTE_AUTO;
     recipe->coordinator_works = true;
+    recipe->wave = 1;
     recipe->calibration.windows = 128;
     recipe->calibration.length = 2048;
     recipe->checkpoint.blocks = 8;

@@ -124,6 +124,13 @@ typedef struct pons_recipe {
     pons_compute compute;   /* matrix products of the forward pass */
     bool coordinator_works; /* rank 0 holds windows and rows, too, when there are other ranks */
 
+    int64_t
+        wave; /* blocks that are compressed side by side from dense activations; 1: one after the
+                     other, each group seeing the compressed ones before it */
+    struct {
+        int64_t teams, ranks_per_team; /* 0: chosen from ranks and wave */
+    } layout;
+
     struct {
         int64_t windows, length; /* N windows of S tokens */
         int64_t holdout;         /* windows drawn beside them that targets are checked on */

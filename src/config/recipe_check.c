@@ -287,6 +287,34 @@ static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source
     return check_learn(r, source);
 }
 
+static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES];
+    const char *layout = r->layout.teams ? "layout.teams" : "layout.ranks_per_team";
+    if (r->wave == 1 && (r->layout.teams > 1 || r->layout.ranks_per_team > 0)) {
+        snprintf(value, sizeof value, "%lld",
+                 (long long)(r->layout.teams ? r->layout.teams : r->layout.ranks_per_team));
+        return pons_recipe_refuse(source, layout, "wave", value,
+                                  "no value with wave 1: all ranks are one team");
+    }
+    if (r->wave == 1) return PONS_OK;
+    if (!pons_method_needs_hessian(r->method)) {
+        snprintf(value, sizeof value, "%lld", (long long)r->wave);
+        return pons_recipe_refuse(source, "wave", "method", value,
+                                  "1 with a method that needs no Hessian");
+    }
+    if (r->obr.target != PONS_TARGET_DENSE)
+        return pons_recipe_refuse(source, "obr.target", "wave", "another",
+                                  "dense with a wave of more than one block");
+    if (r->rotation.kind == PONS_ROTATION_FLATQUANT)
+        return pons_recipe_refuse(source, "wave", "rotation.kind", "more than one block",
+                                  "1 with rotation.kind flatquant");
+    if (!r->coordinator_works)
+        return pons_recipe_refuse(source, "coordinator_works", "wave", "false",
+                                  "true with a wave of more than one block");
+    return PONS_OK;
+}
+
 pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_source *source)
 {
     char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
@@ -296,6 +324,7 @@ pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_sou
     PONS_TRY(st, check_faithful(r, source));
     PONS_TRY(st, check_target(r, source));
     PONS_TRY(st, check_rotation(r, source));
+    PONS_TRY(st, check_wave(r, source));
     if (pons_method_prunes(r->method) && r->prune.n > 0 &&
         fabs(r->prune.sparsity - (double)r->prune.n / r->prune.m) > 1e-9) {
         snprintf(value, sizeof value, "%g", r->prune.sparsity);

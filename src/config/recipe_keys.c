@@ -79,6 +79,9 @@ const pons_recipe_key pons_recipe_keys[] = {
     {"coordinator_works", PONS_KEY_BOOL, AT(coordinator_works), .names = booleans,
      .help = "rank 0 holds windows and rows, too; false: it only reads, deals and writes",
      .neutral = true},
+    {"wave", PONS_KEY_I64, AT(wave), RANGE(1, 4096),
+     .help = "blocks compressed side by side, from dense activations inside the wave; 1: one after "
+             "the other"},
     {"hessians", PONS_KEY_BOOL, AT(keep_hessians), .names = keeps,
      .help = "write the Hessians of every block to the run directory"},
     {"calibration.windows", PONS_KEY_I64, AT(calibration.windows), RANGE(1, MANY),
@@ -90,6 +93,11 @@ const pons_recipe_key pons_recipe_keys[] = {
     {"calibration.holdout", PONS_KEY_I64, AT(calibration.holdout), RANGE(0, MANY),
      .help = "further sequences to check targets on; an eighth of windows unless given with "
              "obr.target"},
+    {"layout.teams", PONS_KEY_I64, AT(layout.teams), RANGE(0, 1 << 20),
+     .help = "teams of ranks that share the blocks of a wave; 0: as many as there is work for",
+     .neutral = true},
+    {"layout.ranks_per_team", PONS_KEY_I64, AT(layout.ranks_per_team), RANGE(0, 1 << 20),
+     .help = "0: ranks divided by teams", .neutral = true},
     {"checkpoint.blocks", PONS_KEY_I64, AT(checkpoint.blocks), RANGE(0, MANY),
      .help = "hidden states are saved after every so many blocks; 0: never, to be computed again",
      .neutral = true},

@@ -16,6 +16,7 @@ struct pons_hessian {
     double *window_norm; /* [observed, d] squared column norms n_t */
     int64_t observed, capacity;
     float *inverse_scale;    /* [d] 1 / s_j, powers of two */
+    double *largest;         /* [d] work: largest squared norms of a window */
     int64_t first, rows;     /* of the panel */
     double *H;               /* [rows, d - first] scaled sums; after reduce the Hessian */
     double *mean, *harmonic; /* [d] */
@@ -34,6 +35,7 @@ pons_status pons_hessian_create(int64_t d, int64_t windows, bool bf16, pons_hess
     PONS_CALLOC(st, h->mean, d);
     PONS_CALLOC(st, h->harmonic, d);
     PONS_ALLOC(st, h->inverse_scale, d);
+    PONS_ALLOC(st, h->largest, d);
     h->quantum = pons_columns_quantum(windows);
     *out = h;
     h = NULL;
@@ -48,6 +50,7 @@ void pons_hessian_destroy(pons_hessian **hessian)
     if (!h) return;
     pons_mem_free(h->window);
     pons_mem_free(h->window_norm);
+    pons_mem_free(h->largest);
     pons_mem_free(h->inverse_scale);
     pons_mem_free(h->H);
     pons_mem_free(h->mean);
@@ -101,31 +104,61 @@ static double on_grid(double v, double quantum)
     return shifted - magic;
 }
 
+/* Largest norms of the windows of all ranks. Collective. @param largest [d] */
+static void find_largest(const pons_hessian *h, pons_comm *comm, double *largest)
+{
+    for (int64_t j = 0; j < h->d; j++)
+        largest[j] = 0;
+    for (int64_t t = 0; t < h->observed; t++)
+        for (int64_t j = 0; j < h->d; j++) {
+            double norm = h->window_norm[t * h->d + j];
+            largest[j] = fmax(largest[j], isfinite(norm) ? norm : INFINITY);
+        }
+    pons_comm_max_f64(comm, largest, h->d);
+}
+
 pons_status pons_hessian_agree(pons_hessian *h, pons_comm *comm)
 {
     pons_status st = PONS_OK;
-    double *largest = NULL;
-    int64_t d = h->d;
     PONS_TRY_ALL(st, comm, check_finite(h));
-    largest = pons_mem_calloc(d, sizeof *largest);
-    PONS_TRY_ALL(st, comm, largest ? PONS_OK : PONS_ERR_NOMEM);
-    for (int64_t t = 0; t < h->observed; t++)
-        for (int64_t j = 0; j < d; j++)
-            largest[j] = fmax(largest[j], h->window_norm[t * d + j]);
-    pons_comm_max_f64(comm, largest, d);
-    for (int64_t j = 0; j < d; j++) {
-        int exponent = pons_columns_exponent(largest[j]);
-        h->inverse_scale[j] = (float)ldexp(1.0, -exponent);
-        double unit = ldexp(1.0, 2 * exponent);
-        for (int64_t t = 0; t < h->observed; t++) {
-            double scaled = h->window_norm[t * d + j] / unit;
-            h->mean[j] += on_grid(scaled, h->quantum);
-            h->harmonic[j] += on_grid(scaled / (double)(h->window[t] + 1), h->quantum);
-        }
-    }
+    find_largest(h, comm, h->largest);
+    for (int64_t j = 0; j < h->d; j++)
+        h->inverse_scale[j] = (float)ldexp(1.0, -pons_columns_exponent(h->largest[j]));
+    pons_mem_free(h->H);
+    h->H = NULL;
 done:
-    pons_mem_free(largest);
     return st;
+}
+
+/* Of the square of a scale over a norm that it was guessed from. */
+#define HEADROOM 0x1p16
+
+void pons_hessian_guess(pons_hessian *h, pons_comm *comm, int root)
+{
+    double most = 0, *norm = h->largest;
+    for (int64_t j = 0; j < h->d; j++) {
+        double n = h->observed ? h->window_norm[j] : 0;
+        norm[j] = isfinite(n) ? n : 0;
+    }
+    pons_comm_bcast(comm, norm, (size_t)h->d * sizeof *norm, root);
+    for (int64_t j = 0; j < h->d; j++)
+        most = fmax(most, norm[j]);
+    for (int64_t j = 0; j < h->d; j++) {
+        /* a column that is zero in this window gets the scale of a small one */
+        double square = HEADROOM * (norm[j] > 0 ? norm[j] : most * 0x1p-20);
+        h->inverse_scale[j] = (float)ldexp(1.0, -pons_columns_exponent(square));
+    }
+}
+
+bool pons_hessian_fits(pons_hessian *h, pons_comm *comm)
+{
+    bool fits = true;
+    find_largest(h, comm, h->largest);
+    for (int64_t j = 0; j < h->d; j++) {
+        double scaled = h->largest[j] * (double)h->inverse_scale[j] * (double)h->inverse_scale[j];
+        fits &= scaled == 0 || (scaled <= 1 && scaled >= 0x1p-20);
+    }
+    return fits;
 }
 
 int64_t pons_hessian_panel_rows(int64_t d)
@@ -163,6 +196,14 @@ pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
 static void reduce_norms(pons_hessian *h, pons_comm *comm)
 {
     if (h->normed) return;
+    for (int64_t j = 0; j < h->d; j++) {
+        double square = (double)h->inverse_scale[j] * (double)h->inverse_scale[j];
+        for (int64_t t = 0; t < h->observed; t++) {
+            double scaled = h->window_norm[t * h->d + j] * square;
+            h->mean[j] += on_grid(scaled, h->quantum);
+            h->harmonic[j] += on_grid(scaled / (double)(h->window[t] + 1), h->quantum);
+        }
+    }
     pons_comm_sum_f64(comm, h->mean, h->d);
     pons_comm_sum_f64(comm, h->harmonic, h->d);
     for (int64_t j = 0; j < h->d; j++) {

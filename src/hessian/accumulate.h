@@ -30,6 +30,19 @@ pons_status pons_hessian_observe(pons_hessian *hessian, int64_t window, int64_t 
  * window, naming the window. */
 pons_status pons_hessian_agree(pons_hessian *hessian, pons_comm *comm);
 
+/**
+ * Instead of agree, when windows are added as they come: choose the scales from the first window that
+ * rank `root` has observed, with room for norms 2^16 times as large. Collective on comm.
+ *
+ * Every window must still be observed before it is added; when all are, pons_hessian_fits tells whether
+ * the scales were good. If not, agree and add every window again.
+ */
+void pons_hessian_guess(pons_hessian *hessian, pons_comm *comm, int root);
+
+/** Whether the windows observed by all ranks fit the guessed scales: none is too large, NaN or Inf, no
+ * column too small to be told from rounding. The same for any distribution. Collective on comm. */
+bool pons_hessian_fits(pons_hessian *hessian, pons_comm *comm);
+
 /** Rows of a panel, for matrices of which not every rank should hold the whole: a number that
  * depends on d alone, d itself up to 8192. Local. */
 int64_t pons_hessian_panel_rows(int64_t d);

@@ -202,6 +202,35 @@ void pons_comm_recv(pons_comm *comm, void *data, size_t bytes, int from, int tag
     }
 }
 
+_Static_assert(sizeof(MPI_Request) <= sizeof(void *), "a request lies in pons_transfer");
+
+void pons_comm_start_send(pons_comm *comm, const float *x, int64_t n, int to, int tag,
+                          pons_transfer *transfer)
+{
+    MPI_Request request;
+    PONS_ASSERT(n <= INT_MAX);
+    MPI_Isend(x, (int)n, MPI_FLOAT, to, tag, comm->mpi, &request);
+    memcpy(&transfer->request, &request, sizeof request);
+}
+
+void pons_comm_start_recv(pons_comm *comm, float *x, int64_t n, int from, int tag,
+                          pons_transfer *transfer)
+{
+    MPI_Request request;
+    PONS_ASSERT(n <= INT_MAX);
+    MPI_Irecv(x, (int)n, MPI_FLOAT, from, tag, comm->mpi, &request);
+    memcpy(&transfer->request, &request, sizeof request);
+}
+
+void pons_comm_wait(pons_transfer *transfer)
+{
+    MPI_Request request;
+    if (!transfer->request) return;
+    memcpy(&request, &transfer->request, sizeof request);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
+    transfer->request = NULL;
+}
+
 void pons_comm_barrier(pons_comm *comm)
 {
     if (comm->size > 1) MPI_Barrier(comm->mpi);

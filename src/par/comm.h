@@ -98,6 +98,23 @@ void pons_comm_send(pons_comm *comm, const void *data, size_t bytes, int to, int
 /** Receive bytes from rank `from`. Blocking. Point to point. */
 void pons_comm_recv(pons_comm *comm, void *data, size_t bytes, int from, int tag);
 
+/** A transfer under way; zero-initialised ones are none. */
+typedef struct pons_transfer {
+    void *request; /* of MPI; NULL: none */
+} pons_transfer;
+
+/** Begin to send n floats, which must not change until pons_comm_wait. Point to point, does not wait.
+ */
+void pons_comm_start_send(pons_comm *comm, const float *x, int64_t n, int to, int tag,
+                          pons_transfer *transfer);
+
+/** Begin to receive n floats. Point to point, does not wait. */
+void pons_comm_start_recv(pons_comm *comm, float *x, int64_t n, int from, int tag,
+                          pons_transfer *transfer);
+
+/** Finish a transfer; none is fine. */
+void pons_comm_wait(pons_transfer *transfer);
+
 /** Wait for all ranks. Collective. */
 void pons_comm_barrier(pons_comm *comm);
 

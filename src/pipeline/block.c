@@ -69,8 +69,8 @@ done:
     return st;
 }
 
-static pons_status check_factor(const pons_job *job, int64_t layer, const pons_input *input,
-                                int64_t info, const pons_hessian_factor *factor)
+pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
+                                  int64_t info, const pons_hessian_factor *factor)
 {
     if (info < 0)
         return pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
@@ -115,7 +115,7 @@ static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *
     job->seconds.hessian += taken - start;
     PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
                                             job->recipe.obr.damping, &info));
-    PONS_TRY_ALL(st, job->comm, check_factor(job, layer, input, info, factor));
+    PONS_TRY_ALL(st, job->comm, pons_job_check_factor(job, layer, input, info, factor));
     job->seconds.factor += pons_clock() - taken;
     *out = factor;
     factor = NULL;
@@ -167,8 +167,7 @@ done:
     return st;
 }
 
-/* Local: the evaluation streams go through the finished block. */
-static pons_status push_evaluation(pons_job *job, const pons_block *block)
+pons_status pons_job_push_evaluation(pons_job *job, const pons_block *block)
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
@@ -246,10 +245,9 @@ pons_status pons_job_count_linear(pons_job *job, const json_t *line)
     return PONS_OK;
 }
 
-/* Rank 0: the block is committed. Its shard is on disk under its name, then the journal line. */
-static pons_status commit_block(pons_job *job, int64_t layer,
-                                const pons_linear_work works[PONS_LINEARS], const float *norms,
-                                double seconds)
+pons_status pons_job_commit_block(pons_job *job, int64_t layer,
+                                  const pons_linear_work works[PONS_LINEARS], const float *norms,
+                                  double seconds)
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
@@ -288,15 +286,19 @@ done:
 pons_status pons_job_push_streams(pons_job *job, const pons_block *block)
 {
     pons_status st = PONS_OK;
-    for (int stage = 0; job->h && stage < PONS_STAGES; stage++)
-        PONS_TRY(st, run_stage(job, block, stage));
-    PONS_TRY(st, push_evaluation(job, block));
+    double start = pons_clock();
+    for (int64_t w = 0; w < job->window_end - job->window_begin; w++)
+        for (int stage = 0; stage < PONS_STAGES; stage++)
+            PONS_TRY(st,
+                     pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
+                                      window_h(job, w), job->x));
+    job->seconds.forward += pons_clock() - start;
+    PONS_TRY(st, pons_job_push_evaluation(job, block));
 done:
     return st;
 }
 
-/* Collective. */
-static pons_status create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file)
+pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file)
 {
     pons_status st = PONS_OK;
     char *path = pons_mem_printf("%s/hessians/block-%03lld.h5", job->run, (long long)layer);
@@ -304,7 +306,7 @@ static pons_status create_hessian_file(pons_job *job, int64_t layer, pons_hessia
     pons_hessian_attributes attributes = {
         .windows = job->recipe.calibration.windows,
         .tokens = job->recipe.calibration.windows * job->recipe.calibration.length,
-        .wave = 1,
+        .wave = job->recipe.wave,
         .damping = job->recipe.obr.damping,
         .fingerprint = job->fingerprint.part[PONS_FINGERPRINT_MODEL]};
     PONS_TRY(st, pons_hessian_file_create(job->comm, path, &attributes, file));
@@ -332,15 +334,16 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     if (local == PONS_OK && job->targets) local = pons_targets_begin_block(job, layer, norms);
     PONS_TRY_ALL(st, job->comm, local);
     if (job->recipe.keep_hessians && pons_method_needs_hessian(job->recipe.method))
-        PONS_TRY(st, create_hessian_file(job, layer, &file));
+        PONS_TRY(st, pons_job_create_hessian_file(job, layer, &file));
 
     for (int g = 0; g < PONS_GROUPS; g++)
         PONS_TRY(st, compress_group(job, layer, (pons_group)g, block, works, file));
     if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
     if (job->h) PONS_TRY_ALL(st, job->comm, run_stage(job, block, PONS_STAGES - 1));
     if (job->targets) PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
-    PONS_TRY_ALL(st, job->comm, push_evaluation(job, block));
-    if (job->rank == 0) local = commit_block(job, layer, works, norms, pons_clock() - start);
+    PONS_TRY_ALL(st, job->comm, pons_job_push_evaluation(job, block));
+    if (job->rank == 0)
+        local = pons_job_commit_block(job, layer, works, norms, pons_clock() - start);
     PONS_TRY_ALL(st, job->comm, local);
     job->done = layer + 1;
 done:

@@ -15,6 +15,7 @@
  *   no line "begin"                  nothing happened: begin
  *   OUT.part, n lines "block"        after those n blocks whose shards are what their lines say
  *   OUT, no OUT.part                 only the report may be missing
+ * A wave of blocks starts again as a whole; those of it that are committed already stay as they are.
  *
  * Invariants: every rank runs the same sequence of collectives; a rank's own failure is agreed on before
  * anyone leaves (PONS_TRY_ALL); a block counts when its journal line is on disk, and everything the line
@@ -49,7 +50,10 @@ static pons_status compress_blocks(pons_job *job)
     int64_t first = job->done;
     pons_progress_begin(&progress, "compress: blocks", job->config->layers - first);
     while (job->done < job->config->layers) {
-        PONS_TRY(st, pons_job_compress_block(job, job->done));
+        if (job->team)
+            PONS_TRY(st, pons_job_compress_wave(job, pons_job_wave_begin(job, job->done)));
+        else
+            PONS_TRY(st, pons_job_compress_block(job, job->done));
         PONS_TRY(st, pons_job_save_hidden(job));
         pons_progress_update(&progress, job->done - first);
     }

@@ -132,8 +132,8 @@ static bool is_time(pons_job *job)
 {
     stream streams[STREAMS];
     int64_t every = job->recipe.checkpoint.blocks;
-    return every && job->done % every == 0 && job->done < job->config->layers &&
-           list_streams(job, streams) > 0;
+    return every && job->done / every > (job->done - job->recipe.wave) / every &&
+           job->done < job->config->layers && list_streams(job, streams) > 0;
 }
 
 pons_status pons_job_save_hidden(pons_job *job)

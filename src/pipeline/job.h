@@ -33,6 +33,10 @@ typedef struct pons_job {
     int64_t done;  /* blocks [0, done) are committed */
     int64_t saved; /* hidden states after so many blocks are in RUN/hidden; 0: none */
 
+    /* Waves of several blocks (wave.c): teams of team_size adjacent ranks. */
+    int teams, team_size;
+    pons_comm *team; /* this rank's; NULL with a wave of one block */
+
     pons_recipe recipe;
     pons_model *model;
     const pons_model_config *config;
@@ -77,6 +81,19 @@ static inline int64_t pons_job_share_begin(const pons_job *job, int64_t n, int r
     return r < idle ? 0 : pons_share_begin(n, job->size - idle, r - idle);
 }
 
+/** First of n calibration windows that rank r holds: with teams, the first team has them all. Local. */
+static inline int64_t pons_job_window_begin(const pons_job *job, int64_t n, int r)
+{
+    if (!job->team) return pons_job_share_begin(job, n, r);
+    return pons_share_begin(n, job->team_size, r < job->team_size ? r : job->team_size);
+}
+
+/** First block of the wave that block `layer` belongs to. Local. */
+static inline int64_t pons_job_wave_begin(const pons_job *job, int64_t layer)
+{
+    return layer < job->config->layers ? layer - layer % job->recipe.wave : layer;
+}
+
 /** Windows drawn: those of the Hessians, then the held-out ones. Local. */
 static inline int64_t pons_job_windows(const pons_job *job)
 {
@@ -109,7 +126,7 @@ pons_status pons_job_recall(pons_job *job, int64_t layers);
 pons_status pons_job_check_written(const pons_job *job);
 
 /**
- * Embed windows of calibration ids and give each to the rank that owns it, by pons_job_share_begin.
+ * Embed windows of calibration ids and give each to the rank that owns it, by pons_job_window_begin.
  * Collective.
  * @param ids rank 0: [windows, length]; @param embed called with the job on rank 0
  * @param h [own windows, length, hidden]
@@ -133,8 +150,22 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer);
 /** Give a block its learned transforms, when the run has any. Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_job_set_transforms(const pons_job *job, int64_t layer, pons_block *block);
 
+/** The blocks of a wave that begins with block `first`, by teams. Collective. */
+pons_status pons_job_compress_wave(pons_job *job, int64_t first);
+
+/** Number and size of the teams, and this rank's. Collective. @return PONS_ERR_CONFIG naming the key of
+ * a layout that these ranks do not make. */
+pons_status pons_job_make_teams(pons_job *job);
+
 /** Calibration windows and evaluation streams through a finished block. Local. */
 pons_status pons_job_push_streams(pons_job *job, const pons_block *block);
+
+/** The evaluation streams alone through a finished block. Local. */
+pons_status pons_job_push_evaluation(pons_job *job, const pons_block *block);
+
+/** The streams, or the evaluation streams alone, through a committed block, read from its shard.
+ * Collective. */
+pons_status pons_job_replay_block(pons_job *job, int64_t layer, bool calibration);
 
 /** Norm gains of a block as the output holds them, ones when they were folded: [hidden] before
  * attention, [hidden] before the MLP. Local. */
@@ -157,7 +188,7 @@ pons_status pons_job_finish(pons_job *job);
 pons_status pons_job_report(pons_job *job, json_t **report);
 
 /** Free everything. When nothing was committed neither OUT nor a state directory is left; else both
- * are, for --resume. Local. */
+ * are, for --resume. Collective. */
 void pons_job_close(pons_job *job);
 
 /** Embedding rows / rotated table rows / rotated head rows as the output will hold them. pons_pack_rows. Local. */

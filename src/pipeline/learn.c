@@ -52,8 +52,8 @@ static pons_status pass_create(const pons_job *job, pass *p)
     int64_t windows = job->recipe.rotation.learn_windows, hd = c->head_dim;
     p->S = job->recipe.calibration.length;
     p->positions = p->S < POSITIONS ? p->S : POSITIONS;
-    p->begin = pons_job_share_begin(job, windows, job->rank);
-    p->end = pons_job_share_begin(job, windows, job->rank + 1);
+    p->begin = pons_job_window_begin(job, windows, job->rank);
+    p->end = pons_job_window_begin(job, windows, job->rank + 1);
     p->stream = p->heads =
         (pons_learn_vectors){.windows = windows, .begin = p->begin, .end = p->end};
     p->stream.d = c->hidden;

@@ -281,3 +281,109 @@ void pons_linear_works_keep(const pons_job *job, pons_group group,
         }
     }
 }
+
+/* ---- Between blocks and ranks of another team */
+
+pons_status pons_linear_works_dense(pons_job *job, int64_t layer,
+                                    pons_linear_work works[PONS_LINEARS], pons_block *block)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    double start = pons_clock();
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_linear_work *w = &works[i];
+        bool owner = w->owner == job->rank;
+        w->bias = pons_mem_alloc(w->rows, sizeof *w->bias);
+        if (!w->bias) local = PONS_ERR_NOMEM;
+        if (local == PONS_OK && owner) local = read_rotated(job, layer, w);
+        if (!owner) w->dense = pons_mem_alloc(w->rows * w->cols, sizeof *w->dense);
+        if (local == PONS_OK && !w->dense) local = PONS_ERR_NOMEM;
+        PONS_TRY_ALL(st, job->comm, local);
+        pons_comm_bcast(job->comm, w->dense, (size_t)(w->rows * w->cols) * sizeof *w->dense,
+                        w->owner);
+        pons_comm_bcast(job->comm, &w->has_bias, sizeof w->has_bias, w->owner);
+        if (w->has_bias)
+            pons_comm_bcast(job->comm, w->bias, (size_t)w->rows * sizeof *w->bias, w->owner);
+        PONS_TRY_ALL(
+            st, job->comm,
+            pons_block_set_linear(block, w->linear, w->dense, w->has_bias ? w->bias : NULL));
+        pons_mem_free(w->dense);
+        pons_mem_free(w->bias);
+        w->dense = w->bias = NULL;
+    }
+done:
+    job->seconds.read += pons_clock() - start;
+    return st;
+}
+
+pons_status pons_linear_works_reserve(const pons_job *job, pons_linear_work works[PONS_LINEARS])
+{
+    pons_status st = PONS_OK;
+    bool dense = job->recipe.output.format == PONS_OUTPUT_DENSE;
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_linear_work *w = &works[i];
+        pons_row_result *r = &w->all;
+        bool codes = w->bits < 16 && !dense;
+        if (codes) PONS_ALLOC(st, r->codes, w->rows * w->cols);
+        if (!codes) PONS_ALLOC(st, r->value, w->rows * w->cols);
+        PONS_ALLOC(st, r->scale, w->rows * w->groups);
+        PONS_ALLOC(st, r->zero, w->rows * w->groups);
+        PONS_ALLOC(st, r->error, w->rows);
+        PONS_ALLOC(st, r->energy, w->rows);
+        PONS_ALLOC(st, r->zeros, w->rows);
+        PONS_ALLOC(st, w->bias, w->rows);
+    }
+done:
+    return st;
+}
+
+/* What travels of a kept linear. @return number of parts */
+static int list_kept(pons_linear_work *w, void *data[8], size_t bytes[8])
+{
+    size_t cells = (size_t)(w->rows * w->cols), scales = (size_t)(w->rows * w->groups);
+    size_t rows = (size_t)w->rows;
+    int n = 0;
+#define PART(p, count)                                                                             \
+    do {                                                                                           \
+        data[n] = (p);                                                                             \
+        bytes[n++] = (count) * sizeof *(p);                                                        \
+    } while (0)
+    if (w->all.codes && w->bits < 16) PART(w->all.codes, cells);
+    if (w->all.value) PART(w->all.value, cells);
+    PART(w->all.scale, scales);
+    PART(w->all.zero, scales);
+    PART(w->all.error, rows);
+    PART(w->all.energy, rows);
+    PART(w->all.zeros, rows);
+    PART(w->bias, rows);
+#undef PART
+    return n;
+}
+
+void pons_linear_works_send(pons_job *job, pons_comm *comm, int to,
+                            pons_linear_work works[PONS_LINEARS])
+{
+    enum { TAG = 3 };
+    void *data[8];
+    size_t bytes[8];
+    double start = pons_clock();
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        int n = list_kept(&works[i], data, bytes);
+        pons_comm_send(comm, &works[i].has_bias, sizeof works[i].has_bias, to, TAG);
+        for (int k = 0; k < n; k++)
+            pons_comm_send(comm, data[k], bytes[k], to, TAG);
+    }
+    job->seconds.pack += pons_clock() - start;
+}
+
+void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works[PONS_LINEARS])
+{
+    enum { TAG = 3 };
+    void *data[8];
+    size_t bytes[8];
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        int n = list_kept(&works[i], data, bytes);
+        pons_comm_recv(comm, &works[i].has_bias, sizeof works[i].has_bias, from, TAG);
+        for (int k = 0; k < n; k++)
+            pons_comm_recv(comm, data[k], bytes[k], from, TAG);
+    }
+}

@@ -63,4 +63,32 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
 void pons_linear_works_keep(const pons_job *job, pons_group group,
                             pons_linear_work works[PONS_LINEARS]);
 
+/** Give a block the seven linears of `layer` dense, as rotated and not compressed. Collective. */
+pons_status pons_linear_works_dense(pons_job *job, int64_t layer,
+                                    pons_linear_work works[PONS_LINEARS], pons_block *block);
+
+/** Room for what pons_linear_works_receive brings. Local. @return PONS_OK, PONS_ERR_NOMEM. */
+pons_status pons_linear_works_reserve(const pons_job *job, pons_linear_work works[PONS_LINEARS]);
+
+/** What the shard takes of kept works to another rank of comm, and there into reserved ones. Point to
+ * point. */
+void pons_linear_works_send(pons_job *job, pons_comm *comm, int to,
+                            pons_linear_work works[PONS_LINEARS]);
+void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works[PONS_LINEARS]);
+
+/** The parts of a block's work that waves share with single blocks (block.c). */
+
+/** A sentence for a factor that failed; dead columns to the log. Local. */
+pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
+                                  int64_t info, const pons_hessian_factor *factor);
+
+/** Commit a block: its shard is on disk under its name, then the journal line. Rank 0. Local.
+ * @param norms [2 hidden] */
+pons_status pons_job_commit_block(pons_job *job, int64_t layer,
+                                  const pons_linear_work works[PONS_LINEARS], const float *norms,
+                                  double seconds);
+
+/** RUN/hessians/block-NNN.h5. Collective. */
+pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file);
+
 #endif

@@ -294,6 +294,7 @@ pons_status pons_job_open(pons_job *job)
         job->runtime.transforms || job->recipe.obr.target == PONS_TARGET_QUANTIZED_INPUTS;
     job->inputs = quantized ? job->runtime : job->calibration;
 
+    if (job->recipe.wave > 1) PONS_TRY(st, pons_job_make_teams(job));
     job->run = o->run ? pons_mem_strdup(o->run) : pons_dir_beside(o->out, ".run");
     PONS_TRY_ALL(st, job->comm, job->run ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY_ALL(st, job->comm, job->rank == 0 ? make_directories(job) : PONS_OK);
@@ -330,4 +331,5 @@ void pons_job_close(pons_job *job)
     pons_mem_free(job->x);
     pons_mem_free(job->own_x);
     pons_mem_free(job->run);
+    pons_comm_free(&job->team);
 }

@@ -72,10 +72,10 @@ done:
     return st;
 }
 
-/* Rank 0: the latest resume point that is there and not past the committed blocks. */
+/* Rank 0: the latest resume point that is there and not past the wave to go on with. */
 static void find_hidden(pons_job *job, int64_t *files)
 {
-    for (int64_t after = job->done; after > 0; after--) {
+    for (int64_t after = pons_job_wave_begin(job, job->done); after > 0; after--) {
         const json_t *line = pons_journal_find(job->journal, "hidden", "after", after);
         if (!line) continue;
         char *path = pons_mem_printf("%s/hidden/after-%03lld", job->run, (long long)after);
@@ -88,8 +88,7 @@ static void find_hidden(pons_job *job, int64_t *files)
     }
 }
 
-/* Collective: the streams through one committed block, read from its shard. */
-static pons_status replay_block(pons_job *job, int64_t layer)
+pons_status pons_job_replay_block(pons_job *job, int64_t layer, bool calibration)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_model *shard = NULL;
@@ -101,7 +100,9 @@ static pons_status replay_block(pons_job *job, int64_t layer)
     if (local == PONS_OK) local = pons_job_set_transforms(job, layer, block);
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, pons_eval_load_block(job->comm, shard, layer, block));
-    PONS_TRY_ALL(st, job->comm, pons_job_push_streams(job, block));
+    PONS_TRY_ALL(st, job->comm,
+                 calibration ? pons_job_push_streams(job, block)
+                             : pons_job_push_evaluation(job, block));
     if (job->targets) PONS_TRY(st, pons_targets_replay(job, layer));
 done:
     pons_block_destroy(&block);
@@ -110,16 +111,18 @@ done:
     return st;
 }
 
-/* Collective: hidden states of all streams as they were after job->done blocks. */
+/* Collective: hidden states of all streams as they were after job->done blocks, or before the wave that
+ * the next one belongs to. */
 static pons_status restore_streams(pons_job *job, int64_t files)
 {
     pons_status st = PONS_OK;
     pons_progress progress = {0};
     if (!job->h && !job->weights_only) return PONS_OK;
     if (job->saved) PONS_TRY(st, pons_job_restore_hidden(job, files));
-    pons_progress_begin(&progress, "resume: blocks", job->done - job->saved);
-    for (int64_t layer = job->saved; layer < job->done; layer++) {
-        PONS_TRY(st, replay_block(job, layer));
+    int64_t end = pons_job_wave_begin(job, job->done);
+    pons_progress_begin(&progress, "resume: blocks", end - job->saved);
+    for (int64_t layer = job->saved; layer < end; layer++) {
+        PONS_TRY(st, pons_job_replay_block(job, layer, true));
         pons_progress_update(&progress, layer + 1 - job->saved);
     }
     pons_progress_end(&progress);

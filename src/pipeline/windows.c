@@ -65,8 +65,8 @@ pons_status pons_job_deal_windows(pons_job *job, const int32_t *ids, int64_t win
     if (job->rank == 0 && !buffer) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, job->comm, local);
     for (int owner = 0; owner < job->size; owner++) {
-        int64_t first = pons_job_share_begin(job, windows, owner),
-                last = pons_job_share_begin(job, windows, owner + 1);
+        int64_t first = pons_job_window_begin(job, windows, owner),
+                last = pons_job_window_begin(job, windows, owner + 1);
         for (int64_t w = first; w < last; w++) {
             float *to = job->rank == owner ? h + (w - first) * size : buffer;
             /* A failed embedding is still sent: the receiver waits for it, and the status is agreed on below. */
@@ -89,11 +89,12 @@ static pons_status hold_windows(pons_job *job, const int32_t *ids)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t N = pons_job_windows(job), S = job->recipe.calibration.length;
-    job->window_begin = pons_job_share_begin(job, N, job->rank);
-    job->window_end = pons_job_share_begin(job, N, job->rank + 1);
+    job->window_begin = pons_job_window_begin(job, N, job->rank);
+    job->window_end = pons_job_window_begin(job, N, job->rank + 1);
     int64_t mine = job->window_end - job->window_begin;
     job->h = pons_mem_alloc(mine * S * job->config->hidden, sizeof *job->h);
-    job->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *job->x);
+    int64_t inputs = job->team ? 1 : mine; /* a wave keeps the inputs of one window */
+    job->x = pons_mem_alloc(inputs * S * pons_block_width(job->config), sizeof *job->x);
     bool apart = !pons_block_shares_input(&job->inputs);
     if (apart) job->own_x = pons_mem_alloc(S * pons_block_width(job->config), sizeof *job->own_x);
     if (!job->h || !job->x || (apart && !job->own_x)) local = PONS_ERR_NOMEM;

@@ -104,4 +104,55 @@ static void test(pons_comm *comm)
     pons_mem_free(X);
 }
 
-int main(int argc, char **argv) { return pons_test_mpi_main(argc, argv, test); }
+/* Scales guessed from window 0: the sums are those of scales that were agreed on, as far as fp32 products
+ * tell, and do not depend on who holds what; a window far larger than the first is noticed. */
+static void test_guess(pons_comm *comm)
+{
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    int first = (int)pons_share_begin(WINDOWS, size, rank);
+    int last = (int)pons_share_begin(WINDOWS, size, rank + 1);
+    pons_hessian *agreed = NULL, *guessed[2] = {NULL, NULL};
+    float *X = pons_mem_alloc(TOKENS * D, sizeof *X);
+    CHECK(pons_hessian_create(D, WINDOWS, false, &agreed) == PONS_OK);
+    accumulate(comm, first, last, 1, agreed);
+    CHECK(pons_hessian_reduce(agreed, comm) == PONS_OK);
+    for (int k = 0; k < 2; k++) { /* all ranks; this one alone */
+        pons_comm *of = k ? pons_par_alone() : comm;
+        CHECK(pons_hessian_create(D, WINDOWS, false, &guessed[k]) == PONS_OK);
+        for (int t = k ? 0 : first; t < (k ? WINDOWS : last); t++) {
+            window(t, X);
+            CHECK(pons_hessian_observe(guessed[k], t, TOKENS, X) == PONS_OK);
+            if (t == (k ? 0 : first)) pons_hessian_guess(guessed[k], of, 0);
+            CHECK(pons_hessian_add(guessed[k], TOKENS, X) == PONS_OK);
+        }
+        if (!k && first == last) pons_hessian_guess(guessed[k], of, 0);
+        CHECK(pons_hessian_fits(guessed[k], of));
+        CHECK(pons_hessian_reduce(guessed[k], of) == PONS_OK);
+    }
+    const double *A = pons_hessian_matrix(agreed), *G = pons_hessian_matrix(guessed[0]);
+    CHECK(!memcmp(G, pons_hessian_matrix(guessed[1]), D * D * sizeof *G));
+    CHECK(!memcmp(pons_hessian_norm(guessed[0], true), pons_hessian_norm(guessed[1], true),
+                  D * sizeof *G));
+    for (int i = 0; i < D; i++)
+        for (int j = 0; j < D; j++)
+            CHECK(fabs(A[i * D + j] - G[i * D + j]) <= 1e-6 * sqrt(A[i * D + i] * A[j * D + j]));
+
+    /* Then a window a thousand times as large, on the last rank. */
+    window(1, X);
+    for (int i = 0; i < TOKENS * D; i++)
+        X[i] *= 1000;
+    if (rank == size - 1) CHECK(pons_hessian_observe(guessed[0], WINDOWS, TOKENS, X) == PONS_OK);
+    CHECK(!pons_hessian_fits(guessed[0], comm));
+    for (int k = 0; k < 2; k++)
+        pons_hessian_destroy(&guessed[k]);
+    pons_hessian_destroy(&agreed);
+    pons_mem_free(X);
+}
+
+static void test_all(pons_comm *comm)
+{
+    test(comm);
+    test_guess(comm);
+}
+
+int main(int argc, char **argv) { return pons_test_mpi_main(argc, argv, test_all); }

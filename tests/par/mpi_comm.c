@@ -46,4 +46,34 @@ static void test(pons_comm *comm)
     }
 }
 
-int main(int argc, char **argv) { return pons_test_mpi_main(argc, argv, test); }
+/* Three transfers around the ring, all under way at once; they arrive in order. */
+static void test_transfers(pons_comm *comm)
+{
+    enum { N = 50000, TURNS = 3 };
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    float *x = pons_mem_alloc(2 * TURNS * N, sizeof *x);
+    pons_transfer in[TURNS] = {{0}}, out[TURNS] = {{0}};
+    pons_comm_wait(&in[0]); /* none */
+    for (int t = 0; t < TURNS; t++) {
+        float *from = x + t * N, *to = x + (TURNS + t) * N;
+        for (int i = 0; i < N; i++)
+            from[i] = (float)(100 * rank + t);
+        pons_comm_start_recv(comm, to, N, (rank + size - 1) % size, 9, &in[t]);
+        pons_comm_start_send(comm, from, N, (rank + 1) % size, 9, &out[t]);
+    }
+    for (int t = 0; t < TURNS; t++) {
+        float expected = (float)(100 * ((rank + size - 1) % size) + t);
+        pons_comm_wait(&in[t]);
+        pons_comm_wait(&out[t]);
+        CHECK(x[(TURNS + t) * N] == expected && x[(TURNS + t + 1) * N - 1] == expected);
+    }
+    pons_mem_free(x);
+}
+
+static void test_all(pons_comm *comm)
+{
+    test(comm);
+    test_transfers(comm);
+}
+
+int main(int argc, char **argv) { return pons_test_mpi_main(argc, argv, test_all); }
