@@ -38,6 +38,10 @@ gives 'quarot --rotate --rotate_mode random --obr_alpha=0.75 --act_order' method
   rotation.center_embedding=true
 grep -q '^# --act_order: their OBR ignores it$' "$scratch/recipe.yaml" || fail "no word of --act_order"
 gives 'spinquant --a_bits 8 --bf16 False' method=none compat=faithful activations.bits=8 kv.bits=16 rotation.kind=none output.dtype=f16
+gives 'python FlatQuant/main.py --model Qwen/Qwen2.5-7B-Instruct --w_bits 4 --a_bits 4 --k_bits 4 --v_bits 4 --k_asym --v_asym
+  --k_groupsize 128 --v_groupsize 128 --lwc --lac --cali_trans --add_diag --reload_matrix --matrix_path "a dir"' \
+  method=obr_gptq compat=faithful rotation.kind=flatquant 'rotation.file=a dir/flat_matrices.pth' weights.clip=none calibration.join=stripped \
+  activations.symmetric=true activations.o_proj_head_groups=false kv.symmetric=false kv.per_head=true output.dtype=bf16 evaluate.special=true
 
 refused() { refuses 2 "$2" compress --reference-args "$1"; }
 refused 'main.py --w_bitz 4' "an option '--w_bitz'"

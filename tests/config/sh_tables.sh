@@ -33,6 +33,8 @@ as_published Table1_QuaRot/Llama3-70B/obr-rtn-4-4-16.yaml \
   'quarot --model meta-llama/Meta-Llama-3-70B --rotate --w_bits 4 --a_bits 4 --k_bits 16 --v_bits 16 --w_clip --obr_rtn'
 as_published Table3_SpinQuant/Llama2-13B/obr-gptq-4-4-4.yaml 'spinquant --input_model m --bf16 True --model_max_length 2048 --w_bits 4
   --a_bits 4 --k_bits 4 --v_bits 4 --w_clip --a_asym --k_asym --v_asym --k_groupsize 128 --v_groupsize 128 --rotate --optimized_rotation_path R.bin'
+as_published Table11_FlatQuant/Qwen2.5-7B/obr-gptq-4-4-4.yaml 'flatquant --model Qwen/Qwen2.5-7B-Instruct --w_bits 4 --a_bits 4
+  --k_bits 4 --v_bits 4 --k_asym --v_asym --k_groupsize 128 --v_groupsize 128 --lwc --lac --cali_trans --add_diag --reload_matrix --matrix_path m'
 
 # The job script: what it would run, and what it refuses.
 list() { bash "$PONS_SOURCE/jobs/paper.sbatch" --list "$@" 2>"$scratch/err"; }
@@ -41,7 +43,7 @@ list() { bash "$PONS_SOURCE/jobs/paper.sbatch" --list "$@" 2>"$scratch/err"; }
 [ "$(list Table1_QuaRot Llama2-7B Llama3-8B | wc -l)" = 10 ] || fail "paper.sbatch --list TABLE MODEL: $(list Table1_QuaRot Llama2-7B Llama3-8B)"
 list Table1_QuaRot GPT && fail "paper.sbatch lists an unknown model"
 bash "$PONS_SOURCE/jobs/paper.sbatch" Table2 2>"$scratch/err" && fail "paper.sbatch takes an unknown table"
-grep -q 'Table3_SpinQuant' "$scratch/err" || fail "paper.sbatch does not name the tables: $(cat "$scratch/err")"
+grep -q 'Table11_FlatQuant' "$scratch/err" || fail "paper.sbatch does not name the tables: $(cat "$scratch/err")"
 
 # A table run to its report, on a small model in place of a large one and with less calibration.
 work=$scratch/paper

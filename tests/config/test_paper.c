@@ -70,7 +70,7 @@ static void recipes(void **state)
     glob_t found;
     char *pattern = pons_mem_printf("%s/configs/paper/*/*/*.yaml", getenv("PONS_SOURCE"));
     assert_int_equal(glob(pattern, 0, NULL, &found), 0);
-    assert_true(found.gl_pathc > 50);
+    assert_true(found.gl_pathc > 80);
     for (size_t i = 0; i < found.gl_pathc; i++)
         check(found.gl_pathv[i]);
     globfree(&found);
