@@ -8,6 +8,7 @@
  * contract. */
 #define PONS_STATUS_LIST(X)                                                                        \
     X(OK, 0, "success")                                                                            \
+    X(STOPPED, 99, "stopped by a signal, to be resumed")                                           \
     X(ERR_BUG, 1, "internal error")                                                                \
     X(ERR_USAGE, 2, "bad command line")                                                            \
     X(ERR_CONFIG, 3, "bad recipe")                                                                 \

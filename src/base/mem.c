@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
+
 static atomic_int_least64_t outstanding;
 
 static void *allocate(int64_t n, size_t size)
@@ -16,7 +18,9 @@ static void *allocate(int64_t n, size_t size)
         pons_fail(PONS_ERR_NOMEM, "allocation of %lld x %zu bytes overflows", (long long)n, size);
         return NULL;
     }
-    void *block = aligned_alloc(64, bytes < 64 ? 64 : (bytes + 63) / 64 * 64);
+    void *block = pons_fault(PONS_FAULT_MEMORY)
+                      ? NULL
+                      : aligned_alloc(64, bytes < 64 ? 64 : (bytes + 63) / 64 * 64);
     if (!block) {
         pons_fail(PONS_ERR_NOMEM, "out of memory: could not get %zu bytes", bytes);
         return NULL;

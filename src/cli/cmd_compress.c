@@ -1,6 +1,7 @@
 /* Owns `pons compress`: its arguments, its report, and the recipes it prints instead of working. The
  * work is pipeline's. */
 #include "base/mem.h"
+#include "base/stop.h"
 #include "cli/cli.h"
 #include "config/reference.h"
 #include "pipeline/compress.h"
@@ -128,6 +129,7 @@ pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_c
         goto done;
     }
     a.run.set = a.set;
+    pons_stop_on_signals();
     PONS_TRY(st, pons_pipeline_compress(comm, &a.run, &report));
     PONS_TRY_ALL(st, comm, report ? pons_cli_print(report, common->json) : PONS_OK);
 done:

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 
@@ -71,6 +72,8 @@ pons_status pons_cli_run(pons_comm *comm, int argc, char **argv)
     bool speaks = pons_comm_rank(comm) == 0;
     pons_cli_common common = {.level = PONS_LOG_INFO};
     int i = 1;
+    pons_status st = pons_comm_agree(comm, pons_fault_arm(pons_comm_rank(comm)));
+    if (st != PONS_OK) return st;
     for (; i < argc && argv[i][0] == '-'; i++) {
         if (!strcmp(argv[i], "--version")) {
             if (speaks) printf("pons %s\n", PONS_VERSION);

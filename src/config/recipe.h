@@ -167,12 +167,12 @@ typedef struct pons_recipe {
     } prune;
 
     struct {
-        double alpha;   /* share of columns evicted in stage B */
-        double damping; /* of the mean diagonal (percdamp) */
-        int64_t block;  /* GPTQ block, columns */
-        int64_t
-            blocks; /* up to 2: the paper's halves; more: each rounded by GPTQ, the columns after
-                           it solved again */
+        double alpha;        /* share of columns evicted in stage B */
+        double damping;      /* of the mean diagonal (percdamp) */
+        int damping_retries; /* times it may be raised tenfold where it does not do */
+        int64_t block;       /* GPTQ block, columns */
+        int64_t blocks;      /* up to 2: the paper's halves; more: each rounded by GPTQ, the columns
+                                after it solved again */
         pons_solver solver;
         pons_compute precision; /* of the dual solver's iterations */
         double tolerance;       /* dual solver: largest excess of a row's layer error over the least

@@ -312,6 +312,11 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
     if (!r->coordinator_works)
         return pons_recipe_refuse(source, "coordinator_works", "wave", "false",
                                   "true with a wave of more than one block");
+    if (r->obr.damping_retries > 0) {
+        snprintf(value, sizeof value, "%d", r->obr.damping_retries);
+        return pons_recipe_refuse(source, "obr.damping_retries", "wave", value,
+                                  "0 with a wave of more than one block");
+    }
     return PONS_OK;
 }
 

@@ -145,6 +145,9 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "share of columns whose rounding error moves to the others"},
     {"obr.damping", PONS_KEY_F64, AT(obr.damping), RANGE(0, 1),
      .help = "added to the Hessian's diagonal, as a share of its mean"},
+    {"obr.damping_retries", PONS_KEY_INT, AT(obr.damping_retries), RANGE(0, 6),
+     .help =
+         "how often the damping may be raised tenfold where a Hessian is not positive definite"},
     {"obr.block", PONS_KEY_I64, AT(obr.block), RANGE(1, 65536),
      .help = "columns that sparsegpt_gptq masks together; compat: faithful starts the GPTQ half at "
              "a multiple"},

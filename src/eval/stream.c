@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "eval/perplexity.h"
 
 enum { TAG_IDS = 1, TAG_HIDDEN = 2 };
@@ -154,6 +155,7 @@ pons_status pons_eval_stream_block(pons_eval_stream *s, const pons_block *block)
     double start = pons_clock();
     for (int64_t w = 0; w < s->end - s->begin; w++) {
         float *h = s->h + w * s->length * s->config.hidden;
+        PONS_TRY(st, pons_stop_check());
         for (int stage = 0; stage < PONS_STAGES; stage++)
             PONS_TRY(st, pons_block_stage(block, &s->runtime, stage, s->length, h, s->x));
     }

@@ -1,6 +1,10 @@
-/* Owns writing the Hessians of a block with all ranks: collective HDF5 calls, agreement around each
- * that can fail on some ranks only, and the appearance of the file under its name. The content does
- * not depend on the number of ranks. Reading is in hessian_read.c.
+/* Owns writing the Hessians of a block with all ranks: collective HDF5 calls, and the appearance of the
+ * file under its name. The content does not depend on the number of ranks. Reading is in
+ * hessian_read.c.
+ *
+ * Every collective call is prepared by each rank for itself, the preparations are agreed on, then all
+ * ranks enter it (settle). A call that only some ranks come out of well leaves a file that neither they nor
+ * the others can close: they end the job, and what was committed before stays.
  *
  * Disk space is reserved before it is written: when a write inside MPI's collective file layer
  * fails, that layer may report success or leave ranks waiting for each other (seen with Open MPI
@@ -15,6 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/hdf5_error.h"
@@ -82,47 +87,68 @@ static pons_status reserve(pons_hessian_file *f, int64_t bytes)
     return pons_comm_agree(f->comm, st);
 }
 
-/* A new file of all ranks. Collective. */
-static pons_status create_file(pons_comm *comm, const char *part, hid_t *out)
+/* After a collective call of HDF5: what it came to on this rank becomes what all ranks return; ranks
+ * that disagree cannot go on together. Collective. */
+static pons_status settle(const pons_hessian_file *f, bool good, const char *what)
 {
-    hid_t file = H5I_INVALID_HID, access = H5Pcreate(H5P_FILE_ACCESS);
-    if (access >= 0 && H5Pset_fapl_mpio(access, pons_comm_mpi(comm), MPI_INFO_NULL) >= 0 &&
+    pons_status st = good ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, what);
+    bool all = pons_comm_all(f->comm, good), none = pons_comm_all(f->comm, !good);
+    if (!all && !none && !good) {
+        pons_log(PONS_LOG_ERROR, "%s; other ranks have the file open", pons_error_message());
+        pons_par_abort(pons_status_exit_code(st));
+    }
+    if (!all && !none) pons_comm_barrier(f->comm); /* wait for the end */
+    return st;
+}
+
+/* A new file of all ranks. Collective. */
+static pons_status create_file(pons_hessian_file *f)
+{
+    pons_status st;
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    bool ready =
+        access >= 0 && H5Pset_fapl_mpio(access, pons_comm_mpi(f->comm), MPI_INFO_NULL) >= 0 &&
         H5Pset_all_coll_metadata_ops(access, true) >= 0 &&
-        H5Pset_coll_metadata_write(access, true) >= 0)
-        file = H5Fcreate(part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    pons_status st = file >= 0 ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, part, "cannot create");
+        H5Pset_coll_metadata_write(access, true) >= 0 && !pons_fault(PONS_FAULT_HESSIANS_CREATE);
+    PONS_TRY_ALL(st, f->comm,
+                 ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot create"));
+    f->file = H5Fcreate(f->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    st = settle(f, f->file >= 0, "cannot create");
+done:
     if (access >= 0) H5Pclose(access);
-    *out = file;
     return st;
 }
 
 /* A scalar attribute; every rank writes the same value. Collective. */
-static pons_status put_attribute(const char *part, hid_t object, const char *name, hid_t type,
-                                 const void *value)
+static pons_status put_attribute(const pons_hessian_file *f, hid_t object, const char *name,
+                                 hid_t type, const void *value)
 {
+    pons_status st;
     hid_t space = H5Screate(H5S_SCALAR), attribute = H5I_INVALID_HID;
-    if (space >= 0) attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    pons_status st = attribute >= 0 && H5Awrite(attribute, type, value) >= 0
-                         ? PONS_OK
-                         : pons_hdf5_fail(PONS_ERR_IO, part, "cannot write an attribute");
+    PONS_TRY_ALL(st, f->comm,
+                 space >= 0 ? PONS_OK
+                            : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot prepare an attribute"));
+    attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    st = settle(f, attribute >= 0 && H5Awrite(attribute, type, value) >= 0,
+                "cannot write an attribute");
+done:
     if (attribute >= 0) H5Aclose(attribute);
     if (space >= 0) H5Sclose(space);
     return st;
 }
 
-static pons_status put_attributes(const char *part, hid_t file, const pons_hessian_attributes *a)
+static pons_status put_attributes(const pons_hessian_file *f, const pons_hessian_attributes *a)
 {
     pons_status st;
     hid_t text = H5Tcopy(H5T_C_S1);
-    if (text < 0 || H5Tset_size(text, strlen(a->fingerprint) + 1) < 0) {
-        st = pons_hdf5_fail(PONS_ERR_IO, part, "cannot make a text type");
-        goto done;
-    }
-    PONS_TRY(st, put_attribute(part, file, "windows", H5T_STD_I64LE, &a->windows));
-    PONS_TRY(st, put_attribute(part, file, "tokens", H5T_STD_I64LE, &a->tokens));
-    PONS_TRY(st, put_attribute(part, file, "wave", H5T_STD_I64LE, &a->wave));
-    PONS_TRY(st, put_attribute(part, file, "damping", H5T_IEEE_F64LE, &a->damping));
-    PONS_TRY(st, put_attribute(part, file, "fingerprint", text, a->fingerprint));
+    bool ready = text >= 0 && H5Tset_size(text, strlen(a->fingerprint) + 1) >= 0;
+    PONS_TRY_ALL(st, f->comm,
+                 ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot make a text type"));
+    PONS_TRY(st, put_attribute(f, f->file, "windows", H5T_STD_I64LE, &a->windows));
+    PONS_TRY(st, put_attribute(f, f->file, "tokens", H5T_STD_I64LE, &a->tokens));
+    PONS_TRY(st, put_attribute(f, f->file, "wave", H5T_STD_I64LE, &a->wave));
+    PONS_TRY(st, put_attribute(f, f->file, "damping", H5T_IEEE_F64LE, &a->damping));
+    PONS_TRY(st, put_attribute(f, f->file, "fingerprint", text, a->fingerprint));
 done:
     if (text >= 0) H5Tclose(text);
     return st;
@@ -134,17 +160,6 @@ static void destroy(pons_hessian_file **file)
     pons_mem_free((*file)->part);
     pons_mem_free(*file);
     *file = NULL;
-}
-
-/* After create_file failed on some rank. To close is collective: a file that only some ranks have
- * would keep them waiting for ever, so they end the job. */
-static void give_up(const pons_hessian_file *f, pons_status st)
-{
-    if (f->file >= 0) {
-        pons_log(PONS_LOG_ERROR, "%s; other ranks have the file open", pons_error_message());
-        pons_par_abort(pons_status_exit_code(st));
-    }
-    if (pons_comm_rank(f->comm) == 0) unlink(f->part);
 }
 
 pons_status pons_hessian_file_create(pons_comm *comm, const char *path,
@@ -162,40 +177,42 @@ pons_status pons_hessian_file_create(pons_comm *comm, const char *path,
     PONS_TRY_ALL(st, comm, f && f->path && f->part ? PONS_OK : PONS_ERR_NOMEM);
     pons_hdf5_quiet();
     PONS_TRY(st, try_name(comm, f->part));
-    st = pons_comm_agree(comm, create_file(comm, f->part, &f->file));
-    if (st != PONS_OK) {
-        give_up(f, st);
-        goto done;
-    }
+    PONS_TRY(st, create_file(f));
     PONS_TRY(st, reserve(f, METADATA_BYTES));
-    PONS_TRY_ALL(st, comm, put_attributes(f->part, f->file, attributes));
+    PONS_TRY(st, put_attributes(f, attributes));
     *out = f;
     return PONS_OK;
 done:
-    if (f && f->file >= 0)
+    if (f && f->file >= 0) {
         pons_hessian_file_abandon(&f);
-    else if (f)
+    } else if (f) {
+        if (pons_comm_rank(comm) == 0 && f->part) unlink(f->part);
         destroy(&f);
+    }
     return st;
 }
 
 /* An empty dataset with its digest. Collective. */
-static pons_status create_dataset(const char *part, hid_t group, const matrix *m, hid_t *out)
+static pons_status create_dataset(const pons_hessian_file *f, hid_t group, const matrix *m,
+                                  hid_t *out)
 {
+    pons_status st;
     hsize_t dims[2] = {(hsize_t)m->rows, (hsize_t)m->columns},
             chunk[2] = {(hsize_t)m->chunk_rows, (hsize_t)m->columns};
     uint64_t digest = pons_hessian_digest(m->data, m->rows * m->columns);
-    hid_t space = H5Screate_simple(m->ndim, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE),
-          set = H5I_INVALID_HID;
-    if (space >= 0 && list >= 0 && H5Pset_chunk(list, m->ndim, chunk) >= 0 &&
-        H5Pset_fletcher32(list) >= 0 && H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0 &&
-        H5Pset_obj_track_times(list, false) >= 0)
-        set = H5Dcreate2(group, m->name, H5T_IEEE_F64LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
-    pons_status st = set >= 0 ? put_attribute(part, set, "digest", H5T_STD_U64LE, &digest)
-                              : pons_hdf5_fail(PONS_ERR_IO, part, "cannot create a dataset");
+    hid_t space = H5Screate_simple(m->ndim, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
+    bool ready = space >= 0 && list >= 0 && H5Pset_chunk(list, m->ndim, chunk) >= 0 &&
+                 H5Pset_fletcher32(list) >= 0 && H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0 &&
+                 H5Pset_obj_track_times(list, false) >= 0;
+    PONS_TRY_ALL(st, f->comm,
+                 ready ? PONS_OK
+                       : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot prepare a dataset"));
+    *out = H5Dcreate2(group, m->name, H5T_IEEE_F64LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    PONS_TRY(st, settle(f, *out >= 0, "cannot create a dataset"));
+    PONS_TRY(st, put_attribute(f, *out, "digest", H5T_STD_U64LE, &digest));
+done:
     if (list >= 0) H5Pclose(list);
     if (space >= 0) H5Sclose(space);
-    *out = set;
     return st;
 }
 
@@ -218,13 +235,13 @@ static pons_status write_rows(pons_hessian_file *f, const matrix *m, hid_t set, 
 {
     pons_status st;
     hid_t in_memory = H5I_INVALID_HID, in_file = H5Dget_space(set);
-    bool ready = in_file >= 0 && select_rows(m, begin, end, in_file, &in_memory);
+    bool ready = in_file >= 0 && select_rows(m, begin, end, in_file, &in_memory) &&
+                 !pons_fault(PONS_FAULT_HESSIANS_WRITE);
     PONS_TRY_ALL(st, f->comm,
                  ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot select rows"));
     herr_t rc = H5Dwrite(set, H5T_NATIVE_DOUBLE, in_memory, in_file, transfer,
                          m->data + begin * m->columns);
-    PONS_TRY_ALL(st, f->comm,
-                 rc >= 0 ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot write"));
+    st = settle(f, rc >= 0, "cannot write");
 done:
     if (in_memory >= 0) H5Sclose(in_memory);
     if (in_file >= 0) H5Sclose(in_file);
@@ -248,7 +265,7 @@ static pons_status write_matrix(pons_hessian_file *f, hid_t group, matrix m)
     bool ready = transfer >= 0 && H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) >= 0;
     PONS_TRY_ALL(st, f->comm,
                  ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot prepare writing"));
-    PONS_TRY_ALL(st, f->comm, create_dataset(f->part, group, &m, &set));
+    PONS_TRY(st, create_dataset(f, group, &m, &set));
     for (int64_t call = 0; call < longest; call += CHUNKS_PER_CALL) {
         int64_t first = begin + call, last = first + CHUNKS_PER_CALL;
         if (first > end) first = end;
@@ -258,10 +275,12 @@ static pons_status write_matrix(pons_hessian_file *f, hid_t group, matrix m)
         if (last_row > m.rows) last_row = m.rows;
         PONS_TRY(st, write_rows(f, &m, set, transfer, first_row, last_row));
     }
+    herr_t closed = H5Dclose(set);
+    set = H5I_INVALID_HID;
+    st = settle(f, closed >= 0, "cannot close a dataset");
 done:
     if (transfer >= 0) H5Pclose(transfer);
-    if (set >= 0 && H5Dclose(set) < 0 && st == PONS_OK)
-        st = pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot close a dataset");
+    if (set >= 0) H5Dclose(set);
     return st;
 }
 
@@ -275,12 +294,9 @@ pons_status pons_hessian_file_write(pons_hessian_file *file, const char *group, 
     hid_t g = H5I_INVALID_HID;
     PONS_TRY(st, reserve(file, d * (d + 1) * (int64_t)sizeof(double) + METADATA_BYTES));
     g = H5Gcreate2(file->file, group, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    PONS_TRY_ALL(st, file->comm,
-                 g >= 0 ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, file->part, "cannot create group"));
-    st = write_matrix(file, g, (matrix){"H", H, 2, d, d, 0});
-    PONS_TRY_ALL(st, file->comm, st);
-    st = write_matrix(file, g, (matrix){"norm", norm, 1, d, 1, 0});
-    PONS_TRY_ALL(st, file->comm, st);
+    PONS_TRY(st, settle(file, g >= 0, "cannot create a group"));
+    PONS_TRY(st, write_matrix(file, g, (matrix){"H", H, 2, d, d, 0}));
+    PONS_TRY(st, write_matrix(file, g, (matrix){"norm", norm, 1, d, 1, 0}));
 done:
     if (g >= 0) H5Gclose(g);
     file->failed = st;
@@ -297,14 +313,10 @@ pons_status pons_hessian_file_commit(pons_hessian_file **file)
         goto done;
     }
     /* The flush syncs what each rank wrote, on its own node. */
-    PONS_TRY_ALL(st, comm,
-                 H5Fflush(f->file, H5F_SCOPE_GLOBAL) >= 0
-                     ? PONS_OK
-                     : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot flush"));
+    PONS_TRY(st, settle(f, H5Fflush(f->file, H5F_SCOPE_GLOBAL) >= 0, "cannot flush"));
     herr_t closed = H5Fclose(f->file);
     f->file = H5I_INVALID_HID;
-    PONS_TRY_ALL(st, comm,
-                 closed >= 0 ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot close"));
+    PONS_TRY(st, settle(f, closed >= 0, "cannot close"));
     PONS_TRY_ALL(st, comm, pons_part_sync(f->part)); /* a late write error shows here */
     if (pons_comm_rank(comm) == 0) st = pons_part_publish(f->part, f->path);
     PONS_TRY_ALL(st, comm, st);

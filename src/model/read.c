@@ -1,6 +1,8 @@
 /* Owns reading rows as fp32: row order, dequantization, and the refusal of NaN and Inf. */
+#include <errno.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/half.h"
 #include "base/mem.h"
 #include "model/codes.h"
@@ -63,6 +65,9 @@ pons_status pons_model_read_linear(const pons_model *model, int64_t layer, pons_
     float *scale = NULL;
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
     PONS_ASSERT(row >= 0 && n >= 0 && row + n <= t->rows);
+    if (pons_fault(PONS_FAULT_MODEL_READ))
+        return pons_fail_errno(PONS_ERR_IO, EIO, "%s: block %lld %s: cannot read", model->path,
+                               (long long)layer, pons_linear_short_name(linear));
     if (t->packed) PONS_ALLOC(st, scale, t->groups);
     for (int64_t i = 0; i < n; i++) {
         if (t->packed)

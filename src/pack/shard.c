@@ -2,8 +2,10 @@
  * model has. */
 #include "pack/shard.h"
 
+#include <errno.h>
 #include <math.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/safetensors_writer.h"
@@ -175,7 +177,10 @@ pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype
     for (int pass = 0; pass < 2; pass++)
         for (size_t bytes = 8; bytes >= 2; bytes /= 2)
             PONS_TRY(st, each_of_size(bytes, pass == 1, w, dtype, tensors, count));
+    if (pons_fault(PONS_FAULT_SHARD_WRITE))
+        PONS_TRY(st, pons_fail_errno(PONS_ERR_IO, ENOSPC, "cannot write %s", path));
     PONS_TRY(st, pons_st_writer_commit(&w));
+    pons_fault_die(PONS_FAULT_SHARD_DIE);
     PONS_TRY(st, pons_store_open(path, &written));
     PONS_TRY(st, pons_shard_index_enter(index, file, written));
 done:

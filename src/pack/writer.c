@@ -7,11 +7,13 @@
  */
 #include "pack/writer.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checksum.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "model/tensors.h"
@@ -464,7 +466,10 @@ pons_status pons_pack_writer_commit(pons_pack_writer **writer, json_t *manifest)
     PONS_TRY(st, pons_companions_write(w->part, w->source));
     PONS_TRY(st, write_manifest(w, manifest));
     PONS_TRY(st, verify(w));
+    if (pons_fault(PONS_FAULT_OUT_COMMIT))
+        PONS_TRY(st, pons_fail_errno(PONS_ERR_IO, EIO, "cannot rename %s", w->part));
     PONS_TRY(st, pons_dir_commit(w->part, w->out));
+    pons_fault_die(PONS_FAULT_OUT_DIE);
     destroy(writer);
 done:
     return st;

@@ -3,10 +3,13 @@
  * per window, accumulate and factor the Hessian, compress the group's linears, go on with the compressed
  * weights. Then the evaluation streams, the shard and the journal line that commits the block.
  */
+#include <math.h>
 #include <stdio.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "model/transforms.h"
 #include "pipeline/target.h"
 
@@ -36,8 +39,9 @@ static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
     pons_status st = PONS_OK;
     double start = pons_clock();
     for (int64_t w = 0; st == PONS_OK && w < job->window_end - job->window_begin; w++)
-        st = pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
-                              window_h(job, w), window_x(job, w));
+        if ((st = pons_stop_check()) == PONS_OK)
+            st = pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
+                                  window_h(job, w), window_x(job, w));
     job->seconds.forward += pons_clock() - start;
     return st;
 }
@@ -64,59 +68,96 @@ static pons_status take_hessian(pons_job *job, const pons_block *block, const po
     if (file)
         PONS_TRY(st, pons_hessian_file_write(file, pons_input_name(input), d,
                                              pons_hessian_matrix(h), pons_hessian_norm(h, false)));
-    st = pons_hessian_take_rows(h, d, 0); /* room for the factor */
+    PONS_TRY_ALL(st, job->comm, pons_hessian_take_rows(h, d, 0)); /* room for the factor */
 done:
     return st;
 }
 
 pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
-                                  int64_t info, const pons_hessian_factor *factor)
+                                  double damping, int64_t info, const pons_hessian_factor *factor)
 {
+    if (pons_fault(PONS_FAULT_HESSIAN_SPD)) info = 1;
     if (info < 0)
         return pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
                          (long long)layer, pons_input_name(input));
     if (info > 0)
         return pons_fail(PONS_ERR_NUMERIC,
                          "block %lld %s: damped Hessian is not positive definite (minor %lld of "
-                         "%lld); raise obr.damping "
-                         "(now %g)",
+                         "%lld); raise obr.damping (now %g) or allow obr.damping_retries",
                          (long long)layer, pons_input_name(input), (long long)info,
-                         (long long)factor->d, job->recipe.obr.damping);
+                         (long long)factor->d, damping);
     if (factor->dead_count > 0 && job->rank == 0)
         pons_log(PONS_LOG_DEBUG, "block %lld %s: dead input columns = %lld", (long long)layer,
                  pons_input_name(input), (long long)factor->dead_count);
     return PONS_OK;
 }
 
-/* Collective: the Hessian of an input from the windows of all ranks, factored. */
-static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *block,
-                                const pons_input *input, pons_hessian_file *file,
-                                pons_hessian_factor **out)
+/* Rank 0: a damping that the recipe does not name is no secret. */
+static pons_status tell_damping(pons_job *job, int64_t layer, const pons_input *input,
+                                double damping)
+{
+    pons_log(PONS_LOG_WARN, "block %lld %s: Hessian is not positive definite; damping raised to %g",
+             (long long)layer, pons_input_name(input), damping);
+    return pons_journal_append(job->journal, json_pack("{s:s, s:I, s:s, s:f}", "event", "damping",
+                                                       "block", (json_int_t)layer, "input",
+                                                       pons_input_name(input), "damping", damping));
+}
+
+/* Collective: the columns' scales, agreed on. */
+static pons_status observe_windows(pons_job *job, int64_t layer, const pons_block *block,
+                                   const pons_input *input, pons_hessian *h)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_hessian *h = NULL;
-    pons_hessian_factor *factor = NULL;
-    double start = pons_clock();
-    bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
-                    (job->recipe.rotation.kind == PONS_ROTATION_QUAROT ||
-                     job->recipe.rotation.kind == PONS_ROTATION_FLATQUANT);
     int64_t S = job->recipe.calibration.length;
     int64_t mine = pons_job_hessian_end(job) - job->window_begin;
-    int64_t d = pons_group_dim(job->config, input->group), info = 0;
-    local = pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h);
+    if (mine > 0 && pons_fault(PONS_FAULT_HESSIAN_NAN)) window_x(job, 0)[0] = NAN;
     for (int64_t w = 0; local == PONS_OK && w < mine; w++)
         local =
             pons_hessian_observe(h, job->window_begin + w, S, window_input(job, block, input, w));
     PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY(st, pons_hessian_agree(h, job->comm));
-    PONS_TRY(st, pons_hessian_factor_begin(job->comm, d, &factor));
-    PONS_TRY(st, take_hessian(job, block, input, h, file, factor));
-    double taken = pons_clock();
-    job->seconds.hessian += taken - start;
-    PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
-                                            job->recipe.obr.damping, &info));
-    PONS_TRY_ALL(st, job->comm, pons_job_check_factor(job, layer, input, info, factor));
-    job->seconds.factor += pons_clock() - taken;
+    st = pons_hessian_agree(h, job->comm);
+    if (st != PONS_OK)
+        st = pons_fail(st, "block %lld %s: %s", (long long)layer, pons_input_name(input),
+                       pons_error_message());
+done:
+    return st;
+}
+
+/* Collective: the Hessian of an input from the windows of all ranks, factored; with ten times the
+ * damping as often as the recipe allows. */
+static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *block,
+                                const pons_input *input, pons_hessian_file *file,
+                                pons_hessian_factor **out)
+{
+    pons_status st = PONS_OK;
+    pons_hessian *h = NULL;
+    pons_hessian_factor *factor = NULL;
+    double damping = job->recipe.obr.damping, start = pons_clock();
+    bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
+                    (job->recipe.rotation.kind == PONS_ROTATION_QUAROT ||
+                     job->recipe.rotation.kind == PONS_ROTATION_FLATQUANT);
+    int64_t d = pons_group_dim(job->config, input->group), info = 0;
+    PONS_TRY_ALL(st, job->comm,
+                 pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h));
+    PONS_TRY(st, observe_windows(job, layer, block, input, h));
+    for (int retries = 0;; retries++) {
+        PONS_TRY(st, pons_hessian_factor_begin(job->comm, d, &factor));
+        PONS_TRY(st, take_hessian(job, block, input, h, retries ? NULL : file, factor));
+        double taken = pons_clock();
+        job->seconds.hessian += taken - start;
+        PONS_TRY(
+            st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic), damping, &info));
+        st = pons_comm_agree(job->comm,
+                             pons_job_check_factor(job, layer, input, damping, info, factor));
+        start = pons_clock();
+        job->seconds.factor += start - taken;
+        if (st != PONS_ERR_NUMERIC || retries == job->recipe.obr.damping_retries) break;
+        pons_hessian_factor_destroy(&factor);
+        damping = damping > 0 ? 10 * damping : 1e-4;
+        PONS_TRY_ALL(st, job->comm,
+                     job->rank == 0 ? tell_damping(job, layer, input, damping) : PONS_OK);
+    }
+    if (st != PONS_OK) goto done;
     *out = factor;
     factor = NULL;
 done:
@@ -146,6 +187,9 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
                                   pons_linear_work works[PONS_LINEARS], pons_hessian_file *file)
 {
     pons_status st = PONS_OK, local = PONS_OK;
+    pons_fault_die(PONS_FAULT_BLOCK_DIE);
+    pons_fault_signal(PONS_FAULT_BLOCK_STOP);
+    PONS_TRY_ALL(st, job->comm, pons_stop_check());
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
     if (pons_method_needs_hessian(job->recipe.method))
         PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));

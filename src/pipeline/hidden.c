@@ -4,10 +4,12 @@
  * [tokens x hidden], beside its checksum; any number of ranks reads them back. Owns neither the streams
  * nor the decision where to resume.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/checksum.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
@@ -100,6 +102,9 @@ static pons_status save_own(pons_job *job, const char *directory)
     PONS_TRY(st, pons_st_writer_create(path, &w));
     for (int pass = 0; pass < 4; pass++)
         PONS_TRY(st, each_window(w, streams, count, pass % 2 == 0, pass >= 2));
+    if (pons_fault(PONS_FAULT_HIDDEN_WRITE))
+        PONS_TRY(st, pons_fail_errno(PONS_ERR_IO, ENOSPC, "cannot write %s", path));
+    pons_fault_die(PONS_FAULT_HIDDEN_DIE);
     PONS_TRY(st, pons_st_writer_commit(&w));
 done:
     pons_st_writer_abandon(&w);

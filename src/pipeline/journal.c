@@ -2,9 +2,11 @@
  * (resume.c). */
 #include "pipeline/journal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/file.h"
 
@@ -80,8 +82,14 @@ void pons_journal_close(pons_journal **journal)
 pons_status pons_journal_append(pons_journal *journal, json_t *line)
 {
     char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-    pons_status st = text ? pons_file_append_line(journal->path, text)
-                          : pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
+    pons_status st = PONS_OK;
+    if (!text)
+        st = pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
+    else if (pons_fault(PONS_FAULT_JOURNAL_APPEND))
+        st = pons_fail_errno(PONS_ERR_IO, ENOSPC, "cannot append to %s", journal->path);
+    else
+        st = pons_file_append_line(journal->path, text);
+    pons_fault_die(PONS_FAULT_JOURNAL_DIE);
     if (st == PONS_OK && json_array_append(journal->lines, line))
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
     free(text);

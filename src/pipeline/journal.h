@@ -7,6 +7,7 @@
  *   begin     pons, ranks, replace, fingerprint         the run exists; nothing is finished yet
  *   block     block, sha256, seconds, linears           the shard of this block is under OUT.part
  *   hidden    after, files                              hidden states after so many blocks are saved
+ *   damping   block, input, damping                     the recipe's damping did not do and was raised
  *   resume    ranks, blocks                             a later process went on after so many blocks
  *   finished  out, seconds                              OUT is complete and reported
  *

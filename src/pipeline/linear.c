@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "quant/weight.h"
 
 static bool in_group(const pons_linear_work *w, pons_group group)
@@ -246,7 +247,7 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
     PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
     job->metrics.solve_seconds += pons_clock() - start;
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
-        if (pons_input_has(input, works[i].linear))
+        if (pons_input_has(input, works[i].linear) && (local = pons_stop_check()) == PONS_OK)
             local = compress_own_rows(job, factor, shared, &works[i]);
     PONS_TRY_ALL(st, job->comm, local);
     pons_row_shared_destroy(&shared);

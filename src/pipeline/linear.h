@@ -80,7 +80,7 @@ void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works
 
 /** A sentence for a factor that failed; dead columns to the log. Local. */
 pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
-                                  int64_t info, const pons_hessian_factor *factor);
+                                  double damping, int64_t info, const pons_hessian_factor *factor);
 
 /** Commit a block: its shard is on disk under its name, then the journal line. Rank 0. Local.
  * @param norms [2 hidden] */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "io/file.h"
 #include "kern/gemm.h"
 #include "pipeline/target.h"
@@ -275,6 +276,7 @@ pons_status pons_job_open(pons_job *job)
     if (job->rank == 0) local = pons_recipe_load(o->recipe, o->set, o->set_count, &job->recipe);
     PONS_TRY_ALL(st, job->comm, local);
     pons_comm_bcast(job->comm, &job->recipe, sizeof job->recipe, 0);
+    pons_stop_set_grace(job->recipe.checkpoint.grace);
     PONS_TRY_ALL(st, job->comm, check_options(job));
     PONS_TRY(st, choose_precision(job));
 

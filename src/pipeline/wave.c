@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "pipeline/linear.h"
 
 enum { BUFFERS = 3 }; /* one computed, one arriving, one leaving */
@@ -84,8 +85,8 @@ static int64_t floats(const wave *v)
 /* Window number `window` through this team's blocks, h in place. */
 static pons_status run_window(wave *v, int64_t window, pass_kind kind, float *h)
 {
-    pons_status st = PONS_OK;
     pons_job *team = &v->team;
+    pons_status st = pons_stop_check();
     int64_t S = team->recipe.calibration.length;
     bool first = window == v->begin;
     for (int64_t k = 0; k < v->count; k++)
@@ -208,7 +209,9 @@ static pons_status factor_group(pons_job *team, own_block *b, pons_group group,
     team->seconds.hessian += taken - start;
     PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
                                             team->recipe.obr.damping, &info));
-    PONS_TRY_ALL(st, team->comm, pons_job_check_factor(team, b->layer, &input, info, factor));
+    PONS_TRY_ALL(
+        st, team->comm,
+        pons_job_check_factor(team, b->layer, &input, team->recipe.obr.damping, info, factor));
     team->seconds.factor += pons_clock() - taken;
     *out = factor;
     factor = NULL;
@@ -228,6 +231,7 @@ static pons_status solve_block(pons_job *team, own_block *b)
         PONS_TRY(st, pons_job_create_hessian_file(team, b->layer, &file));
     for (int g = 0; g < PONS_GROUPS; g++) {
         const pons_input input = {(pons_group)g, -1};
+        PONS_TRY_ALL(st, team->comm, pons_stop_check());
         PONS_TRY(st, factor_group(team, b, (pons_group)g, file, &factor));
         PONS_TRY(st, pons_linear_works_read(team, b->layer, (pons_group)g, b->works));
         PONS_TRY(st, pons_linear_works_compress(team, &input, factor, b->works));

@@ -1,0 +1,60 @@
+/**
+ * Faults on request, for tests: PONS_FAULT=SITE:RANK[:COUNT] makes a named site fail on one rank when it
+ * is passed for the COUNT-th time (1 unless given). A site that is not asked for costs a load and a
+ * branch.
+ */
+#ifndef PONS_BASE_FAULT_H
+#define PONS_BASE_FAULT_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+/** X(SITE, name, ranks that pass it, what happens there). The one table of sites. */
+#define PONS_FAULT_LIST(X)                                                                         \
+    X(MEMORY, "memory", "all", "memory is out")                                                    \
+    X(MODEL_READ, "model.read", "all", "a linear of the model cannot be read")                     \
+    X(HESSIAN_NAN, "hessian.nan", "all", "a calibration window holds NaN")                         \
+    X(HESSIAN_SPD, "hessian.spd", "all", "a damped Hessian is not positive definite")              \
+    X(HESSIANS_CREATE, "hessians.create", "all", "the file of a block's Hessians is refused")      \
+    X(HESSIANS_WRITE, "hessians.write", "all", "no room for a block's Hessians")                   \
+    X(SHARD_WRITE, "shard.write", "0", "the disk is full while a shard is written")                \
+    X(SHARD_DIE, "shard.die", "0", "killed: the shard is there, its journal line is not")          \
+    X(JOURNAL_APPEND, "journal.append", "0", "a journal line cannot be written")                   \
+    X(JOURNAL_DIE, "journal.die", "0", "killed in the middle of a journal line")                   \
+    X(HIDDEN_WRITE, "hidden.write", "all", "hidden states cannot be saved")                        \
+    X(HIDDEN_DIE, "hidden.die", "all", "killed while hidden states are saved")                     \
+    X(OUT_COMMIT, "out.commit", "0", "OUT.part cannot be renamed")                                 \
+    X(OUT_DIE, "out.die", "0", "killed: OUT is there, its report is not")                          \
+    X(BLOCK_DIE, "block.die", "all", "killed in the middle of a block")                            \
+    X(BLOCK_STOP, "block.stop", "all", "SIGUSR1 in the middle of a block")
+
+typedef enum pons_fault_site {
+#define PONS_FAULT_ENUM(site, name, ranks, text) PONS_FAULT_##site,
+    PONS_FAULT_LIST(PONS_FAULT_ENUM)
+#undef PONS_FAULT_ENUM
+        PONS_FAULT_SITES
+} pons_fault_site;
+
+/** The site asked for on this rank; PONS_FAULT_SITES for none. Written by pons_fault_arm only. */
+extern pons_fault_site pons_fault_armed;
+
+/** Read PONS_FAULT. Local. @return PONS_ERR_USAGE naming what was found and the known sites. */
+pons_status pons_fault_arm(int rank);
+
+/** Count a passage of the armed site. Local. */
+bool pons_fault_pass(void);
+
+/** Whether this passage of the site is to fail. Local. */
+static inline bool pons_fault(pons_fault_site site)
+{
+    return pons_fault_armed == site && pons_fault_pass();
+}
+
+/** End the process at once, as a power cut would, when the site is to fail. Local. */
+void pons_fault_die(pons_fault_site site);
+
+/** Send this process a SIGUSR1 when the site is to fail. Local. */
+void pons_fault_signal(pons_fault_site site);
+
+#endif
