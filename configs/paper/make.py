@@ -20,7 +20,7 @@ evaluate: {text: wikitext2/wiki.test.raw, windows: 0, length: 2048, join: lines,
 """,
     "quarot": """
 calibration: {windows: 128, length: 2048, join: lines}
-rotation: {kind: quarot, mode: hadamard}
+rotation: {kind: quarot, mode: hadamard, hadamard_dtype: %(dtype)s}
 weights: {bits: %(w)s, symmetric: true, clip: mse}
 activations: {bits: %(a)s, symmetric: true, o_proj_head_groups: false}
 kv: {bits: %(kv)s, symmetric: true, per_head: false}
@@ -28,7 +28,7 @@ evaluate: {text: wikitext2/wiki.test.raw, windows: 0, length: 2048, join: lines,
 """,
     "spinquant": """
 calibration: {windows: 128, length: 2048, join: lines}
-rotation: {kind: spinquant, file: spinquant/%(model)s/R.bin}
+rotation: {kind: spinquant, hadamard_dtype: %(dtype)s, file: spinquant/%(model)s/R.bin}
 weights: {bits: %(w)s, symmetric: true, clip: mse}
 activations: {bits: %(a)s, symmetric: false, o_proj_head_groups: true}
 kv: {bits: %(kv)s, symmetric: false, per_head: true}
@@ -64,7 +64,7 @@ def recipe(row, family):
     dtype = "bf16" if family["framework"] == "spinquant" or not row["model"].startswith("Llama2") else "f16"
     text = "# Made by configs/paper/make.py; paths are those of configs/paper/README.md.\n"
     text += f'label: "{label}"\nmethod: {family["pons_method"]}\ncompat: faithful\n'
-    text += (FRAMEWORKS[family["framework"]] % {"w": w, "a": a, "kv": kv, "model": row["model"]}).lstrip("\n")
+    text += (FRAMEWORKS[family["framework"]] % {"w": w, "a": a, "kv": kv, "model": row["model"], "dtype": dtype}).lstrip("\n")
     if family["framework"] == "dense":
         text += "activations: {bits: 16}\nkv: {bits: 16}\n"
     if sparsity:

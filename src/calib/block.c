@@ -319,12 +319,19 @@ static void finish_input(const pons_block *b, const pons_runtime *runtime, pons_
     switch (group) {
     case PONS_GROUP_QKV: pons_rmsnorm(n, c->hidden, h, b->attention_norm, eps, x); break;
     case PONS_GROUP_O:
-        if (runtime->hadamard_heads)
+        if (runtime->hadamard_heads) {
+            pons_dtype_round(runtime->hadamard_dtype, x, n * c->heads * c->head_dim);
             pons_hadamard_heads(x, n, c->heads, c->head_dim, c->heads * c->head_dim);
+            pons_dtype_round(runtime->hadamard_dtype, x, n * c->heads * c->head_dim);
+        }
         break;
     case PONS_GROUP_GATE_UP: pons_rmsnorm(n, c->hidden, h, b->mlp_norm, eps, x); break;
     case PONS_GROUP_DOWN:
-        if (runtime->hadamard_down) pons_hadamard_rows(x, n, c->intermediate, c->intermediate);
+        if (runtime->hadamard_down) {
+            pons_dtype_round(runtime->hadamard_dtype, x, n * c->intermediate);
+            pons_hadamard_rows(x, n, c->intermediate, c->intermediate);
+            pons_dtype_round(runtime->hadamard_dtype, x, n * c->intermediate);
+        }
         break;
     default: break;
     }

@@ -24,6 +24,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->rotation.kind = PONS_ROTATION_SPINQUANT;
     recipe->rotation.mode = PONS_ROTATE_HADAMARD;
     recipe->rotation.online = true;
+    recipe->rotation.hadamard_dtype = PONS_DTYPE_F32;
     recipe->rotation.tolerance = 1e-3;
     recipe->rotation.learn_windows = 8;
     recipe->rotation.learn_steps = 300;

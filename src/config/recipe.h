@@ -149,6 +149,8 @@ typedef struct pons_recipe {
                         standard model */
         bool center_embedding; /* subtract each embedding's mean first: a quirk of the reference,
                                   true under compat: faithful unless told otherwise */
+        pons_dtype hadamard_dtype; /* what the online Hadamards of o_proj and down_proj round their
+                                      input and result to; F32: nothing is rounded */
         uint32_t seed;
         char file[1024]; /* "": drawn; else R1 and R2 as SpinQuant saves them */
         bool learn;      /* R1 and R2 from calibration activations, starting from the drawn ones */

@@ -277,6 +277,11 @@ static pons_status check_rotation(const pons_recipe *r, const pons_recipe_source
         return pons_recipe_refuse(source, "rotation.center_embedding", "rotation.kind", "true",
                                   allowed);
     }
+    bool hadamards = r->rotation.online && pons_rotation_kind_folds(r->rotation.kind);
+    if (r->rotation.hadamard_dtype != PONS_DTYPE_F32 && !hadamards)
+        return pons_recipe_refuse(source, "rotation.hadamard_dtype",
+                                  r->rotation.online ? "rotation.kind" : "rotation.online",
+                                  "a half type", "f32 without online Hadamards");
     if (r->rotation.kind == PONS_ROTATION_FLATQUANT) return check_flatquant(r, source);
     if (r->rotation.file[0] && r->rotation.kind != PONS_ROTATION_SPINQUANT) {
         snprintf(allowed, sizeof allowed, "no value with rotation.kind %s",

@@ -110,6 +110,8 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "random Hadamard or random orthogonal matrix (quarot only)"},
     {"rotation.online", PONS_KEY_BOOL, AT(rotation.online), .names = booleans,
      .help = "transforms inside the forward pass too; false: the output is a standard model"},
+    {"rotation.hadamard_dtype", PONS_KEY_CHOICE, AT(rotation.hadamard_dtype), .names = dtypes,
+     .help = "what online Hadamards round input and result to; f32: nothing"},
     {"rotation.center_embedding", PONS_KEY_BOOL, AT(rotation.center_embedding), .names = booleans,
      .help = "subtract the mean of each embedding row; true unless given under compat: faithful"},
     {"rotation.seed", PONS_KEY_U32, AT(rotation.seed), RANGE(0, 4294967295.0),

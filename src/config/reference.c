@@ -330,6 +330,8 @@ static void translate_dtype(reference *r)
                     ? strcasecmp(flag, "true") != 0
                     : strcasestr(model, "llama-2") || strcasestr(model, "llama2");
     set(r, "output.dtype=%s", half ? "f16" : "bf16");
+    if (r->program != PONS_REFERENCE_FLATQUANT && is_on(r, "rotate"))
+        set(r, "rotation.hadamard_dtype=%s", is_on(r, "fp32_had") ? "f32" : half ? "f16" : "bf16");
 }
 
 static void print_notes(const reference *r, FILE *out)

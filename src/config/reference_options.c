@@ -64,7 +64,7 @@ const pons_reference_option pons_reference_options[PONS_REFERENCE_OPTIONS] = {
     FLAG("act_order", "", "", "", "their OBR ignores it"),
     VALUE("rotation_seed", "-1", "-1", NULL,
           "their programs ignore it; the rotation is drawn from seed"),
-    FLAG("fp32_had", "", "", NULL, "online transforms are always in fp32"),
+    FLAG("fp32_had", "", "", NULL, NULL),
     VALUE("load_qmodel_path", "", "", "", "pons eval ppl --model"),
     VALUE("save_qmodel_path", "", "", "", "pons compress --out"),
     FLAG("ppl_eval", "", "", "", "pons eval ppl"),

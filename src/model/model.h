@@ -15,10 +15,11 @@
 /** What the forward pass does besides the stored weights; recorded in pons.json because no standard
  * field holds it. */
 typedef struct pons_runtime {
-    bool hadamard_qk;    /* R3: after RoPE on q and k; applied when keys are quantized */
-    bool hadamard_heads; /* QuaRot: across heads at the o_proj input */
-    bool hadamard_down;  /* R4: at the down_proj input */
-    bool transforms;     /* learned transforms and clipping of every block: model/transforms.h */
+    bool hadamard_qk;          /* R3: after RoPE on q and k; applied when keys are quantized */
+    bool hadamard_heads;       /* QuaRot: across heads at the o_proj input */
+    bool hadamard_down;        /* R4: at the down_proj input */
+    pons_dtype hadamard_dtype; /* what those two round their input and result to; F32: nothing */
+    bool transforms; /* learned transforms and clipping of every block: model/transforms.h */
     pons_act_quant activations;
     pons_kv_quant kv;
 } pons_runtime;

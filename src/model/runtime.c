@@ -8,6 +8,7 @@
 pons_runtime pons_runtime_plain(void)
 {
     return (pons_runtime){
+        .hadamard_dtype = PONS_DTYPE_F32,
         .activations = {.bits = 16, .symmetric = true, .clip_ratio = 1},
         .kv = {.bits = 16, .symmetric = true, .clip_ratio = 1},
     };
@@ -68,10 +69,30 @@ done:
     return st;
 }
 
+/* F32 where an older output does not say. */
+static pons_status read_hadamard_dtype(const pons_fields *f, pons_dtype *out)
+{
+    const char *text = NULL, *key = "hadamard_dtype";
+    *out = PONS_DTYPE_F32;
+    if (!pons_fields_has(f, key)) return PONS_OK;
+    pons_status st = pons_fields_text(f, key, &text);
+    if (st != PONS_OK) return st;
+    bool known = pons_dtype_from_name(text, out);
+    if (known && (*out == PONS_DTYPE_F32 || *out == PONS_DTYPE_F16 || *out == PONS_DTYPE_BF16))
+        return PONS_OK;
+    return pons_fields_fail(f, PONS_ERR_INPUT, key, "F32, F16, BF16");
+}
+
 pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_runtime *out)
 {
-    static const char *const known[] = {
-        "hadamard_qk", "hadamard_heads", "hadamard_down", "transforms", "activations", "kv", NULL};
+    static const char *const known[] = {"hadamard_qk",
+                                        "hadamard_heads",
+                                        "hadamard_down",
+                                        "hadamard_dtype",
+                                        "transforms",
+                                        "activations",
+                                        "kv",
+                                        NULL};
     pons_status st = PONS_OK;
     pons_runtime r;
     memset(&r, 0, sizeof r); /* padding too: the struct travels between ranks as bytes */
@@ -82,6 +103,7 @@ pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_
     PONS_TRY(st, pons_fields_boolean(&f, "hadamard_qk", &r.hadamard_qk));
     PONS_TRY(st, pons_fields_boolean(&f, "hadamard_heads", &r.hadamard_heads));
     PONS_TRY(st, pons_fields_boolean(&f, "hadamard_down", &r.hadamard_down));
+    PONS_TRY(st, read_hadamard_dtype(&f, &r.hadamard_dtype));
     if (pons_fields_has(&f, "transforms"))
         PONS_TRY(st, pons_fields_boolean(&f, "transforms", &r.transforms));
     PONS_TRY(st, pons_fields_object(&f, "activations", "runtime.activations.", &part));
@@ -96,10 +118,11 @@ done:
 pons_status pons_runtime_to_json(const pons_runtime *r, json_t **out)
 {
     json_t *o = json_pack(
-        "{s:b, s:b, s:b, s:b, s:{s:i, s:b, s:I, s:b, s:f, s:i}, s:{s:i, s:b, s:b, s:f}}",
+        "{s:b, s:b, s:b, s:s, s:b, s:{s:i, s:b, s:I, s:b, s:f, s:i}, s:{s:i, s:b, s:b, s:f}}",
         "hadamard_qk", (int)r->hadamard_qk, "hadamard_heads", (int)r->hadamard_heads,
-        "hadamard_down", (int)r->hadamard_down, "transforms", (int)r->transforms, "activations",
-        "bits", r->activations.bits, "symmetric", (int)r->activations.symmetric, "group_size",
+        "hadamard_down", (int)r->hadamard_down, "hadamard_dtype",
+        pons_dtype_name(r->hadamard_dtype), "transforms", (int)r->transforms, "activations", "bits",
+        r->activations.bits, "symmetric", (int)r->activations.symmetric, "group_size",
         (json_int_t)r->activations.group_size, "o_proj_head_groups",
         (int)r->activations.o_proj_head_groups, "clip_ratio",
         pons_fields_shortest(r->activations.clip_ratio), "down_proj_bits",

@@ -18,6 +18,7 @@
 struct pons_rotation {
     pons_rotation_kind kind;
     bool online, center_embedding;
+    pons_dtype hadamard_dtype;
     pons_act_quant activations;
     pons_kv_quant kv;
     int64_t hidden, intermediate, layers, heads, kv_heads, head_dim;
@@ -122,6 +123,7 @@ pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_con
     PONS_CALLOC(st, r, 1);
     r->kind = recipe->rotation.kind;
     r->online = active && recipe->rotation.online;
+    r->hadamard_dtype = recipe->rotation.hadamard_dtype;
     r->center_embedding = active && recipe->rotation.center_embedding;
     r->activations = recipe->activations;
     r->kv = recipe->kv;
@@ -163,6 +165,7 @@ pons_runtime pons_rotation_runtime(const pons_rotation *r)
     return (pons_runtime){.hadamard_qk = hadamards,
                           .hadamard_heads = hadamards && r->kind == PONS_ROTATION_QUAROT,
                           .hadamard_down = hadamards,
+                          .hadamard_dtype = r->hadamard_dtype,
                           .transforms = r->flat != NULL,
                           .activations = r->activations,
                           .kv = r->kv};

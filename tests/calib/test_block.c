@@ -444,6 +444,47 @@ static void rotated_weights_cancel(void **state)
     free_weights(&w);
 }
 
+/* Inputs behind an online Hadamard are what bf16 holds, and as near the fp32 ones as two roundings
+ * leave them; the others are the same bits. */
+static void half_hadamards(void **state)
+{
+    (void)state;
+    pons_model_config c = small_config();
+    weights w = random_weights(&c, 4, true);
+    int64_t S = 19, width = pons_block_width(&c);
+    size_t hidden = (size_t)(S * c.hidden) * sizeof(float),
+           wide = (size_t)(S * width) * sizeof(float);
+    float *h = random_hidden(&c, S, 4), *fine_h = malloc(hidden);
+    float *x = calloc(1, wide), *fine = malloc(wide);
+    pons_block *b = make_block(&w, 0, false);
+    pons_runtime r = pons_runtime_plain(), half;
+    r.hadamard_heads = r.hadamard_down = true;
+    half = r;
+    half.hadamard_dtype = PONS_DTYPE_BF16;
+    for (int stage = 0; stage < PONS_STAGES - 1; stage++) {
+        bool online = stage == PONS_GROUP_O || stage == PONS_GROUP_DOWN;
+        float most = 0, off = 0;
+        memcpy(fine, x, wide);
+        memcpy(fine_h, h, hidden);
+        assert_int_equal(pons_block_stage(b, &r, stage, S, fine_h, fine), PONS_OK);
+        assert_int_equal(pons_block_stage(b, &half, stage, S, h, x), PONS_OK);
+        for (int64_t i = 0; i < S * pons_group_dim(&c, (pons_group)stage); i++) {
+            float rounded = x[i];
+            pons_dtype_round(PONS_DTYPE_BF16, &rounded, 1);
+            if (online) assert_true(rounded == x[i]);
+            most = fmaxf(most, fabsf(fine[i]));
+            off = fmaxf(off, fabsf(fine[i] - x[i]));
+        }
+        assert_true(online ? off > 0 && off < most * 0x1p-6f : off == 0);
+    }
+    pons_block_destroy(&b);
+    free(fine);
+    free(x);
+    free(fine_h);
+    free(h);
+    free_weights(&w);
+}
+
 /* One thread or three, in a fresh block or in one that has run longer and shorter windows. */
 static void same_bits(void **state)
 {
@@ -544,6 +585,7 @@ int main(void)
         cmocka_unit_test_teardown(sliding_window, nothing_leaks),
         cmocka_unit_test_teardown(online_and_quantized, nothing_leaks),
         cmocka_unit_test_teardown(rotated_weights_cancel, nothing_leaks),
+        cmocka_unit_test_teardown(half_hadamards, nothing_leaks),
         cmocka_unit_test_teardown(same_bits, nothing_leaks),
         cmocka_unit_test_teardown(bf16_products, nothing_leaks),
         cmocka_unit_test_teardown(linear_not_set, nothing_leaks)};

@@ -16,7 +16,7 @@
 #include "kern/hadamard.h"
 #include "rotate/rotation.h"
 
-enum { T = 5, LARGEST = 128 };
+enum { T = 5, LARGEST = 160 };
 
 static pons_model_config model(int64_t hidden, int64_t intermediate, int64_t heads,
                                int64_t kv_heads, int64_t head_dim)
@@ -421,14 +421,34 @@ static void invariance(void **state)
         check_invariance(&spin, &nine);
         if (!online) check_invariance(&quarot, &nine);
         /* 20 heads of 4: the width 80 would take K = 40, the heads take K = 20 */
+        /* the last two have the heads of Qwen2.5 7B and 32B, and its factors of the MLP's width */
         const pons_model_config fit[] = {model(48, 80, 4, 2, 8), model(64, 24, 12, 4, 4),
-                                         model(48, 80, 20, 5, 4)};
-        for (int i = 0; i < 3; i++) {
+                                         model(48, 80, 20, 5, 4), model(112, 148, 28, 4, 4),
+                                         model(160, 108, 40, 8, 4)};
+        for (int i = 0; i < 5; i++) {
             check_invariance(&spin, &fit[i]);
             check_invariance(&quarot, &fit[i]);
             check_invariance(&random, &fit[i]);
         }
     }
+}
+
+/* Every transform exists for the models that people compress. */
+static void sizes_of_known_models(void **state)
+{
+    (void)state;
+    const pons_model_config known[] = {model(4096, 11008, 32, 32, 128), /* Llama-2 7B */
+                                       model(5120, 13824, 40, 40, 128), /* Llama-2 13B */
+                                       model(8192, 28672, 64, 8, 128),  /* Llama-2 and 3 70B */
+                                       model(4096, 14336, 32, 8, 128),  /* Llama-3 8B */
+                                       model(3584, 18944, 28, 4, 128),  /* Qwen2.5 7B */
+                                       model(5120, 27648, 40, 8, 128)}; /* Qwen2.5 32B */
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        for (int kind = PONS_ROTATION_QUAROT; kind <= PONS_ROTATION_SPINQUANT; kind++) {
+            pons_recipe r = recipe((pons_rotation_kind)kind, PONS_ROTATE_HADAMARD, true);
+            pons_rotation *rotation = create(&r, &known[i]);
+            pons_rotation_destroy(&rotation);
+        }
 }
 
 static void centred_embedding(void **state)
@@ -570,6 +590,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(hadamards_of_the_specification),
                                        cmocka_unit_test(placement),
                                        cmocka_unit_test(invariance),
+                                       cmocka_unit_test(sizes_of_known_models),
                                        cmocka_unit_test(centred_embedding),
                                        cmocka_unit_test(runtime_flags),
                                        cmocka_unit_test(refusals),
