@@ -507,7 +507,7 @@ static void key_list(void **state)
         keys++;
     }
     /* all but rotation.tolerance and rotation.learn_*, which need rotation.file and .learn */
-    assert_int_equal(keys, 60);
+    assert_int_equal(keys, 61);
     free(list);
     free(yaml);
 }
