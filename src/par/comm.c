@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "par/mpi_handle.h"
 
@@ -20,6 +21,22 @@ static struct pons_comm world;
 static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1};
 static int users;        /* calls of pons_par_begin not yet ended */
 static bool mpi_is_ours; /* started here, so ended here */
+
+static pons_comm_watch watch; /* NULL: none */
+static void *watch_user;
+
+void pons_comm_set_watch(pons_comm_watch function, void *user)
+{
+    watch = function;
+    watch_user = user;
+}
+
+double pons_comm_begin(void) { return watch ? pons_clock() : 0; }
+
+void pons_comm_end(double start)
+{
+    if (watch) watch(watch_user, start, pons_clock());
+}
 
 /* One piece of a long transfer; MPI 3.1 counts are int. */
 enum { PIECE = 1 << 28 };
@@ -123,7 +140,9 @@ pons_status pons_comm_agree(pons_comm *comm, pons_status local)
         int code, rank;
     } mine = {(int)local, comm->rank}, worst; /* MAXLOC takes the lowest rank among equals */
     if (comm->size == 1) return local;
+    double start = pons_comm_begin();
     MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi);
+    pons_comm_end(start);
     if (worst.code == PONS_OK) return PONS_OK;
     char text[PONS_ERROR_MESSAGE_BYTES];
     snprintf(text, sizeof text, "%s", pons_error_message());
@@ -134,24 +153,28 @@ pons_status pons_comm_agree(pons_comm *comm, pons_status local)
 void pons_comm_bcast(pons_comm *comm, void *data, size_t bytes, int root)
 {
     if (comm->size == 1) return;
+    double start = pons_comm_begin();
     for (char *p = data; bytes;) {
         size_t n = bytes < PIECE ? bytes : PIECE;
         MPI_Bcast(p, (int)n, MPI_BYTE, root, comm->mpi);
         p += n;
         bytes -= n;
     }
+    pons_comm_end(start);
 }
 
 static void reduce(pons_comm *comm, void *x, int64_t n, size_t size, MPI_Datatype type, MPI_Op op)
 {
     if (comm->size == 1) return;
     int64_t piece = PIECE / (int64_t)size;
+    double start = pons_comm_begin();
     for (char *p = x; n > 0;) {
         int64_t k = n < piece ? n : piece;
         MPI_Allreduce(MPI_IN_PLACE, p, (int)k, type, op, comm->mpi);
         p += (size_t)k * size;
         n -= k;
     }
+    pons_comm_end(start);
 }
 
 void pons_comm_sum_f64(pons_comm *comm, double *x, int64_t n)
@@ -184,22 +207,26 @@ void pons_comm_allgather_parts(pons_comm *comm, void *data, const size_t *offset
 
 void pons_comm_send(pons_comm *comm, const void *data, size_t bytes, int to, int tag)
 {
+    double start = pons_comm_begin();
     for (const char *p = data; bytes;) {
         size_t n = bytes < PIECE ? bytes : PIECE;
         MPI_Send(p, (int)n, MPI_BYTE, to, tag, comm->mpi);
         p += n;
         bytes -= n;
     }
+    pons_comm_end(start);
 }
 
 void pons_comm_recv(pons_comm *comm, void *data, size_t bytes, int from, int tag)
 {
+    double start = pons_comm_begin();
     for (char *p = data; bytes;) {
         size_t n = bytes < PIECE ? bytes : PIECE;
         MPI_Recv(p, (int)n, MPI_BYTE, from, tag, comm->mpi, MPI_STATUS_IGNORE);
         p += n;
         bytes -= n;
     }
+    pons_comm_end(start);
 }
 
 _Static_assert(sizeof(MPI_Request) <= sizeof(void *), "a request lies in pons_transfer");
@@ -227,11 +254,16 @@ void pons_comm_wait(pons_transfer *transfer)
     MPI_Request request;
     if (!transfer->request) return;
     memcpy(&request, &transfer->request, sizeof request);
+    double start = pons_comm_begin();
     MPI_Wait(&request, MPI_STATUS_IGNORE);
+    pons_comm_end(start);
     transfer->request = NULL;
 }
 
 void pons_comm_barrier(pons_comm *comm)
 {
-    if (comm->size > 1) MPI_Barrier(comm->mpi);
+    if (comm->size == 1) return;
+    double start = pons_comm_begin();
+    MPI_Barrier(comm->mpi);
+    pons_comm_end(start);
 }

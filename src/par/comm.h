@@ -115,6 +115,13 @@ void pons_comm_start_recv(pons_comm *comm, float *x, int64_t n, int from, int ta
 /** Finish a transfer; none is fine. */
 void pons_comm_wait(pons_transfer *transfer);
 
+/** Told of every call above that communicates, when it returns: from `start` to `end` (pons_clock) this
+ * rank sent, received or waited. */
+typedef void (*pons_comm_watch)(void *user, double start, double end);
+
+/** Watch all communicators of this process; NULL ends it. Local. */
+void pons_comm_set_watch(pons_comm_watch watch, void *user);
+
 /** Wait for all ranks. Collective. */
 void pons_comm_barrier(pons_comm *comm);
 

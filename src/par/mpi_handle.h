@@ -16,4 +16,8 @@ MPI_Comm pons_comm_mpi(const pons_comm *comm);
  * comm the first time; not for pons_par_alone. */
 MPI_Comm pons_comm_node(pons_comm *comm);
 
+/** Around communication elsewhere in this room, for pons_comm_set_watch. Local. */
+double pons_comm_begin(void);
+void pons_comm_end(double start);
+
 #endif

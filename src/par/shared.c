@@ -124,7 +124,9 @@ int pons_shared_size(const pons_shared *shared) { return shared->size; }
 void pons_shared_settle(pons_shared *shared)
 {
     if (shared->window == MPI_WIN_NULL) return;
+    double start = pons_comm_begin();
     MPI_Win_sync(shared->window);
     MPI_Barrier(shared->node);
     MPI_Win_sync(shared->window);
+    pons_comm_end(start);
 }

@@ -42,7 +42,7 @@ static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
         if ((st = pons_stop_check()) == PONS_OK)
             st = pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
                                   window_h(job, w), window_x(job, w));
-    job->seconds.forward += pons_clock() - start;
+    job->seconds.forward += pons_trace_phase(job->trace, PONS_PHASE_FORWARD, start);
     return st;
 }
 
@@ -143,14 +143,14 @@ static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *
     for (int retries = 0;; retries++) {
         PONS_TRY(st, pons_hessian_factor_begin(job->comm, d, &factor));
         PONS_TRY(st, take_hessian(job, block, input, h, retries ? NULL : file, factor));
-        double taken = pons_clock();
-        job->seconds.hessian += taken - start;
+        job->seconds.hessian += pons_trace_phase(job->trace, PONS_PHASE_HESSIAN, start);
+        start = pons_clock();
         PONS_TRY(
             st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic), damping, &info));
         st = pons_comm_agree(job->comm,
                              pons_job_check_factor(job, layer, input, damping, info, factor));
+        job->seconds.factor += pons_trace_phase(job->trace, PONS_PHASE_FACTOR, start);
         start = pons_clock();
-        job->seconds.factor += start - taken;
         if (st != PONS_ERR_NUMERIC || retries == job->recipe.obr.damping_retries) break;
         pons_hessian_factor_destroy(&factor);
         damping = damping > 0 ? 10 * damping : 1e-4;
@@ -217,7 +217,7 @@ pons_status pons_job_push_evaluation(pons_job *job, const pons_block *block)
     double start = pons_clock();
     if (job->weights_only) st = pons_eval_stream_block(job->weights_only, block);
     if (st == PONS_OK && job->full) st = pons_eval_stream_block(job->full, block);
-    job->seconds.evaluate += pons_clock() - start;
+    job->seconds.evaluate += pons_trace_phase(job->trace, PONS_PHASE_EVALUATE, start);
     return st;
 }
 
@@ -323,7 +323,7 @@ pons_status pons_job_commit_block(pons_job *job, int64_t layer,
     json_array_foreach(lines, i, line) PONS_TRY(st, pons_job_count_linear(job, line));
 done:
     json_decref(lines);
-    job->seconds.pack += pons_clock() - start;
+    job->seconds.pack += pons_trace_phase(job->trace, PONS_PHASE_PACK, start);
     return st;
 }
 
@@ -336,7 +336,7 @@ pons_status pons_job_push_streams(pons_job *job, const pons_block *block)
             PONS_TRY(st,
                      pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
                                       window_h(job, w), job->x));
-    job->seconds.forward += pons_clock() - start;
+    job->seconds.forward += pons_trace_phase(job->trace, PONS_PHASE_FORWARD, start);
     PONS_TRY(st, pons_job_push_evaluation(job, block));
 done:
     return st;
@@ -368,6 +368,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     float *norms = NULL;
     double start = pons_clock();
 
+    pons_trace_set_block(job->trace, layer);
     local = pons_linear_works_create(job, layer, works);
     if (local == PONS_OK && !(norms = pons_mem_alloc(2 * job->config->hidden, sizeof *norms)))
         local = PONS_ERR_NOMEM;

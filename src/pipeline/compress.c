@@ -89,6 +89,7 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
     job.start = pons_clock();
     *report = NULL;
 
+    PONS_TRY(st, pons_trace_begin(comm, &job.trace));
     PONS_TRY(st, pons_job_open(&job));
     if (job.written) {
         PONS_TRY_ALL(st, comm, recall_written(&job));
@@ -100,5 +101,6 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
 done:
     if (st != PONS_OK) st = say_how_to_resume(&job, st);
     pons_job_close(&job);
+    pons_trace_end(&job.trace);
     return st;
 }

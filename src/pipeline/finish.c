@@ -65,7 +65,7 @@ static pons_status evaluate(pons_job *job, const float *final_norm, json_t **out
                       (json_int_t)weights_only.tokens, "weights_only", weights_only.perplexity,
                       "full", job->full ? json_real(full.perplexity) : json_null());
 done:
-    job->seconds.evaluate += pons_clock() - start;
+    job->seconds.evaluate += pons_trace_phase(job->trace, PONS_PHASE_EVALUATE, start);
     return st;
 }
 
@@ -187,7 +187,7 @@ static json_t *solver_counts(const pons_row_metrics *m)
                      ratio(m->flop, m->product_flop));
 }
 
-static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
+static pons_status make_report(pons_job *job, int64_t peak, json_t *balance, json_t **report)
 {
     pons_status st = PONS_OK;
     const char *out = job->options->out;
@@ -219,7 +219,8 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t **report)
                   job->metrics.polish_seconds, "pack", s->pack, "evaluate", s->evaluate,
                   "checkpoint", s->checkpoint),
         "solver", solver_counts(&job->metrics), "perplexity", perplexity);
-    if (!*report) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
+    if (!*report || json_object_update(*report, balance))
+        st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
 done:
     json_decref(perplexity);
     return st;
@@ -255,7 +256,7 @@ static pons_status write_output(pons_job *job, const float *final_norm, json_t *
     job->written = true;
 done:
     json_decref(manifest);
-    job->seconds.pack += pons_clock() - start;
+    job->seconds.pack += pons_trace_phase(job->trace, PONS_PHASE_PACK, start);
     return st;
 }
 
@@ -285,7 +286,7 @@ done:
 }
 
 /* Rank 0: the report, also in RUN, the journal's last line, and no resume point any more. */
-static pons_status close_run(pons_job *job, int64_t peak, json_t **report)
+static pons_status close_run(pons_job *job, int64_t peak, json_t *balance, json_t **report)
 {
     pons_status st = PONS_OK;
     char *hidden = pons_mem_printf("%s/hidden", job->run);
@@ -294,7 +295,7 @@ static pons_status close_run(pons_job *job, int64_t peak, json_t **report)
         st = PONS_ERR_NOMEM;
         goto done;
     }
-    PONS_TRY(st, make_report(job, peak, report));
+    PONS_TRY(st, make_report(job, peak, balance, report));
     PONS_TRY(st, pons_json_write(copy, *report));
     PONS_TRY(st,
              pons_journal_append(job->journal, json_pack("{s:s, s:o, s:f}", "event", "finished",
@@ -307,19 +308,37 @@ done:
     return st;
 }
 
+/* Collective: RUN/trace.json, and on rank 0 what it says in short. */
+static pons_status close_trace(pons_job *job, json_t **balance)
+{
+    pons_status st = PONS_OK;
+    int team_size = job->team ? job->team_size : job->size;
+    char *path = pons_mem_printf("%s/trace.json", job->run);
+    PONS_TRY_ALL(st, job->comm, path ? PONS_OK : PONS_ERR_NOMEM);
+    pons_trace_set_block(job->trace, -1);
+    PONS_TRY(st, pons_trace_summarize(job->trace, job->comm, team_size, balance));
+    PONS_TRY(st, pons_trace_write(job->trace, job->comm, team_size, path));
+done:
+    pons_mem_free(path);
+    return st;
+}
+
 pons_status pons_job_report(pons_job *job, json_t **report)
 {
     pons_status st = PONS_OK, local = PONS_OK;
+    json_t *balance = NULL;
     double peak = (double)peak_rss_bytes();
     pons_comm_max_f64(job->comm, &peak, 1);
     pons_comm_sum_i64(job->comm, job->metrics.rows_by_iterations, PONS_ITERATION_BINS);
     pons_comm_sum_i64(job->comm, &job->metrics.refined, 1);
     pons_comm_sum_i64(job->comm, &job->metrics.fallbacks, 1);
+    PONS_TRY(st, close_trace(job, &balance));
     if (job->rank == 0) {
-        local = close_run(job, (int64_t)peak, report);
+        local = close_run(job, (int64_t)peak, balance, report);
         if (local != PONS_OK) local = only_the_report(local, report);
     }
     PONS_TRY_ALL(st, job->comm, local);
 done:
+    json_decref(balance);
     return st;
 }

@@ -156,7 +156,7 @@ pons_status pons_job_save_hidden(pons_job *job)
     job->saved = job->done;
 done:
     pons_mem_free(part);
-    job->seconds.checkpoint += pons_clock() - start;
+    job->seconds.checkpoint += pons_trace_phase(job->trace, PONS_PHASE_CHECKPOINT, start);
     return st;
 }
 

@@ -13,6 +13,7 @@
 #include "pipeline/compress.h"
 #include "pipeline/fingerprint.h"
 #include "pipeline/journal.h"
+#include "pipeline/trace.h"
 #include "rotate/rotation.h"
 
 /** Wall seconds of this rank by phase. */
@@ -63,6 +64,7 @@ typedef struct pons_job {
     int64_t weights, zeros, rows, linear_count;
     pons_fingerprint fingerprint;
 
+    pons_trace *trace;
     pons_phase_seconds seconds;
     pons_row_metrics metrics;
     double start;

@@ -224,7 +224,7 @@ static pons_status learn(pons_job *job, const int32_t *ids)
     PONS_TRY_ALL(st, job->comm, pons_rotation_replace(job->rotation, p.r1, p.r2));
     if (job->rank == 0) local = write_file(job, &p);
     PONS_TRY_ALL(st, job->comm, local);
-    job->seconds.learn = pons_clock() - start;
+    job->seconds.learn = pons_trace_phase(job->trace, PONS_PHASE_LEARN, start);
     if (job->rank == 0)
         pons_log(PONS_LOG_INFO,
                  "learn: mean squared range of the residual stream = %.2f -> %.2f, inside heads = "

@@ -149,7 +149,7 @@ pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group grou
         works[i].dense = NULL;
     }
 done:
-    job->seconds.read += pons_clock() - start;
+    job->seconds.read += pons_trace_phase(job->trace, PONS_PHASE_READ, start);
     return st;
 }
 
@@ -260,7 +260,7 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
 done:
     pons_row_shared_destroy(&shared);
     pons_mem_free(offset);
-    job->seconds.solve += pons_clock() - start;
+    job->seconds.solve += pons_trace_phase(job->trace, PONS_PHASE_SOLVE, start);
     return st;
 }
 
@@ -312,7 +312,7 @@ pons_status pons_linear_works_dense(pons_job *job, int64_t layer,
         w->dense = w->bias = NULL;
     }
 done:
-    job->seconds.read += pons_clock() - start;
+    job->seconds.read += pons_trace_phase(job->trace, PONS_PHASE_READ, start);
     return st;
 }
 
@@ -373,7 +373,7 @@ void pons_linear_works_send(pons_job *job, pons_comm *comm, int to,
         for (int k = 0; k < n; k++)
             pons_comm_send(comm, data[k], bytes[k], to, TAG);
     }
-    job->seconds.pack += pons_clock() - start;
+    job->seconds.pack += pons_trace_phase(job->trace, PONS_PHASE_PACK, start);
 }
 
 void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works[PONS_LINEARS])

@@ -93,7 +93,7 @@ static pons_status run_stage(pons_job *job, int stage)
         st = pons_block_stage(t->block, &job->calibration, stage, S,
                               t->h + w * S * job->config->hidden,
                               t->x + w * S * pons_block_width(job->config));
-    job->seconds.forward += pons_clock() - start;
+    job->seconds.forward += pons_trace_phase(job->trace, PONS_PHASE_FORWARD, start);
     return st;
 }
 
@@ -223,7 +223,7 @@ static pons_status sum_cross(pons_job *job, pons_group group, pons_cross **delta
     pons_cross_reduce(*delta, job->comm);
     if (*P) pons_cross_reduce(*P, job->comm);
 done:
-    job->seconds.hessian += pons_clock() - start;
+    job->seconds.hessian += pons_trace_phase(job->trace, PONS_PHASE_HESSIAN, start);
     return st;
 }
 
@@ -369,7 +369,7 @@ pons_status pons_targets_aim(pons_job *job, pons_group group, const pons_hessian
     for (int i = 0; i < PONS_LINEARS; i++)
         if (in_group(&works[i], group))
             PONS_TRY(st, aim_linear(job, group, target, P, offset, &works[i]));
-    job->seconds.solve += pons_clock() - start;
+    job->seconds.solve += pons_trace_phase(job->trace, PONS_PHASE_SOLVE, start);
 done:
     drop_weights(job->targets);
     pons_mem_free(offset);

@@ -89,13 +89,14 @@ static pons_status run_window(wave *v, int64_t window, pass_kind kind, float *h)
     pons_status st = pons_stop_check();
     int64_t S = team->recipe.calibration.length;
     bool first = window == v->begin;
-    for (int64_t k = 0; k < v->count; k++)
+    for (int64_t k = 0; k < v->count; k++) {
+        pons_trace_set_block(team->trace, v->own[k].layer);
         for (int stage = 0; stage < PONS_STAGES; stage++) {
-            double start = pons_clock(), run;
+            double start = pons_clock();
             if (st == PONS_OK)
                 st = pons_block_stage(v->own[k].block, &team->calibration, stage, S, h, team->x);
-            run = pons_clock();
-            team->seconds.forward += run - start;
+            team->seconds.forward += pons_trace_phase(team->trace, PONS_PHASE_FORWARD, start);
+            start = pons_clock();
             if (kind == THROUGH || stage == PONS_GROUPS) continue;
             pons_hessian *sum = v->own[k].hessian[stage];
             if (st == PONS_OK && kind == OBSERVE_AND_ADD)
@@ -103,8 +104,9 @@ static pons_status run_window(wave *v, int64_t window, pass_kind kind, float *h)
             /* collective: also after a failure */
             if (first && kind == OBSERVE_AND_ADD) pons_hessian_guess(sum, team->comm, 0);
             if (st == PONS_OK) st = pons_hessian_add(sum, S, team->x);
-            team->seconds.hessian += pons_clock() - run;
+            team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
         }
+    }
     return st;
 }
 
@@ -205,14 +207,14 @@ static pons_status factor_group(pons_job *team, own_block *b, pons_group group,
         PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
                                              pons_hessian_matrix(h), pons_hessian_norm(h, false)));
     PONS_TRY_ALL(st, team->comm, pons_hessian_take_rows(h, d, 0)); /* room for the factor */
-    double taken = pons_clock();
-    team->seconds.hessian += taken - start;
+    team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
+    start = pons_clock();
     PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
                                             team->recipe.obr.damping, &info));
     PONS_TRY_ALL(
         st, team->comm,
         pons_job_check_factor(team, b->layer, &input, team->recipe.obr.damping, info, factor));
-    team->seconds.factor += pons_clock() - taken;
+    team->seconds.factor += pons_trace_phase(team->trace, PONS_PHASE_FACTOR, start);
     *out = factor;
     factor = NULL;
 done:
@@ -227,6 +229,7 @@ static pons_status solve_block(pons_job *team, own_block *b)
     pons_hessian_factor *factor = NULL;
     pons_hessian_file *file = NULL;
     double start = pons_clock();
+    pons_trace_set_block(team->trace, b->layer);
     if (team->recipe.keep_hessians)
         PONS_TRY(st, pons_job_create_hessian_file(team, b->layer, &file));
     for (int g = 0; g < PONS_GROUPS; g++) {

@@ -44,6 +44,22 @@ for block in range(3):
     assert re.search(rb'ATTRIBUTE "wave".*?\(0\): 2', dumps[0], re.S)
 PYTHON
 done
+# What the trace and the report say of two teams.
+compress 4 "$scratch/all" --set wave=3 --set layout.teams=2 || fail "two teams for three blocks: $(cat "$scratch/err")"
+cp "$scratch/out" "$scratch/report.json"
+python3 - "$scratch/report.json" "$scratch/all.run/trace.json" <<'PYTHON' || fail "trace of two teams"
+import json, sys
+report, events = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))["traceEvents"]
+assert len(report["idle"]) == 2 and all(0 < share < 1 for share in report["idle"])
+assert {"forward", "hessian", "factor", "solve"} <= set(report["efficiency"]) and max(report["efficiency"].values()) <= 1.0001
+spans = [e for e in events if e["ph"] == "X"]
+assert {(e["pid"], e["tid"]) for e in spans} == {(0, 0), (0, 1), (1, 2), (1, 3)}
+for e in spans:
+    assert 0 <= e["ts"] and 0 < e["dur"] and e["ts"] + e["dur"] <= 1e6 * report["seconds"]["total"] + 1e5
+# every block is solved by one team alone
+for block, team in ((0, 0), (1, 0), (2, 1)):
+    assert {e["pid"] for e in spans if e["name"] == "solve" and e["args"]["block"] == block} == {team}, block
+PYTHON
 compress 3 "$scratch/all" --set wave=3 --set layout.ranks_per_team=1 || fail "a team for each block: $(cat "$scratch/err")"
 
 # The first group of block 0 has the same inputs in any wave; the whole model is about as good.
