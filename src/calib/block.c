@@ -270,10 +270,13 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_K], b->work->input, k, kv_dim));
     PONS_TRY(st, pack_own(b, runtime, PONS_V, true, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
-    for (int64_t i = 0; i < count; i++)
-        PONS_TRY(st, attend_sequence(b, runtime, begin[i + 1] - begin[i], q + begin[i] * q_dim,
-                                     k + begin[i] * kv_dim, v + begin[i] * kv_dim,
-                                     x + begin[i] * q_dim));
+    bool failed = false;
+#pragma omp parallel for schedule(dynamic) if (count > 1) reduction(|| : failed)
+    for (int64_t i = 0; i < count; i++) /* one sequence: its loops take all threads */
+        failed = failed || attend_sequence(b, runtime, begin[i + 1] - begin[i],
+                                           q + begin[i] * q_dim, k + begin[i] * kv_dim,
+                                           v + begin[i] * kv_dim, x + begin[i] * q_dim) != PONS_OK;
+    if (failed) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the attention of a block");
 done:
     return st;
 }

@@ -68,6 +68,7 @@ pons_status pons_table_results(const pons_report_run *runs, int count, pons_repo
                                          "error", "MB",           "bits",       "ppl, weights only",
                                          "ppl",   "ppl, printed", "difference", NULL};
     pons_status st = PONS_OK;
+    bool any = false;
     PONS_TRY(st, begin(out, "Results",
                        "zeros: share of the weights of all linears; error: squared output error of "
                        "all linears over the squared output; bits: stored per weight, scales "
@@ -92,7 +93,9 @@ pons_status pons_table_results(const pons_report_run *runs, int count, pons_repo
         put_number(out, 8, perplexity_format(full), full);
         put_number(out, 9, perplexity_format(paper), paper);
         put_number(out, 10, "%+.2f", full - paper);
+        any |= isfinite(paper);
     }
+    if (!any) out->columns -= 2; /* no row of the paper */
 done:
     return st;
 }
