@@ -23,7 +23,8 @@ typedef struct pons_run_options {
     const char *out;         /* output directory */
     const char *run;         /* state directory; NULL: OUT.run */
     int force;               /* not 0: replace an existing OUT */
-    int resume; /* not 0: go on after the last committed block of RUN, if there is one */
+    int resume;              /* not 0: go on after the last committed block of RUN, if any */
+    const char *hessians;    /* state directory whose Hessians are used; NULL: calibrate */
 } pons_run_options;
 
 /** Receives one line of log or progress, without newline, on rank 0. level: 0 error, 1 warning,

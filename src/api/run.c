@@ -62,6 +62,7 @@ pons_status pons_run(const pons_run_options *options, char **report)
                                          .out = options->out,
                                          .run = options->run,
                                          .force = options->force != 0,
+                                         .hessians = options->hessians,
                                          .resume = options->resume != 0};
     pons_status st = PONS_OK;
     json_t *object = NULL;

@@ -82,6 +82,13 @@ bool pons_cli_use_bf16(pons_comm *comm, pons_compute compute);
  * calls it. @return PONS_OK, PONS_ERR_IO when stdout cannot be written. */
 pons_status pons_cli_print(const json_t *result, bool json);
 
+/** Whether a path names a file of Hessians. Local. */
+bool pons_cli_is_hessians(const char *path);
+
+/** `pons inspect` of a file of Hessians: attributes, then width, trace and norms of each group, all of
+ * it read and checked. Local: rank 0 calls it. @return as pons_hessian_file_read. */
+pons_status pons_cli_inspect_hessians(const char *path, bool json);
+
 /** Flush stdout and say whether everything printed has left. Local. */
 pons_status pons_cli_flush(void);
 

@@ -13,6 +13,7 @@ enum {
     KEY_RUN,
     KEY_FORCE,
     KEY_RESUME,
+    KEY_HESSIANS,
     KEY_SET,
     KEY_CHECK,
     KEY_REFERENCE_ARGS,
@@ -30,6 +31,10 @@ static const struct argp_option options[] = {
      "Go on after the last finished block of a run with the same arguments, on any number of "
      "ranks; "
      "begin where there is none (default: refuse)",
+     0},
+    {"hessians", KEY_HESSIANS, "RUN", 0,
+     "State directory of a run with hessians: keep, the same model and calibration, and a wave of "
+     "all blocks, as this recipe must have: no forward pass",
      0},
     {"set", KEY_SET, "KEY=VALUE", 0,
      "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
@@ -59,6 +64,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_RUN: a->run.run = arg; return 0;
     case KEY_FORCE: a->run.force = true; return 0;
     case KEY_RESUME: a->run.resume = true; return 0;
+    case KEY_HESSIANS: a->run.hessians = arg; return 0;
     case KEY_SET: a->set[a->run.set_count++] = arg; return 0;
     case KEY_CHECK: a->check = true; return 0;
     case KEY_REFERENCE_ARGS: a->reference_args = arg; return 0;

@@ -41,7 +41,8 @@ static const struct argp argp = {
     .args_doc = "PATH",
     .doc = "What each linear of a model holds: rows, columns, bits per weight, zeros, and the "
            "relative error recorded when it was compressed; then the totals.\n\n"
-           "PATH is a Hugging Face directory, plain or written by Pons, or a .gguf file. Zeros are "
+           "PATH is a Hugging Face directory, plain or written by Pons, a .gguf file, or a file of "
+           "Hessians (RUN/hessians/block-NNN.h5), which is read whole and checked. Zeros are "
            "counted from the stored codes or weights. Totals: bytes are those of all tensors, bits "
            "those stored per weight of the linears, scales included."};
 
@@ -249,7 +250,10 @@ pons_status pons_cmd_inspect(pons_comm *comm, int argc, char **argv, pons_cli_co
     PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
-    PONS_TRY_ALL(st, comm, pons_comm_rank(comm) == 0 ? inspect(&a, common->json) : PONS_OK);
+    if (pons_comm_rank(comm) == 0)
+        st = pons_cli_is_hessians(a.path) ? pons_cli_inspect_hessians(a.path, common->json)
+                                          : inspect(&a, common->json);
+    PONS_TRY_ALL(st, comm, st);
 done:
     return st;
 }

@@ -51,6 +51,14 @@ void pons_hessian_file_abandon(pons_hessian_file **file);
 pons_status pons_hessian_file_read(const char *path, const char *group, int64_t *d, double **H,
                                    double **norm);
 
+/** Receives the name of one group. */
+typedef pons_status (*pons_hessian_file_group)(void *user, const char *group);
+
+/** Call `visit` for every group, in order of their names, until one fails. Local. @return as
+ * pons_hessian_file_read, or what visit returned. */
+pons_status pons_hessian_file_each_group(const char *path, pons_hessian_file_group visit,
+                                         void *user);
+
 /** Read the attributes, so that a file of another run is told apart. Local. @param fingerprint
  * counted memory; attributes->fingerprint points to it. @return as pons_hessian_file_read. */
 pons_status pons_hessian_file_read_attributes(const char *path, pons_hessian_attributes *attributes,

@@ -141,6 +141,27 @@ done:
     return st;
 }
 
+pons_status pons_hessian_file_each_group(const char *path, pons_hessian_file_group visit,
+                                         void *user)
+{
+    pons_status st;
+    hid_t file = H5I_INVALID_HID;
+    H5G_info_t info = {0};
+    PONS_TRY(st, open_file(path, &file));
+    if (H5Gget_info(file, &info) < 0) st = pons_hdf5_fail(PONS_ERR_INPUT, path, "no groups");
+    for (hsize_t i = 0; st == PONS_OK && i < info.nlinks; i++) {
+        char name[64] = "";
+        if (H5Lget_name_by_idx(file, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name,
+                               H5P_DEFAULT) < 0)
+            st = pons_hdf5_fail(PONS_ERR_INPUT, path, "cannot read the name of a group");
+        else
+            st = visit(user, name);
+    }
+done:
+    if (file >= 0) H5Fclose(file);
+    return st;
+}
+
 static pons_status get_text(const char *path, hid_t file, const char *name, char **out)
 {
     pons_status st = PONS_OK;

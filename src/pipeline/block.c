@@ -132,21 +132,30 @@ static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *
     pons_status st = PONS_OK;
     pons_hessian *h = NULL;
     pons_hessian_factor *factor = NULL;
+    double *kept = NULL, *kept_norm = NULL; /* of an earlier run */
     double damping = job->recipe.obr.damping, start = pons_clock();
     bool harmonic = job->recipe.compat == PONS_COMPAT_FAITHFUL &&
                     (job->recipe.rotation.kind == PONS_ROTATION_QUAROT ||
                      job->recipe.rotation.kind == PONS_ROTATION_FLATQUANT);
     int64_t d = pons_group_dim(job->config, input->group), info = 0;
-    PONS_TRY_ALL(st, job->comm,
-                 pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h));
-    PONS_TRY(st, observe_windows(job, layer, block, input, h));
+    if (job->options->hessians) {
+        PONS_TRY(st, pons_job_read_hessian(job, layer, input, &kept, &kept_norm));
+    } else {
+        PONS_TRY_ALL(st, job->comm,
+                     pons_hessian_create(d, job->recipe.calibration.windows, job->bf16, &h));
+        PONS_TRY(st, observe_windows(job, layer, block, input, h));
+    }
     for (int retries = 0;; retries++) {
         PONS_TRY(st, pons_hessian_factor_begin(job->comm, d, &factor));
-        PONS_TRY(st, take_hessian(job, block, input, h, retries ? NULL : file, factor));
+        if (kept)
+            pons_hessian_factor_take(factor, 0, d, kept, d);
+        else
+            PONS_TRY(st, take_hessian(job, block, input, h, retries ? NULL : file, factor));
         job->seconds.hessian += pons_trace_phase(job->trace, PONS_PHASE_HESSIAN, start);
         start = pons_clock();
-        PONS_TRY(
-            st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic), damping, &info));
+        PONS_TRY(st, pons_hessian_factor_finish(factor,
+                                                kept ? kept_norm : pons_hessian_norm(h, harmonic),
+                                                damping, &info));
         st = pons_comm_agree(job->comm,
                              pons_job_check_factor(job, layer, input, damping, info, factor));
         job->seconds.factor += pons_trace_phase(job->trace, PONS_PHASE_FACTOR, start);
@@ -163,6 +172,8 @@ static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *
 done:
     pons_hessian_factor_destroy(&factor);
     pons_hessian_destroy(&h);
+    pons_mem_free(kept_norm);
+    pons_mem_free(kept);
     return st;
 }
 
@@ -191,8 +202,7 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
     pons_fault_signal(PONS_FAULT_BLOCK_STOP);
     PONS_TRY_ALL(st, job->comm, pons_stop_check());
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
-    if (pons_method_needs_hessian(job->recipe.method))
-        PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
+    if (job->h) PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
     if (job->targets) PONS_TRY(st, pons_targets_follow(job, group, works));
     pons_input input = {group, -1};
     if (pons_block_shares_input(&job->inputs))
@@ -347,12 +357,12 @@ pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hess
     pons_status st = PONS_OK;
     char *path = pons_mem_printf("%s/hessians/block-%03lld.h5", job->run, (long long)layer);
     PONS_TRY_ALL(st, job->comm, path ? PONS_OK : PONS_ERR_NOMEM);
-    pons_hessian_attributes attributes = {
-        .windows = job->recipe.calibration.windows,
-        .tokens = job->recipe.calibration.windows * job->recipe.calibration.length,
-        .wave = job->recipe.wave,
-        .damping = job->recipe.obr.damping,
-        .fingerprint = job->fingerprint.part[PONS_FINGERPRINT_MODEL]};
+    pons_hessian_attributes attributes = {.windows = job->recipe.calibration.windows,
+                                          .tokens = job->recipe.calibration.windows *
+                                                    job->recipe.calibration.length,
+                                          .wave = job->recipe.wave,
+                                          .damping = job->recipe.obr.damping,
+                                          .fingerprint = job->hessian_fingerprint};
     PONS_TRY(st, pons_hessian_file_create(job->comm, path, &attributes, file));
 done:
     pons_mem_free(path);

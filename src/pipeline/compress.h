@@ -24,6 +24,7 @@ typedef struct pons_compress_options {
     const char *out;         /* output directory */
     const char *run;         /* state directory; NULL: OUT.run */
     bool force;              /* replace an existing OUT */
+    const char *hessians;    /* state directory whose Hessians are used; NULL: calibrate */
     bool resume;             /* go on after the last committed block of RUN, if there is one */
 } pons_compress_options;
 

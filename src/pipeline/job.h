@@ -63,6 +63,7 @@ typedef struct pons_job {
     double error, energy;     /* sums over all linears */
     int64_t weights, zeros, rows, linear_count;
     pons_fingerprint fingerprint;
+    char hessian_fingerprint[1024]; /* what dense activations depend on: reuse.c */
 
     pons_trace *trace;
     pons_phase_seconds seconds;
@@ -93,7 +94,7 @@ static inline int64_t pons_job_window_begin(const pons_job *job, int64_t n, int 
 /** First block of the wave that block `layer` belongs to. Local. */
 static inline int64_t pons_job_wave_begin(const pons_job *job, int64_t layer)
 {
-    return layer < job->config->layers ? layer - layer % job->recipe.wave : layer;
+    return job->team && layer < job->config->layers ? layer - layer % job->recipe.wave : layer;
 }
 
 /** Windows drawn: those of the Hessians, then the held-out ones. Local. */
@@ -116,6 +117,16 @@ pons_status pons_job_open(pons_job *job);
 /** Tokens, windows, embeddings dealt to their ranks; evaluation streams; the fingerprint, checked
  * against the journal of a resumed run. Collective. */
 pons_status pons_job_load_windows(pons_job *job);
+
+/** What --hessians asks of the recipe. Local, the same on every rank. */
+pons_status pons_job_check_reuse(const pons_job *job);
+
+/** Set job->hessian_fingerprint. Rank 0. Local. */
+pons_status pons_job_fingerprint_hessians(pons_job *job);
+
+/** Whether the Hessians of --hessians are there for every block, dense and with this fingerprint.
+ * Rank 0. Local. */
+pons_status pons_job_check_hessians(pons_job *job);
 
 /** Bring a resumed job to where its last committed block left it; a new one to its first journal
  * line. Collective. */

@@ -78,6 +78,11 @@ void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works
 
 /** The parts of a block's work that waves share with single blocks (block.c). */
 
+/** Hessian [d, d] and column norms [d] of an input from --hessians, in counted memory on every rank.
+ * Collective; rank 0 reads. */
+pons_status pons_job_read_hessian(pons_job *job, int64_t layer, const pons_input *input, double **H,
+                                  double **norm);
+
 /** A sentence for a factor that failed; dead columns to the log. Local. */
 pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
                                   double damping, int64_t info, const pons_hessian_factor *factor);

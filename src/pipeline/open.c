@@ -251,6 +251,8 @@ static pons_status make_directories(pons_job *job)
     PONS_TRY(st, check_apart("--out", o->out, "--run", job->run));
     PONS_TRY(st, check_apart("--out", o->out, "--model", o->model));
     PONS_TRY(st, check_apart("--run", job->run, "--model", o->model));
+    if (o->hessians) PONS_TRY(st, check_apart("--run", job->run, "--hessians", o->hessians));
+    if (o->hessians) PONS_TRY(st, check_apart("--out", o->out, "--hessians", o->hessians));
     PONS_TRY(st, check_parent("--out", o->out));
     PONS_TRY(st, check_parent("--run", job->run));
     if (o->force) PONS_TRY(st, check_ours("--out", o->out, "pons.json"));
@@ -296,7 +298,8 @@ pons_status pons_job_open(pons_job *job)
         job->runtime.transforms || job->recipe.obr.target == PONS_TARGET_QUANTIZED_INPUTS;
     job->inputs = quantized ? job->runtime : job->calibration;
 
-    if (job->recipe.wave > 1) PONS_TRY(st, pons_job_make_teams(job));
+    if (o->hessians) PONS_TRY_ALL(st, job->comm, pons_job_check_reuse(job));
+    if (job->recipe.wave > 1 && !o->hessians) PONS_TRY(st, pons_job_make_teams(job));
     job->run = o->run ? pons_mem_strdup(o->run) : pons_dir_beside(o->out, ".run");
     PONS_TRY_ALL(st, job->comm, job->run ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY_ALL(st, job->comm, job->rank == 0 ? make_directories(job) : PONS_OK);

@@ -155,6 +155,8 @@ static pons_status take_fingerprint(pons_job *job)
     if (job->recipe.rotation.file[0])
         PONS_TRY(st, pons_file_digest(job->recipe.rotation.file,
                                       job->fingerprint.part[PONS_FINGERPRINT_ROTATION]));
+    PONS_TRY(st, pons_job_fingerprint_hessians(job));
+    if (job->options->hessians) PONS_TRY(st, pons_job_check_hessians(job));
     if (job->resumed)
         PONS_TRY(st, pons_fingerprint_check(
                          &job->fingerprint,
@@ -179,6 +181,8 @@ pons_status pons_job_load_windows(pons_job *job)
     }
     PONS_TRY_ALL(st, job->comm, local);
     pons_comm_bcast(job->comm, &job->fingerprint, sizeof job->fingerprint, 0);
+    pons_comm_bcast(job->comm, job->hessian_fingerprint, sizeof job->hessian_fingerprint, 0);
+    calibrates = calibrates && !job->options->hessians;
     if (job->recipe.rotation.learn) PONS_TRY(st, pons_job_learn_rotation(job, ids));
     if (calibrates) PONS_TRY(st, hold_windows(job, ids));
     if (job->recipe.obr.target != PONS_TARGET_DENSE)

@@ -1,0 +1,150 @@
+/*
+ * Hessians of an earlier run in place of a forward pass. What dense activations depend on goes into a
+ * text that every file of Hessians carries; a run that reuses them has the same text, or is refused with
+ * the part that differs. Owns neither the files (io/hessian_file.h) nor what is done with a Hessian.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sha256.h"
+#include "io/file.h"
+#include "kern/gemm.h"
+#include "pipeline/linear.h"
+
+/* SHA-256 of the lines of one section of a recipe's text, and of what it names. */
+static void hash_section(const char *recipe, const char *section, const char *named, char hex[65])
+{
+    pons_sha256 s;
+    pons_sha256_begin(&s);
+    char head[64];
+    snprintf(head, sizeof head, "\n%s:\n", section);
+    const char *line = strstr(recipe, head);
+    for (line = line ? line + strlen(head) : ""; !strncmp(line, "  ", 2);) {
+        const char *end = strchr(line, '\n') + 1;
+        pons_sha256_update(&s, line, (size_t)(end - line));
+        line = end;
+    }
+    pons_sha256_update(&s, named, strlen(named));
+    pons_sha256_end(&s, hex);
+}
+
+pons_status pons_job_fingerprint_hessians(pons_job *job)
+{
+    char rotation[65], *recipe = pons_job_recipe_text(job);
+    if (!recipe) return pons_fail(PONS_ERR_NOMEM, "out of memory for the fingerprint");
+    hash_section(recipe, "rotation", job->fingerprint.part[PONS_FINGERPRINT_ROTATION], rotation);
+    free(recipe);
+    snprintf(job->hessian_fingerprint, sizeof job->hessian_fingerprint,
+             "model = %.64s\nwindows = %lld of %lld tokens\ncalibration = %.64s\nrotation = %s\n"
+             "products = %s, %s\noutput.dtype = %s\n",
+             job->fingerprint.part[PONS_FINGERPRINT_MODEL],
+             job->fingerprint.part[PONS_FINGERPRINT_CALIBRATION],
+             (long long)job->recipe.calibration.windows, (long long)job->recipe.calibration.length,
+             rotation, job->bf16 ? "bf16" : "fp32", pons_kern_arithmetic(),
+             pons_dtype_name(job->recipe.output.dtype));
+    return PONS_OK;
+}
+
+static char *file_of(const pons_job *job, int64_t layer)
+{
+    return pons_mem_printf("%s/hessians/block-%03lld.h5", job->options->hessians, (long long)layer);
+}
+
+/* Refuse the first line in which two fingerprints differ. */
+static pons_status compare(const char *path, const char *there, const char *here)
+{
+    while (*here) {
+        size_t n = strcspn(here, "\n") + 1, m = strcspn(there, "\n");
+        if (m + 1 != n || strncmp(there, here, n)) {
+            int name = (int)strcspn(here, " ");
+            return pons_fail(PONS_ERR_INPUT,
+                             "%s: %.*s is not what these Hessians were made with: %.*s there, %.*s "
+                             "here",
+                             path, name, here, (int)m, there, (int)n - 1, here);
+        }
+        here += n;
+        there += n;
+    }
+    return PONS_OK;
+}
+
+static pons_status check_file(const pons_job *job, int64_t layer)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_attributes a;
+    char *text = NULL, *path = file_of(job, layer);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, pons_hessian_file_read_attributes(path, &a, &text));
+    PONS_TRY(st, compare(path, text, job->hessian_fingerprint));
+    if (a.wave < job->config->layers)
+        st = pons_fail(
+            PONS_ERR_INPUT,
+            "%s: found Hessians of a wave of %lld blocks, allowed: of a wave of all %lld, "
+            "which none of the first recipe's results went into",
+            path, (long long)a.wave, (long long)job->config->layers);
+done:
+    pons_mem_free(text);
+    pons_mem_free(path);
+    return st;
+}
+
+pons_status pons_job_check_hessians(pons_job *job)
+{
+    pons_status st = PONS_OK;
+    for (int64_t layer = 0; layer < job->config->layers; layer++)
+        PONS_TRY(st, check_file(job, layer));
+    pons_log(PONS_LOG_INFO, "calibrate: Hessians of %s, no forward pass", job->options->hessians);
+done:
+    return st;
+}
+
+pons_status pons_job_check_reuse(const pons_job *job)
+{
+    const pons_recipe *r = &job->recipe;
+    const char *key = NULL, *allowed = NULL;
+    char wave[64];
+    snprintf(wave, sizeof wave, "%lld or more (all blocks see dense activations)",
+             (long long)job->config->layers);
+    if (!pons_method_needs_hessian(r->method))
+        key = "method", allowed = "one that needs Hessians";
+    else if (r->wave < job->config->layers)
+        key = "wave", allowed = wave;
+    else if (r->keep_hessians)
+        key = "hessians", allowed = "discard";
+    else if (r->calibration.holdout > 0)
+        key = "calibration.holdout", allowed = "0";
+    else if (r->compat == PONS_COMPAT_FAITHFUL && r->rotation.kind == PONS_ROTATION_QUAROT)
+        key = "compat", allowed = "corrected with rotation.kind quarot (other column norms)";
+    if (!key) return PONS_OK;
+    return pons_fail(PONS_ERR_CONFIG, "--hessians %s: recipe key %s: allowed: %s",
+                     job->options->hessians, key, allowed);
+}
+
+pons_status pons_job_read_hessian(pons_job *job, int64_t layer, const pons_input *input, double **H,
+                                  double **norm)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    char *path = file_of(job, layer);
+    int64_t d = pons_group_dim(job->config, input->group), found = 0;
+    if (!path)
+        local = PONS_ERR_NOMEM;
+    else if (job->rank == 0)
+        local = pons_hessian_file_read(path, pons_input_name(input), &found, H, norm);
+    if (local == PONS_OK && job->rank == 0 && found != d)
+        local = pons_fail(PONS_ERR_INPUT, "%s: %s: found width %lld, allowed: %lld", path,
+                          pons_input_name(input), (long long)found, (long long)d);
+    if (job->rank != 0 && local == PONS_OK) {
+        *H = pons_mem_alloc(d * d, sizeof **H);
+        *norm = pons_mem_alloc(d, sizeof **norm);
+        if (!*H || !*norm) local = PONS_ERR_NOMEM;
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+    pons_comm_bcast(job->comm, *H, (size_t)(d * d) * sizeof **H, 0);
+    pons_comm_bcast(job->comm, *norm, (size_t)d * sizeof **norm, 0);
+done:
+    pons_mem_free(path);
+    return st;
+}
