@@ -122,6 +122,15 @@ pons_status pons_bench_hessian(const pons_bench_setting *setting, bool bf16, int
 pons_status pons_bench_factor(const pons_bench_setting *setting, int64_t d, bool scalapack,
                               pons_bench_result *out);
 
+/**
+ * Memory of a linear of `rows` rows and d columns on its whole way over all ranks: `windows` windows of
+ * `tokens` tokens, Hessian, factor, inverse, rows by the default recipe. workspace_bytes is the peak of
+ * the rank that needed most, with what a node shares divided by its ranks. Flop: the Hessian's, factor's
+ * and inverse's. Collective.
+ */
+pons_status pons_bench_memory(const pons_bench_setting *setting, bool bf16, int64_t rows, int64_t d,
+                              int64_t tokens, int64_t windows, pons_bench_result *out);
+
 /** Scales with the clip search (80 x 30 flop per weight), against powf on `sample` rows. Collective.
  */
 pons_status pons_bench_clip(const pons_bench_setting *setting, const pons_bench_layer *layer,

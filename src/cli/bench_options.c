@@ -21,7 +21,8 @@ enum option_bit {
     DUMP = 1 << 9,
     PRUNING = 1 << 10,
     PATTERN = 1 << 11,
-    FIXTURES = 1 << 12
+    FIXTURES = 1 << 12,
+    WINDOWS = 1 << 13
 };
 
 enum option_key {
@@ -41,6 +42,7 @@ enum option_key {
     KEY_SEED,
     KEY_SAMPLE,
     KEY_TOKENS,
+    KEY_WINDOWS,
     KEY_MODEL,
     KEY_SWEEP,
     KEY_TO,
@@ -64,9 +66,9 @@ static const choice choices[] = {{KEY_ROWS, ROWS},        {KEY_DIM, DIM},
                                  {KEY_DAMPING, PATTERN},  {KEY_SEED, LAYER},
                                  {KEY_SAMPLE, SAMPLE},    {KEY_PRECISION, PRECISION},
                                  {KEY_SOLVER, SOLVER},    {KEY_TOKENS, TOKENS},
-                                 {KEY_MODEL, MODEL},      {KEY_SWEEP, SWEEP},
-                                 {KEY_TO, SWEEP},         {KEY_DUMP, DUMP},
-                                 {KEY_FIXTURES, FIXTURES}};
+                                 {KEY_WINDOWS, WINDOWS},  {KEY_MODEL, MODEL},
+                                 {KEY_SWEEP, SWEEP},      {KEY_TO, SWEEP},
+                                 {KEY_DUMP, DUMP},        {KEY_FIXTURES, FIXTURES}};
 
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -79,6 +81,7 @@ static const struct argp_option options[] = {
     {"alpha", KEY_ALPHA, "A", 0, "Share of columns evicted in stage 2, [0, 1] (default: 0.5)", 0},
     {"damping", KEY_DAMPING, "L", 0, "Of the mean diagonal, [0, 1] (default: 0.01)", 0},
     {"tokens", KEY_TOKENS, "S", 0, "Tokens of a window (default: 2048)", 0},
+    {"windows", KEY_WINDOWS, "N", 0, "Windows of all ranks (default: 8)", 0},
     {NULL, 0, NULL, 0, "Data:", 2},
     {"hessian", KEY_HESSIAN, "FILE", 0,
      "A kept Hessian, FILE.h5:GROUP (qkv, o, gate_up, down), or tensors H and perhaps W in "
@@ -224,6 +227,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return error;
     }
     case KEY_SAMPLE: return pons_cli_parse_int(state, "--sample", arg, 1, INT32_MAX, &a->sample);
+    case KEY_WINDOWS: return pons_cli_parse_int(state, "--windows", arg, 1, 1 << 20, &a->windows);
     case KEY_TOKENS: return pons_cli_parse_int(state, "--tokens", arg, 1, 1 << 20, &a->tokens);
     case KEY_MODEL: a->model = arg; return 0;
     case KEY_SWEEP:
@@ -250,7 +254,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "gemm|solver|hessian|factor|forward|clip|gptq|quality|all",
+    .args_doc = "gemm|solver|hessian|factor|memory|forward|clip|gptq|quality|all",
     .doc =
         "Measure one phase of the job, or all, next to a plain way that runs in the same process "
         "on "
@@ -258,7 +262,8 @@ static const struct argp argp = {
         "gemm: a prepared matrix product.  solver: both stages of the compensation, against one "
         "spotrf per row.  hessian: windows summed, against the full fp32 product.  factor: the "
         "inverse Cholesky factor over all ranks, ours and ScaLAPACK's, against LAPACK on the same "
-        "cores (square, --dim).  forward: block 0 of a model, against fp32.  clip: scales with the "
+        "cores (square, --dim).  memory: bytes per rank of one linear on its whole way.  forward: "
+        "block 0 of a model, against fp32.  clip: scales with the "
         "search, against powf.  gptq: the sweep "
         "over the last columns, against column by column.  all: each of them, forward with "
         "--model.  quality (not in all): layer errors of every way to prune and round, on real "
@@ -284,6 +289,7 @@ static const measurement measurements[] = {
     {"solver", ROWS | DIM | LAYER | PATTERN | PRUNING | PRECISION | SOLVER | SAMPLE | SWEEP | DUMP},
     {"hessian", DIM | TOKENS | PRECISION},
     {"factor", DIM},
+    {"memory", ROWS | DIM | TOKENS | WINDOWS | PRECISION},
     {"forward", MODEL | TOKENS | PRECISION},
     {"clip", ROWS | DIM | LAYER | SAMPLE},
     {"gptq", ROWS | DIM | LAYER | PATTERN | PRUNING | SAMPLE},
@@ -328,17 +334,17 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
 {
     const measurement *m = NULL;
     if (!a->what)
-        return pons_fail(
-            PONS_ERR_USAGE,
-            "say what to measure: gemm, solver, hessian, factor, forward, clip, gptq, quality or "
-            "all (see %s --help)",
-            command);
+        return pons_fail(PONS_ERR_USAGE,
+                         "say what to measure: gemm, solver, hessian, factor, memory, forward, "
+                         "clip, gptq, quality or "
+                         "all (see %s --help)",
+                         command);
     for (int i = 0; i < MEASUREMENTS; i++)
         if (!strcmp(a->what, measurements[i].name)) m = &measurements[i];
     if (!m)
         return pons_fail(
             PONS_ERR_USAGE,
-            "bench '%s' is not known; known are gemm, solver, hessian, factor, forward, "
+            "bench '%s' is not known; known are gemm, solver, hessian, factor, memory, forward, "
             "clip, gptq, quality, all (see %s --help)",
             a->what, command);
     pons_status st = check_options(a, m);
@@ -371,6 +377,7 @@ pons_status pons_cli_parse_bench(pons_comm *comm, int argc, char **argv, pons_cl
         .solver = PONS_SOLVER_DUAL,
         .sample = 32,
         .tokens = 2048,
+        .windows = 8,
         .repeat = 3};
     pons_status st = pons_cli_parse(comm, &argp, argc, argv, common, out);
     if (st != PONS_OK || common->help) return st;

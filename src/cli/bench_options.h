@@ -15,8 +15,8 @@ typedef struct pons_bench_options {
     pons_bench_layer layer;
     int precision; /* -1: not given; 0: fp32; 1: bf16 */
     pons_solver solver;
-    int64_t sample, tokens, threads, repeat, to; /* threads, to: 0 unless given */
-    char sweep;                                  /* 0, 'd' (dim), 'r' (rows) */
+    int64_t sample, tokens, windows, threads, repeat, to; /* threads, to: 0 unless given */
+    char sweep;                                           /* 0, 'd' (dim), 'r' (rows) */
     bool cpu_time;
     unsigned given; /* which options, internal */
 } pons_bench_options;

@@ -108,6 +108,9 @@ static pons_status measure(const pons_bench_options *a, const pons_bench_setting
         PONS_TRY(st, pons_bench_hessian(s, bf16, a->tokens, d, &report->result[report->count++]));
     for (int other = 0; !strcmp(a->what, "factor") && other <= pons_scalapack_is_built(); other++)
         PONS_TRY(st, pons_bench_factor(s, d, other, &report->result[report->count++]));
+    if (!strcmp(a->what, "memory"))
+        PONS_TRY(st, pons_bench_memory(s, bf16, rows, d, a->tokens, a->windows,
+                                       &report->result[report->count++]));
     if (model)
         PONS_TRY(st,
                  pons_bench_forward(s, model, bf16, a->tokens, &report->result[report->count++]));
@@ -148,7 +151,7 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
     if (a.model) PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
     pons_bench_setting setting = {comm, a.threads ? (int)a.threads : threads, a.repeat, a.cpu_time};
     bool layer = strcmp(a.what, "gemm") && strcmp(a.what, "hessian") && strcmp(a.what, "factor") &&
-                 strcmp(a.what, "forward");
+                 strcmp(a.what, "memory") && strcmp(a.what, "forward");
     report = (pons_bench_report){.cpu_time = a.cpu_time,
                                  .layer = layer ? &a.layer : NULL,
                                  .repeat = a.repeat,
