@@ -41,9 +41,9 @@ pons_status pons_job_fingerprint_hessians(pons_job *job)
              "model = %.64s\nwindows = %lld of %lld tokens\ncalibration = %.64s\nrotation = %s\n"
              "products = %s, %s\noutput.dtype = %s\n",
              job->fingerprint.part[PONS_FINGERPRINT_MODEL],
-             job->fingerprint.part[PONS_FINGERPRINT_CALIBRATION],
              (long long)job->recipe.calibration.windows, (long long)job->recipe.calibration.length,
-             rotation, job->bf16 ? "bf16" : "fp32", pons_kern_arithmetic(),
+             job->fingerprint.part[PONS_FINGERPRINT_CALIBRATION], rotation,
+             job->bf16 ? "bf16" : "fp32", pons_kern_arithmetic(),
              pons_dtype_name(job->recipe.output.dtype));
     return PONS_OK;
 }
