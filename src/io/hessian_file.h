@@ -1,7 +1,7 @@
 /**
  * Hessians of one block in one parallel HDF5 file: RUN/hessians/block-NNN.h5.
  *
- * Groups /qkv /o /gate_up /down, each with H [d, d] f64 (full symmetric, undamped, sum over windows
+ * Groups /qkv /o /gate_up /down, or one per linear where each has an input of its own, each with H [d, d] f64 (full symmetric, undamped, sum over windows
  * of X^T X times 2/N) and norm [d] f64 (Wanda c_j); chunked with fletcher32; attributes windows,
  * tokens, wave, damping, fingerprint on the file. Written as .part, closed, synced, renamed.
  */

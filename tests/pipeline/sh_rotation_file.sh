@@ -110,9 +110,4 @@ rm -rf "$out" "$out.run"
 edit 'r["model.layers.0.self_attn.R2"].values[0] = float("nan")'
 with_file 4 'model.layers.0.self_attn.R2 is not orthogonal'
 
-# ---- recipes
-attempt 3 'rotation.file: found .*R.bin, allowed: no value with rotation.kind quarot' \
-  --set rotation.kind=quarot --set "rotation.file=$good"
-attempt 3 'rotation.seed: found 3, allowed: no value with rotation.file' --set rotation.seed=3 --set "rotation.file=$good"
-attempt 3 'rotation.tolerance: .* no value without rotation.file' --set rotation.tolerance=0.1
 finish
