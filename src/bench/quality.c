@@ -12,7 +12,7 @@
 #include "io/store.h"
 #include "obr/compress.h"
 
-enum { BITS = 4, BLOCKS = 8, SWEEPS = 8 };
+enum { BITS = 4, BLOCKS = 8, SWEEPS = 8, WIDEST_EXACT = 1024 };
 
 /* What may be changed about obr_gptq. */
 typedef struct levers {
@@ -51,6 +51,9 @@ static const way ways[] = {
     {"polish",
      PONS_METHOD_OBR_GPTQ,
      {PONS_MASK_WANDA, PONS_SCALE_DENSE, 2, PONS_REFIT_NONE, SWEEPS}},
+    {"exact_obs",
+     PONS_METHOD_EXACT_OBS,
+     {PONS_MASK_WANDA, PONS_SCALE_COMPENSATED, 2, PONS_REFIT_NONE, 0}},
     {"best", PONS_METHOD_OBR_GPTQ, {PONS_MASK_ADMM, REST}},
     {"best without mask", PONS_METHOD_OBR_GPTQ, {PONS_MASK_WANDA, REST}},
     {"best without scale",
@@ -220,7 +223,8 @@ static pons_status measure_file(const pons_quality_setting *setting, const char 
     double reference = NAN;
     PONS_TRY(st, fixture_read(setting, path, &is_layer, &f));
     for (int k = 0; is_layer && k < WAYS; k++)
-        PONS_TRY(st, measure(setting, &f, &ways[k], &reference, out));
+        if (ways[k].method != PONS_METHOD_EXACT_OBS || f.d <= WIDEST_EXACT)
+            PONS_TRY(st, measure(setting, &f, &ways[k], &reference, out));
 done:
     fixture_clear(&f);
     return st;

@@ -35,7 +35,7 @@ typedef struct pons_quality_setting {
  * Every layer fixture under a folder or one folder below it: *.safetensors with tensors W [rows, d] and
  * H [d, d]. Others are passed over.
  *
- * Local. Exact OBS runs up to d = PONS_EXACT_OBS_WIDTH.
+ * Local. exact_obs is left out where a layer is wider than WIDEST_EXACT of quality.c: it takes d / 3 products.
  * @param out free with pons_quality_clear
  * @return PONS_ERR_INPUT when there is none, PONS_ERR_NUMERIC, PONS_ERR_SHAPE, PONS_ERR_NOMEM.
  */

@@ -185,6 +185,7 @@ static int traits(pons_method method)
     case PONS_METHOD_SPARSEGPT_GPTQ: return PRUNES | QUANTIZES | HESSIAN | ALL_ROWS;
     case PONS_METHOD_OBR_RTN: return PRUNES | QUANTIZES | HESSIAN;
     case PONS_METHOD_OBR_GPTQ: return PRUNES | QUANTIZES | HESSIAN;
+    case PONS_METHOD_EXACT_OBS: return PRUNES | QUANTIZES | HESSIAN;
     }
     return 0;
 }
@@ -213,12 +214,14 @@ bool pons_recipe_differ(const pons_recipe *a, const pons_recipe *b, pons_recipe_
 
 bool pons_method_takes_mask(pons_method method)
 {
-    return pons_method_prunes(method) && method != PONS_METHOD_SPARSEGPT_GPTQ;
+    return pons_method_prunes(method) && method != PONS_METHOD_SPARSEGPT_GPTQ &&
+           method != PONS_METHOD_EXACT_OBS;
 }
 
 bool pons_method_compensates(pons_method method)
 {
-    return method == PONS_METHOD_OBR_RTN || method == PONS_METHOD_OBR_GPTQ;
+    return method == PONS_METHOD_OBR_RTN || method == PONS_METHOD_OBR_GPTQ ||
+           method == PONS_METHOD_EXACT_OBS;
 }
 
 bool pons_method_polishes(pons_method method)

@@ -26,7 +26,8 @@ typedef enum pons_method {
     PONS_METHOD_WANDA_RTN,      /* wanda_rtn: prune, then round, no compensation */
     PONS_METHOD_SPARSEGPT_GPTQ, /* sparsegpt_gptq: both in one pass */
     PONS_METHOD_OBR_RTN,        /* obr_rtn */
-    PONS_METHOD_OBR_GPTQ        /* obr_gptq */
+    PONS_METHOD_OBR_GPTQ,       /* obr_gptq */
+    PONS_METHOD_EXACT_OBS       /* exact_obs: one weight at a time, small layers only */
 } pons_method;
 
 typedef enum pons_compat { PONS_COMPAT_CORRECTED, PONS_COMPAT_FAITHFUL } pons_compat;

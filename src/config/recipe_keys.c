@@ -9,15 +9,12 @@ static const pons_recipe_name clips[] = {{"none", 0}, {"mse", 1}, {0}};
 static const pons_recipe_name keeps[] = {{"discard", 0}, {"keep", 1}, {0}};
 static const pons_recipe_name joins[] = {
     {"none", PONS_JOIN_NONE}, {"lines", PONS_JOIN_LINES}, {"stripped", PONS_JOIN_STRIPPED}, {0}};
-static const pons_recipe_name methods[] = {{"none", PONS_METHOD_NONE},
-                                           {"rtn", PONS_METHOD_RTN},
-                                           {"gptq", PONS_METHOD_GPTQ},
-                                           {"wanda", PONS_METHOD_WANDA},
-                                           {"wanda_rtn", PONS_METHOD_WANDA_RTN},
-                                           {"sparsegpt_gptq", PONS_METHOD_SPARSEGPT_GPTQ},
-                                           {"obr_rtn", PONS_METHOD_OBR_RTN},
-                                           {"obr_gptq", PONS_METHOD_OBR_GPTQ},
-                                           {0}};
+static const pons_recipe_name methods[] = {
+    {"none", PONS_METHOD_NONE},           {"rtn", PONS_METHOD_RTN},
+    {"gptq", PONS_METHOD_GPTQ},           {"wanda", PONS_METHOD_WANDA},
+    {"wanda_rtn", PONS_METHOD_WANDA_RTN}, {"sparsegpt_gptq", PONS_METHOD_SPARSEGPT_GPTQ},
+    {"obr_rtn", PONS_METHOD_OBR_RTN},     {"obr_gptq", PONS_METHOD_OBR_GPTQ},
+    {"exact_obs", PONS_METHOD_EXACT_OBS}, {0}};
 static const pons_recipe_name compats[] = {
     {"corrected", PONS_COMPAT_CORRECTED}, {"faithful", PONS_COMPAT_FAITHFUL}, {0}};
 static const pons_recipe_name computes[] = {

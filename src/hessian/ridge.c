@@ -9,7 +9,7 @@
 #include "base/mt19937.h"
 #include "hessian/shrink.h"
 
-enum { PROBES = 4, STEPS = 60, LANES = 16, BISECTIONS = 60, SEED = 20 };
+enum { PROBES = 2, STEPS = 40, LANES = 16, BISECTIONS = 60, SEED = 20 };
 
 extern void dstev_(const char *jobz, const int *n, double *d, double *e, double *z, const int *ldz,
                    double *work, int *info);

@@ -38,8 +38,8 @@ void pons_hessian_shrink_destroy(pons_hessian_shrink **shrink);
  * starting value. Collective on the comm of the factor: its rank 0 works, same bits for any number of
  * ranks and threads.
  * @param count in (0, d)
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC, the same on every rank. Cost 500 d^2 flop; memory
- * 250 d bytes.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC, the same on every rank. Cost 160 d^2 flop; memory
+ * 164 d bytes.
  */
 pons_status pons_hessian_effective_ridge(const pons_hessian_factor *factor, double count,
                                          double *tau);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "kern/gemm.h"
 #include "obr/blocks.h"
+#include "obr/exact_obs.h"
 #include "obr/masks.h"
 #include "obr/panel.h"
 #include "obr/polish.h"
@@ -202,6 +203,25 @@ static pons_status run_obr(job *j, bool gptq)
     return j->shared->blocks > 0 ? run_blocks(j, gptq) : run_halves(j, gptq);
 }
 
+static pons_status run_exact_obs(job *j)
+{
+    const pons_recipe *r = j->recipe;
+    pons_solve_panel panel = panel_of(j);
+    pons_exact_obs obs = {.rule = {r->prune.sparsity, r->prune.n, r->prune.m},
+                          .quant = &r->weights,
+                          .bits = j->task->bits,
+                          .compensated = r->scale_from == PONS_SCALE_COMPENSATED,
+                          .mask = j->mask,
+                          .codes = j->result->codes,
+                          .scale = j->result->scale,
+                          .zero = j->result->zero};
+    double begin = pons_clock();
+    pons_status st = pons_exact_obs_rows(&obs, &panel, pons_shared_data(j->shared->inverse));
+    j->metrics->solve_seconds += pons_clock() - begin;
+    j->metrics->products += (double)j->task->rows * (double)j->task->d / 3.0; /* sum of n^2 */
+    return st;
+}
+
 static pons_status run_sweep(job *j, bool prune)
 {
     double begin = pons_clock();
@@ -255,6 +275,7 @@ static pons_status run_method(job *j)
         break;
     case PONS_METHOD_OBR_RTN: st = run_obr(j, false); break;
     case PONS_METHOD_OBR_GPTQ: st = run_obr(j, true); break;
+    case PONS_METHOD_EXACT_OBS: st = run_exact_obs(j); break;
     case PONS_METHOD_NONE: PONS_ASSERT(!"checked before");
     }
     if (st == PONS_OK) st = polish(j);

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "obr/exact_obs.h"
 #include "obr/masks.h"
 
 /* A factor per row costs k^3 / 3 flop for k kept columns, about fifteen products with a shared matrix
@@ -55,11 +56,29 @@ done:
     return st;
 }
 
+/* H^-1 as it is, for what takes it apart. */
+static pons_status make_inverse(const pons_hessian_factor *factor, pons_row_shared *s)
+{
+    pons_status st = PONS_OK;
+    int64_t d = factor->d;
+    if (d > PONS_EXACT_OBS_WIDTH)
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "method exact_obs is for widths up to %d, a linear has %lld columns; use "
+                         "obr_gptq with prune.mask admm",
+                         PONS_EXACT_OBS_WIDTH, (long long)d);
+    PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(d * d) * sizeof(float), &s->inverse));
+    pons_hessian_inverse_of(d, factor->U, d, s->inverse, pons_shared_data(s->inverse));
+    pons_shared_settle(s->inverse);
+done:
+    return st;
+}
+
 /* What a method with a Hessian shares. Collective. */
 static pons_status prepare(const pons_hessian_factor *factor, const pons_recipe *r, bool bf16,
                            pons_row_shared *s)
 {
     pons_status st = PONS_OK;
+    if (r->method == PONS_METHOD_EXACT_OBS) return make_inverse(factor, s);
     bool compensates = pons_method_compensates(r->method);
     bool masks = pons_method_takes_mask(r->method);
     bool halves = r->obr.blocks <= 2 && r->scale_from == PONS_SCALE_DENSE;
@@ -102,6 +121,7 @@ void pons_row_shared_destroy(pons_row_shared **shared)
     pons_rest_destroy(&s->whole);
     pons_mem_free(s->edge);
     pons_mem_free(s->column);
+    pons_shared_destroy(&s->inverse);
     pons_dual_destroy(&s->dual);
     pons_mem_free(s);
     *shared = NULL;

@@ -22,7 +22,8 @@ struct pons_row_shared {
     int64_t blocks;   /* rest[k] is the rest from column edge[k] on; 0: the published algorithm */
     int64_t *edge;    /* [blocks + 1] the last is d */
     pons_rest **rest; /* [blocks] the first, and those without columns: NULL */
-    float *column;    /* [d] what an entry of a column counts in the first mask; NULL: no mask */
+    pons_shared *inverse; /* exact_obs: [d, d] upper triangle of H^-1; NULL: none */
+    float *column; /* [d] what an entry of a column counts in the first mask; NULL: no mask */
     pons_hessian_shrink *shrink[PONS_ADMM_STAGES]; /* admm mask */
     double kept,
         pruned; /* dual_swap mask: means of [H_RR^-1]_jj / [H^-1]_jj over kept columns R and

@@ -462,11 +462,11 @@ static void method_traits(void **state)
     static const struct {
         const char *name;
         bool prunes, quantizes, hessian, all_rows;
-    } expected[] = {{"none", 0, 0, 0, 0},      {"rtn", 0, 1, 0, 0},
-                    {"gptq", 0, 1, 1, 0},      {"wanda", 1, 0, 1, 0},
-                    {"wanda_rtn", 1, 1, 1, 0}, {"sparsegpt_gptq", 1, 1, 1, 1},
-                    {"obr_rtn", 1, 1, 1, 0},   {"obr_gptq", 1, 1, 1, 0}};
-    for (int i = 0; i < 8; i++) {
+    } expected[] = {
+        {"none", 0, 0, 0, 0},    {"rtn", 0, 1, 0, 0},       {"gptq", 0, 1, 1, 0},
+        {"wanda", 1, 0, 1, 0},   {"wanda_rtn", 1, 1, 1, 0}, {"sparsegpt_gptq", 1, 1, 1, 1},
+        {"obr_rtn", 1, 1, 1, 0}, {"obr_gptq", 1, 1, 1, 0},  {"exact_obs", 1, 1, 1, 0}};
+    for (int i = 0; i < 9; i++) {
         pons_method m = (pons_method)i;
         assert_string_equal(pons_method_name(m), expected[i].name);
         assert_int_equal(pons_method_prunes(m), expected[i].prunes);

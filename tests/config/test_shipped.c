@@ -77,13 +77,13 @@ static void test_quickstart(void **state)
 static void test_best(void **state)
 {
     (void)state;
-    check_folder("configs/best-*.yaml", 128, 2048, 1);
+    check_folder("configs/best-*.yaml", 128, 2048, 2);
 }
 
 static void test_smollm2(void **state)
 {
     (void)state;
-    check_folder("configs/smollm2/*.yaml", 32, 2048, 10);
+    check_folder("configs/smollm2/*.yaml", 32, 2048, 11);
 }
 
 static void test_no_leak(void **state)

@@ -447,6 +447,85 @@ static void polish(void **state)
     obr_problem_destroy(&p);
 }
 
+/* Inverse of the damped H at the columns of `in`, [d, d] with zeros elsewhere. */
+static void inverse_at(const obr_problem *p, const uint8_t *in, double *K)
+{
+    int64_t d = p->d, n = 0, set[D];
+    double *A = malloc((size_t)(d * d) * sizeof *A), x[D];
+    memset(K, 0, (size_t)(d * d) * sizeof *K);
+    for (int64_t j = 0; j < d; j++)
+        if (in[j]) set[n++] = j;
+    for (int64_t c = 0; c < n; c++) {
+        for (int64_t a = 0; a < n; a++) {
+            x[a] = a == c;
+            for (int64_t b = 0; b < n; b++)
+                A[a * n + b] = p->factor->H[set[a] * d + set[b]];
+        }
+        obr_oracle_solve(n, A, x);
+        for (int64_t a = 0; a < n; a++)
+            K[set[a] * d + set[c]] = x[a];
+    }
+    free(A);
+}
+
+/* Optimal brain compression by its definition, every inverse anew. */
+static void oracle_exact(const obr_problem *p, const pons_recipe *r, const float *scale, int64_t i,
+                         int8_t *codes)
+{
+    int64_t d = p->d, m = r->prune.m, n = r->prune.n, lost = 0, over[D] = {0};
+    int64_t count = n ? d / m * n : (int64_t)((double)d * r->prune.sparsity);
+    double *K = malloc((size_t)(d * d) * sizeof *K), w[D];
+    uint8_t in[D];
+    memset(in, 1, sizeof in);
+    for (int64_t j = 0; j < d; j++)
+        w[j] = p->W[i * d + j];
+    for (int64_t left = d; left > 0; left--, lost++) {
+        int64_t best = -1;
+        double least = 1e300, move = 0.0;
+        inverse_at(p, in, K);
+        for (int64_t j = 0; j < d; j++) {
+            if (!in[j] || (lost < count && n && over[j / m] == n)) continue;
+            double q = lost < count ? 0.0 : scale[i] * fmin(fmax(rint(w[j] / scale[i]), -8.0), 7.0);
+            double cost = (w[j] - q) * (w[j] - q) / K[j * d + j];
+            if (lost >= count && fabs(w[j] - q) > 0.50001 * scale[i]) cost = -fabs(w[j] - q);
+            if (cost >= least) continue;
+            least = cost;
+            best = j;
+            move = w[j] - q;
+        }
+        codes[best] = lost < count ? 0 : (int8_t)rint((w[best] - move) / scale[i]);
+        over[n ? best / m : 0]++;
+        for (int64_t j = 0; j < d; j++)
+            if (j != best) w[j] -= move * K[best * d + j] / K[best * d + best];
+        in[best] = 0;
+    }
+    free(K);
+}
+
+static void exact_obs(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 4; s++) {
+        obr_problem p;
+        obr_problem_create(13, 4, 20, 0, &p);
+        int64_t equal = 0;
+        pons_recipe recipe = recipe_with(PONS_METHOD_EXACT_OBS, PONS_MASK_WANDA, s);
+        recipe.scale_from = s % 2 ? PONS_SCALE_COMPENSATED : PONS_SCALE_DENSE;
+        pons_row_result r;
+        obr_result_create(&p, &recipe, &r);
+        compress(&p, &recipe, &r);
+        for (int64_t i = 0; i < p.m; i++) {
+            int8_t codes[D];
+            oracle_exact(&p, &recipe, r.scale, i, codes);
+            for (int64_t j = 0; j < p.d; j++)
+                equal += r.codes[i * p.d + j] == codes[j];
+        }
+        assert_true(equal >= 78); /* of 80: costs may tie to rounding */
+        obr_result_destroy(&r);
+        obr_problem_destroy(&p);
+    }
+}
+
 /* Pruned entries stay pruned, whatever else happens to the codes. */
 static void polish_keeps_masks(void **state)
 {
@@ -503,6 +582,6 @@ int main(void)
         cmocka_unit_test(masks),  cmocka_unit_test(masks_by_error),
         cmocka_unit_test(blocks), cmocka_unit_test(compensated_scales),
         cmocka_unit_test(polish), cmocka_unit_test(polish_keeps_masks),
-        cmocka_unit_test(refit)};
+        cmocka_unit_test(refit),  cmocka_unit_test(exact_obs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,6 +109,7 @@ static void bits(void **state)
     check(&p, PONS_METHOD_OBR_RTN, PONS_SOLVER_DUAL, true);
     check(&p, PONS_METHOD_OBR_GPTQ, PONS_SOLVER_DUAL, true);
     check(&p, PONS_METHOD_OBR_GPTQ, PONS_SOLVER_PRIMAL, true);
+    check(&p, PONS_METHOD_EXACT_OBS, PONS_SOLVER_AUTO, true);
     check(&p, PONS_METHOD_SPARSEGPT_GPTQ, PONS_SOLVER_AUTO, false);
     obr_problem_destroy(&p);
     assert_int_equal(pons_mem_outstanding(), 0);

@@ -1,0 +1,151 @@
+/* Greedy pruning and rounding of single weights. Owns the order and the inverse that shrinks with each. */
+#include "obr/exact_obs.h"
+
+#include <float.h>
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quant/weight.h"
+
+/* What is left of one row: `n` columns, in any order. */
+typedef struct left {
+    int64_t n, d;
+    float *A;        /* [n, n] inverse of H at those columns, row stride d */
+    float *w;        /* [n] their values */
+    int32_t *column; /* [n] */
+    int32_t *over;   /* [d / m] n:m: entries that each group still has to lose */
+    float *row;      /* [d] work */
+} left;
+
+/* Take entry p out, its value moved by -move: the others make up for it, the inverse loses it. */
+static void eliminate(left *s, int64_t p, float move)
+{
+    int64_t last = --s->n, d = s->d;
+    float *A = s->A, *a = s->row, pivot = A[p * d + p];
+    memcpy(a, A + p * d, (size_t)(last + 1) * sizeof *a);
+    if (p != last) { /* the last one takes its place */
+        memcpy(A + p * d, A + last * d, (size_t)(last + 1) * sizeof *A);
+        for (int64_t i = 0; i <= last; i++)
+            A[i * d + p] = A[i * d + last];
+        a[p] = a[last];
+        s->w[p] = s->w[last];
+        s->column[p] = s->column[last];
+    }
+    float f = move / pivot;
+    for (int64_t i = 0; i < last; i++)
+        s->w[i] -= f * a[i];
+    for (int64_t i = 0; i < last; i++) {
+        float g = a[i] / pivot;
+        float *to = A + i * d;
+        for (int64_t j = 0; j < last; j++)
+            to[j] -= g * a[j];
+    }
+}
+
+static void prune_row(const pons_exact_obs *obs, left *s, uint8_t *mask)
+{
+    pons_mask_rule rule = obs->rule;
+    int64_t d = s->d;
+    int64_t count = rule.n > 0 ? d / rule.m * rule.n : pons_mask_pruned_per_row(d, rule.sparsity);
+    for (int64_t g = 0; rule.n > 0 && g < d / rule.m; g++)
+        s->over[g] = rule.n;
+    memset(mask, 1, (size_t)d);
+    for (int64_t k = 0; k < count; k++) {
+        int64_t best = -1;
+        float least = FLT_MAX;
+        for (int64_t i = 0; i < s->n; i++) {
+            float cost = s->w[i] * s->w[i] / s->A[i * (d + 1)];
+            if (!(cost < least) || (rule.n > 0 && s->over[s->column[i] / rule.m] == 0)) continue;
+            least = cost;
+            best = i;
+        }
+        if (best < 0) return; /* not finite: the caller's check names the row */
+        int32_t j = s->column[best];
+        mask[j] = 0;
+        if (rule.n > 0) s->over[j / rule.m]--;
+        eliminate(s, best, s->w[best]);
+    }
+}
+
+static void round_row(const pons_exact_obs *obs, left *s, const float *scale, const int8_t *zero,
+                      int8_t *codes)
+{
+    int64_t d = s->d, size = pons_weight_group_size(obs->quant, d);
+    while (s->n > 0) {
+        int64_t best = 0;
+        float least = FLT_MAX, move = 0.0f;
+        int8_t code = 0;
+        for (int64_t i = 0; i < s->n; i++) {
+            int64_t g = s->column[i] / size;
+            int8_t q = pons_weight_code(obs->bits, s->w[i], scale[g], zero[g]);
+            float error = s->w[i] - pons_weight_value(q, scale[g], zero[g]);
+            bool outside = fabsf(error) > 0.5f * scale[g] * (1.0f + 1e-5f);
+            float cost = outside ? -fabsf(error) : error * error / s->A[i * (d + 1)];
+            if (!(cost < least)) continue;
+            least = cost;
+            best = i;
+            move = error;
+            code = q;
+        }
+        codes[s->column[best]] = code;
+        eliminate(s, best, move);
+    }
+}
+
+/* All of row i. @param V [d] work */
+static void compress_row(const pons_exact_obs *obs, const pons_solve_panel *panel, const float *K,
+                         int64_t i, left *s, float *V)
+{
+    int64_t d = panel->d, groups = pons_weight_groups(obs->quant, d);
+    int64_t size = pons_weight_group_size(obs->quant, d);
+    float *scale = obs->scale + i * groups;
+    int8_t *zero = obs->zero + i * groups, *codes = obs->codes + i * d;
+    s->n = d;
+    for (int64_t r = 0; r < d; r++)
+        for (int64_t c = r; c < d; c++)
+            s->A[r * d + c] = s->A[c * d + r] = K[r * d + c];
+    for (int64_t j = 0; j < d; j++) {
+        s->w[j] = panel->W[i * d + j];
+        s->column[j] = (int32_t)j;
+    }
+    prune_row(obs, s, obs->mask + i * d);
+    if (obs->compensated) {
+        memset(V, 0, (size_t)d * sizeof *V);
+        for (int64_t k = 0; k < s->n; k++)
+            V[s->column[k]] = s->w[k];
+        pons_weight_scales(obs->quant, obs->bits, 1, d, V, d, scale, zero);
+    }
+    for (int64_t j = 0; j < d; j++)
+        codes[j] = zero[j / size];
+    round_row(obs, s, scale, zero, codes);
+}
+
+pons_status pons_exact_obs_rows(const pons_exact_obs *obs, const pons_solve_panel *panel,
+                                const float *K)
+{
+    pons_status st = PONS_OK;
+    int64_t d = panel->d, own = d * d + 3 * d, threads = omp_get_max_threads();
+    float *space = NULL;
+    int32_t *lists = NULL;
+    PONS_TRY(st, pons_mask_check(obs->rule, d));
+    PONS_ALLOC(st, space, threads * own);
+    PONS_ALLOC(st, lists, threads * 2 * d);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t i = 0; i < panel->rows; i++) {
+        float *work = space + omp_get_thread_num() * own;
+        int32_t *list = lists + omp_get_thread_num() * 2 * d;
+        left s = {.d = d,
+                  .w = work,
+                  .row = work + d,
+                  .A = work + 3 * d,
+                  .column = list,
+                  .over = list + d};
+        compress_row(obs, panel, K, i, &s, work + 2 * d);
+    }
+done:
+    pons_mem_free(lists);
+    pons_mem_free(space);
+    return st;
+}
