@@ -158,8 +158,13 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
     p->bound = bound_of(&t);
 }
 
-void pons_plan_cost(const pons_plan_input *in, pons_plan *plan)
+void pons_plan_cost(const pons_plan_input *input, pons_plan *plan)
 {
+    pons_plan_input team = *input;
+    const pons_plan_input *in = &team; /* a block is one team's */
+    team.ranks = plan->team_ranks;
+    team.nodes = (input->nodes + plan->teams - 1) / plan->teams;
+    if (team.nodes > team.ranks) team.nodes = team.ranks;
     for (int i = 0; i < plan->phases; i++) {
         pons_plan_phase *p = &plan->phase[i];
         p->bound = "nothing";
@@ -169,7 +174,7 @@ void pons_plan_cost(const pons_plan_input *in, pons_plan *plan)
         plan->moved_bytes += p->moved;
     }
     double layers = (double)in->model->layers;
-    plan->total_seconds = plan->block_seconds * layers;
+    plan->total_seconds = plan->block_seconds * layers / plan->teams;
     plan->total_flop *= layers;
-    plan->moved_bytes *= layers;
+    plan->moved_bytes *= layers / plan->teams;
 }

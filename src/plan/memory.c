@@ -14,10 +14,12 @@
 typedef struct shape {
     const pons_plan_input *in;
     pons_plan *plan;
-    int workers;
+    int workers;     /* of a team */
+    int64_t blocks;  /* that a team has of a wave; 0: one block after the other */
     int64_t windows; /* of the fullest rank */
     int64_t S, widest;
     double packed, inputs; /* linears of the block set so far; inputs touched so far */
+    double sums;           /* Hessians of all groups of the team's blocks */
     double work;           /* of the forward pass */
     double kept;           /* codes that rank 0 keeps for the shard */
 } shape;
@@ -97,6 +99,7 @@ static void add_standing(const shape *s, pons_plan_phase *p)
     }
     add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true, s->packed);
     add(p, "work space of the forward pass", PONS_PLAN_RANK, true, s->work);
+    add(p, "Hessians of the wave, summed as windows pass", PONS_PLAN_RANK, true, s->sums);
     add(p, "codes kept for the shard (rank 0)", PONS_PLAN_RANK, true, s->kept);
     for (int g = 0; g < PONS_GROUPS; g++)
         linears += cells(s, g, false);
@@ -112,7 +115,8 @@ static void grow_work(shape *s, int group)
     const pons_model_config *m = s->in->model;
     double S = (double)s->S, d = (double)pons_group_dim(m, (pons_group)group);
     double fixed = 4 * S * (double)((m->heads + 2 * m->kv_heads) * m->head_dim + m->head_dim);
-    s->inputs = fmax(s->inputs, 4 * (double)s->windows * S * d);
+    s->inputs = fmax(s->inputs, s->blocks ? 4 * S * (double)(s->widest + 3 * m->hidden)
+                                          : 4 * (double)s->windows * S * d);
     s->work = fmax(s->work, fixed + S * d * (s->in->bf16 ? 2 : 4));
 }
 
@@ -144,13 +148,14 @@ static void plan_hessian(shape *s, int group)
             room = 8;
     int64_t panel = r->keep_hessians ? d : pons_hessian_panel_rows(d);
     double square = (double)d * (double)d, own = 4 * cells(s, group, true);
-    double tiles = (double)pons_tiles_bytes(d, s->in->ranks);
+    double tiles = (double)pons_tiles_bytes(d, s->plan->team_ranks);
     while (room < s->windows)
         room *= 2;
     pons_plan_phase *p = add_phase(s, "hessian", pons_group_name((pons_group)group));
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
-    add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
+    if (!s->blocks)
+        add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
     add(p, "column norms of own windows", PONS_PLAN_RANK, false, 8 * (double)(room * d));
     add(p, "window packed for the sum", PONS_PLAN_RANK, true,
         (double)s->S * (double)((d + width - 1) / width * width) * (s->in->bf16 ? 2 : 4) +
@@ -159,6 +164,7 @@ static void plan_hessian(shape *s, int group)
     add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
     add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square / 2);
 
+    if (s->blocks) s->sums -= 8 * square; /* freed before it is factored */
     p = add_phase(s, "factor", pons_group_name((pons_group)group));
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
@@ -218,8 +224,23 @@ static void plan_solve(shape *s, int group)
     add(p, "linears of the group, packed for products", PONS_PLAN_RANK, true, packed);
     if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
     if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
-    s->packed += packed;
-    s->kept += all * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1);
+    if (!s->blocks) s->packed += packed;
+    s->kept +=
+        all * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1) * (double)(s->blocks ? s->blocks : 1);
+}
+
+/* pipeline/wave.c: a team's blocks are there dense and then compressed, with all their sums. */
+static void open_wave(shape *s)
+{
+    const pons_model_config *m = s->in->model;
+    int64_t wave = s->in->recipe->wave < m->layers ? s->in->recipe->wave : m->layers;
+    s->blocks = (wave + s->plan->teams - 1) / s->plan->teams;
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        double d = (double)pons_group_dim(m, (pons_group)g);
+        s->packed += (double)s->blocks * cells(s, g, false) * (s->in->bf16 ? 2 : 4);
+        s->sums += (double)s->blocks * 8 * d * d;
+        grow_work(s, g);
+    }
 }
 
 void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
@@ -227,12 +248,14 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     const pons_recipe *r = in->recipe;
     int idle = in->ranks > 1 && !r->coordinator_works;
     bool hessian = pons_method_needs_hessian(r->method);
-    shape s = {.in = in, .plan = plan, .workers = in->ranks - idle, .S = r->calibration.length};
+    shape s = {
+        .in = in, .plan = plan, .workers = plan->team_ranks - idle, .S = r->calibration.length};
     s.windows = hessian ? (r->calibration.windows + s.workers - 1) / s.workers : 0;
     for (int g = 0; g < PONS_GROUPS; g++) {
         int64_t d = pons_group_dim(in->model, (pons_group)g);
         s.widest = d > s.widest ? d : s.widest;
     }
+    if (r->wave > 1) open_wave(&s);
     for (int g = 0; g < PONS_GROUPS; g++) {
         plan_read(&s, g);
         if (hessian) {
@@ -244,9 +267,10 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     }
     add_standing(&s, add_phase(&s, "end of block", ""));
     double on_node = ceil((double)in->ranks / in->nodes);
+    double teams_on_node = fmax(1, floor(on_node / plan->team_ranks));
     for (int i = 0; i < plan->phases; i++) {
         const pons_plan_phase *p = &plan->phase[i];
-        double node = on_node * p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE];
+        double node = on_node * p->bytes[PONS_PLAN_RANK] + teams_on_node * p->bytes[PONS_PLAN_NODE];
         double resident =
             p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE] + p->bytes[PONS_PLAN_FILE];
         plan->resident_bytes = fmax(plan->resident_bytes, resident);

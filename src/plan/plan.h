@@ -63,6 +63,7 @@ typedef struct pons_plan_phase {
 } pons_plan_phase;
 
 typedef struct pons_plan {
+    int teams, team_ranks; /* of a wave; 1 and all ranks without */
     pons_plan_phase phase[PONS_PLAN_PHASES];
     int phases;
     int fullest;       /* phase with the largest node */
@@ -99,6 +100,9 @@ typedef struct pons_plan_schedule {
  * @return as pons_plan_make; PONS_ERR_USAGE for teams that do not divide the ranks.
  */
 pons_status pons_plan_simulate(const pons_plan_input *input, int teams, pons_plan_schedule *out);
+
+/** Teams that a recipe's wave and layout make of the ranks; 1 with a wave of one block. */
+int pons_plan_teams(const pons_plan_input *input);
 
 /** Bytes and seconds of a phase, for the two files that fill plans. Internal to plan. */
 void pons_plan_memory(const pons_plan_input *input, pons_plan *plan);

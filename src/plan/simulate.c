@@ -66,10 +66,15 @@ pons_status pons_plan_simulate(const pons_plan_input *in, int teams, pons_plan_s
     if (teams < 1 || in->ranks % teams)
         return pons_fail(PONS_ERR_USAGE, "%d ranks do not make %d teams of the same size",
                          in->ranks, teams);
-    pons_plan_input team = *in;
-    team.ranks = in->ranks / teams;
-    team.nodes = (in->nodes + teams - 1) / teams;
-    PONS_TRY(st, pons_plan_make(&team, &plan));
+    pons_plan_input whole = *in, team;
+    pons_recipe recipe = *in->recipe;
+    recipe.wave = teams;
+    recipe.layout.teams = teams > 1 ? teams : 0;
+    recipe.layout.ranks_per_team = 0;
+    whole.recipe = &recipe;
+    PONS_TRY(st, pons_plan_make(&whole, &plan));
+    team = whole;
+    team.ranks = plan.team_ranks;
     block_cost c = cost_of(&team, &plan);
     PONS_CALLOC(st, ready, c.microbatches);
     PONS_CALLOC(st, entered, c.microbatches);
@@ -101,18 +106,18 @@ pons_status pons_plan_simulate(const pons_plan_input *in, int teams, pons_plan_s
     for (int i = 0; i < 4; i++)
         most = c.part[i] > c.part[most] ? i : most;
     double waiting = 1 - worked / (teams * end);
-    *out = (pons_plan_schedule){
-        .teams = teams,
-        .ranks_per_team = team.ranks,
-        .seconds = end,
-        .idle = 1 - worked * c.busy / (teams * end),
-        .moved_bytes =
-            plan.moved_bytes / teams +
-            (teams > 1 ? 2 * layers / teams * (double)c.microbatches * 4 *
-                             (double)in->recipe->calibration.length * (double)in->model->hidden
-                       : 0),
-        .node_bytes = plan.node_bytes * fmax(1, floor((double)in->ranks / in->nodes / team.ranks)),
-        .bound = waiting > 0.5 ? "waiting for other teams" : bounds[most]};
+    *out = (pons_plan_schedule){.teams = teams,
+                                .ranks_per_team = team.ranks,
+                                .seconds = end,
+                                .idle = 1 - worked * c.busy / (teams * end),
+                                .moved_bytes =
+                                    plan.moved_bytes / teams +
+                                    (teams > 1 ? 2 * layers / teams * (double)c.microbatches * 4 *
+                                                     (double)in->recipe->calibration.length *
+                                                     (double)in->model->hidden
+                                               : 0),
+                                .node_bytes = plan.node_bytes,
+                                .bound = waiting > 0.5 ? "waiting for other teams" : bounds[most]};
 done:
     pons_mem_free(free_from);
     pons_mem_free(entered);

@@ -10,12 +10,13 @@ awk 'BEGIN { x = 7; for (i = 0; i < 9000; i++) { x = (x * 1103515245 + 12345) % 
   >"$scratch/text.ids"
 echo 'calibration: {windows: 8, length: 512}' >"$scratch/recipe.yaml"
 make_model "$scratch/small" 576 1536 2 9 3
-for ranks in 1 2 4; do
-  timeout 200 mpirun -n $ranks "$PONS_BIN" --quiet compress "$scratch/recipe.yaml" --model "$scratch/small" \
-    --calib "$scratch/text.ids" --out "$scratch/out-model" --force --json >"$scratch/report.json" 2>"$scratch/err" ||
-    fail "compress at $ranks ranks: $(cat "$scratch/err")"
-  on 1 plan "$scratch/recipe.yaml" --model "$scratch/small" --ranks $ranks --json || fail "plan: $(cat "$scratch/err")"
-  python3 - "$scratch/report.json" "$scratch/out" <<'PYTHON' || fail "planned bytes at $ranks ranks"
+for layout in "1 1" "2 1" "4 1" "2 2"; do # ranks, blocks of a wave
+  ranks=${layout% *} wave=${layout#* }
+  timeout 200 mpirun -n "$ranks" "$PONS_BIN" --quiet compress "$scratch/recipe.yaml" --model "$scratch/small" \
+    --calib "$scratch/text.ids" --out "$scratch/out-model" --force --json --set "wave=$wave" >"$scratch/report.json" 2>"$scratch/err" ||
+    fail "compress at ranks and wave $layout: $(cat "$scratch/err")"
+  on 1 plan "$scratch/recipe.yaml" --model "$scratch/small" --ranks "$ranks" --set "wave=$wave" --json || fail "plan: $(cat "$scratch/err")"
+  python3 - "$scratch/report.json" "$scratch/out" <<'PYTHON' || fail "planned bytes at ranks and wave $layout"
 import json, sys
 measured, plan = json.load(open(sys.argv[1]))["peak_rss_bytes"], json.load(open(sys.argv[2]))
 print(plan["ranks"], "ranks: measured", measured, "planned", plan["resident_bytes"])
