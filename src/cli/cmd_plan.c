@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cli/plan_allocation.h"
 #include "cli/plan_rates.h"
 #include "io/file.h"
 #include "kern/gemm.h"
@@ -18,7 +19,8 @@ enum {
     KEY_SET,
     KEY_MEASURE,
     KEY_RATES,
-    KEY_SIMULATE
+    KEY_SIMULATE,
+    KEY_RUN
 };
 
 static const struct argp_option options[] = {
@@ -41,10 +43,12 @@ static const struct argp_option options[] = {
      "Rates from an earlier plan's --json output, or any JSON object with its keys", 0},
     {"simulate", KEY_SIMULATE, NULL, 0,
      "Schedules on 1, 2, 4 ... teams instead of phases (without --ranks: of 8, 64, 256 ranks)", 0},
+    {"run", KEY_RUN, "DIR", 0,
+     "State directory of a run with prune.allocate budget: print what it chose, too", 0},
     {0}};
 
 typedef struct arguments {
-    const char *recipe, *model, *rates;
+    const char *recipe, *model, *rates, *run;
     const char **set; /* [argc] */
     int set_count;
     int64_t ranks, nodes, threads, memory;
@@ -63,6 +67,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_SET: a->set[a->set_count++] = arg; return 0;
     case KEY_MEASURE: a->measure = true; return 0;
     case KEY_RATES: a->rates = arg; return 0;
+    case KEY_RUN: a->run = arg; return 0;
     case KEY_SIMULATE: a->simulate = true; return 0;
     case ARGP_KEY_ARG:
         if (a->recipe) return ARGP_ERR_UNKNOWN;
@@ -159,7 +164,9 @@ static json_t *phase_json(const pons_plan_phase *p, bool *ok)
     return o;
 }
 
-static pons_status print_plan_json(const pons_plan_input *in, const pons_plan *plan)
+/* @param allocation may be NULL */
+static pons_status print_plan_json(const pons_plan_input *in, const pons_plan *plan,
+                                   json_t *allocation)
 {
     bool ok = true;
     json_t *root = json_object(), *list = json_array();
@@ -177,6 +184,8 @@ static pons_status print_plan_json(const pons_plan_input *in, const pons_plan *p
     pons_cli_set(root, "fullest", json_string(plan->phase[plan->fullest].name), &ok);
     pons_cli_set(root, "rates", pons_cli_rates_json(&in->rates, &ok), &ok);
     pons_cli_set(root, "phases", list, &ok);
+    if (allocation)
+        pons_cli_set(root, "allocation", json_incref(json_object_get(allocation, "linears")), &ok);
     pons_status st =
         ok ? pons_cli_print(root, true) : pons_fail(PONS_ERR_NOMEM, "out of memory for the result");
     json_decref(root);
@@ -270,8 +279,10 @@ static pons_status plan(const arguments *a, bool json)
     pons_recipe recipe;
     pons_model_config model;
     pons_plan *result = NULL;
+    json_t *allocation = NULL;
     PONS_TRY(st, pons_recipe_load(a->recipe, a->set, a->set_count, &recipe));
     PONS_TRY(st, read_model(a->model, &model));
+    if (a->run) PONS_TRY(st, pons_cli_read_allocation(a->run, &allocation));
     bool have = pons_kern_has_bf16();
     pons_plan_input in = {
         .recipe = &recipe,
@@ -294,12 +305,14 @@ static pons_status plan(const arguments *a, bool json)
     PONS_TRY(st, pons_plan_make(&in, result));
     if (!json) print_rates(a, &in);
     if (json)
-        PONS_TRY(st, print_plan_json(&in, result));
+        PONS_TRY(st, print_plan_json(&in, result, allocation));
     else
         print_phases(&in, result);
+    if (!json && allocation) pons_cli_print_allocation(allocation);
     PONS_TRY(st, pons_cli_flush());
     st = pons_plan_check(&in, result);
 done:
+    json_decref(allocation);
     pons_mem_free(result);
     return st;
 }

@@ -32,6 +32,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->weights.symmetric = true;
     recipe->weights.mse_clip = true;
     recipe->prune.sparsity = 0.5;
+    recipe->prune.spread = 0.15;
     recipe->obr.alpha = 0.5;
     recipe->obr.damping = 0.01;
     recipe->obr.block = 128;

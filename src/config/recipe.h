@@ -43,6 +43,13 @@ typedef enum pons_output_format {
     PONS_OUTPUT_PACK_QUANTIZED,
     PONS_OUTPUT_DENSE
 } pons_output_format;
+
+/** prune.allocate: who says how much of each linear is pruned. */
+typedef enum pons_allocate_kind {
+    PONS_ALLOCATE_UNIFORM, /* uniform: prune.sparsity everywhere */
+    PONS_ALLOCATE_BUDGET   /* budget: least damage at that sparsity of the whole */
+} pons_allocate_kind;
+
 /** obr.target: what a linear's compressed weights are to reproduce, on which inputs. */
 typedef enum pons_target_kind {
     PONS_TARGET_DENSE,              /* dense: its own weights, on unquantized inputs */
@@ -167,6 +174,8 @@ typedef struct pons_recipe {
         pons_mask mask;
         double sparsity; /* share of pruned entries per row; n/m under a pattern */
         int n, m;        /* prune n of every m; 0, 0: unstructured */
+        pons_allocate_kind allocate;
+        double spread; /* budget: how far a linear's sparsity may be from that of the whole */
     } prune;
 
     struct {

@@ -61,6 +61,9 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
         return r->method != PONS_METHOD_OBR_GPTQ && r->obr.blocks > 2;
     if (strcmp(name, "polish.sweeps") == 0)
         return !pons_method_polishes(r->method) && r->polish.sweeps > 0;
+    if (strcmp(name, "prune.allocate") == 0)
+        return !pons_method_prunes(r->method) && r->prune.allocate != PONS_ALLOCATE_UNIFORM;
+    if (strcmp(name, "prune.spread") == 0) return r->prune.allocate == PONS_ALLOCATE_UNIFORM;
     if (strncmp(name, "weights.", 8) == 0) return !quantizes;
     if (strcmp(name, "obr.target") == 0)
         return !pons_method_needs_hessian(r->method) && r->obr.target != PONS_TARGET_DENSE;
@@ -116,6 +119,10 @@ static const char *moot_because(const pons_recipe *recipe, const char *name, con
                  recipe->rotation.file[0] ? "with" : "without");
         return "rotation.file";
     }
+    if (strcmp(name, "prune.spread") == 0) {
+        snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value with prune.allocate uniform");
+        return "prune.allocate";
+    }
     if (strcmp(name, "output.format") == 0)
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "dense (method %s makes no codes to pack)",
                  method);
@@ -161,6 +168,9 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
                                       ? "compensated_inputs"
                                       : "quantized_inputs",
                                   "dense under compat: faithful");
+    if (r->prune.allocate != PONS_ALLOCATE_UNIFORM)
+        return pons_recipe_refuse(source, "prune.allocate", "compat", "budget",
+                                  "uniform under compat: faithful");
     if (!r->weights.symmetric)
         return pons_recipe_refuse(source, "weights.symmetric", "compat", "false",
                                   "true under compat: faithful");
@@ -211,6 +221,25 @@ static pons_status check_learn(const pons_recipe *r, const pons_recipe_source *s
                                   allowed);
     }
     return PONS_OK;
+}
+
+/* Room for the budget to move in. */
+static pons_status check_allocate(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
+    if (r->prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;
+    if (r->prune.n > 0)
+        return pons_recipe_refuse(source, "prune.allocate", "prune.pattern", "budget",
+                                  "uniform with an n:m prune.pattern");
+    if (r->rotation.kind == PONS_ROTATION_FLATQUANT)
+        return pons_recipe_refuse(source, "prune.allocate", "rotation.kind", "budget",
+                                  "uniform with rotation.kind flatquant");
+    double room = fmin(r->prune.sparsity, 0.99 - r->prune.sparsity);
+    if (r->prune.spread <= room) return PONS_OK;
+    snprintf(value, sizeof value, "%g", r->prune.spread);
+    snprintf(allowed, sizeof allowed, "at most %g with prune.sparsity %g", fmax(room, 0),
+             r->prune.sparsity);
+    return pons_recipe_refuse(source, "prune.spread", "prune.sparsity", value, allowed);
 }
 
 /* Keys of targets without targets, and inputs that nothing quantizes. */
@@ -314,6 +343,9 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
     if (r->obr.damping_retries > 0)
         return pons_recipe_refuse(source, "obr.damping_retries", "wave", "more than 0",
                                   "0 with a wave of more than one block");
+    if (r->prune.allocate != PONS_ALLOCATE_UNIFORM)
+        return pons_recipe_refuse(source, "prune.allocate", "wave", "budget",
+                                  "uniform with a wave of more than one block");
     if (r->rotation.kind == PONS_ROTATION_FLATQUANT)
         return pons_recipe_refuse(source, "wave", "rotation.kind", "more than one block",
                                   "1 with rotation.kind flatquant");
@@ -336,6 +368,7 @@ pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_sou
     PONS_TRY(st, check_moot(r, source));
     PONS_TRY(st, check_faithful(r, source));
     PONS_TRY(st, check_target(r, source));
+    PONS_TRY(st, check_allocate(r, source));
     PONS_TRY(st, check_rotation(r, source));
     PONS_TRY(st, check_wave(r, source));
     if (pons_method_prunes(r->method) && r->prune.n > 0 &&

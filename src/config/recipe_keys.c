@@ -31,6 +31,8 @@ static const pons_recipe_name solvers[] = {{"auto", PONS_SOLVER_AUTO},
                                            {"dual", PONS_SOLVER_DUAL},
                                            {"primal", PONS_SOLVER_PRIMAL},
                                            {0}};
+static const pons_recipe_name allocates[] = {
+    {"uniform", PONS_ALLOCATE_UNIFORM}, {"budget", PONS_ALLOCATE_BUDGET}, {0}};
 static const pons_recipe_name targets[] = {{"dense", PONS_TARGET_DENSE},
                                            {"compensated_inputs", PONS_TARGET_COMPENSATED_INPUTS},
                                            {"quantized_inputs", PONS_TARGET_QUANTIZED_INPUTS},
@@ -140,6 +142,10 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help = "share of each row set to zero; n/m under a pattern"},
     {"prune.pattern", PONS_KEY_PATTERN, AT(prune.n),
      .help = "\"N:M\": N of every M consecutive columns are set to zero (not kept)"},
+    {"prune.allocate", PONS_KEY_CHOICE, AT(prune.allocate), .names = allocates,
+     .help = "one sparsity for all linears, or each its own at the same total and least damage"},
+    {"prune.spread", PONS_KEY_F64, AT(prune.spread), RANGE(0, 0.5), .low_open = true,
+     .help = "budget: how far a linear's sparsity may be from prune.sparsity"},
     {"obr.alpha", PONS_KEY_F64, AT(obr.alpha), RANGE(0, 1),
      .help = "share of columns whose rounding error moves to the others"},
     {"obr.damping", PONS_KEY_F64, AT(obr.damping), RANGE(0, 1),

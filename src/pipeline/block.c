@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/stop.h"
 #include "model/transforms.h"
+#include "pipeline/block.h"
 #include "pipeline/target.h"
 
 static float *window_h(const pons_job *job, int64_t local)
@@ -34,7 +35,7 @@ static const float *window_input(const pons_job *job, const pons_block *block,
     return job->own_x;
 }
 
-static pons_status run_stage(pons_job *job, const pons_block *block, int stage)
+pons_status pons_job_run_stage(pons_job *job, const pons_block *block, int stage)
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
@@ -123,11 +124,9 @@ done:
     return st;
 }
 
-/* Collective: the Hessian of an input from the windows of all ranks, factored; with ten times the
- * damping as often as the recipe allows. */
-static pons_status factor_input(pons_job *job, int64_t layer, const pons_block *block,
-                                const pons_input *input, pons_hessian_file *file,
-                                pons_hessian_factor **out)
+pons_status pons_job_factor_input(pons_job *job, int64_t layer, const pons_block *block,
+                                  const pons_input *input, pons_hessian_file *file,
+                                  pons_hessian_factor **out)
 {
     pons_status st = PONS_OK;
     pons_hessian *h = NULL;
@@ -185,7 +184,7 @@ static pons_status compress_input(pons_job *job, int64_t layer, const pons_block
     pons_status st = PONS_OK;
     pons_hessian_factor *factor = NULL;
     if (pons_method_needs_hessian(job->recipe.method))
-        PONS_TRY(st, factor_input(job, layer, block, input, file, &factor));
+        PONS_TRY(st, pons_job_factor_input(job, layer, block, input, file, &factor));
     if (job->targets) PONS_TRY(st, pons_targets_aim(job, input->group, factor, works));
     PONS_TRY(st, pons_linear_works_compress(job, input, factor, works));
 done:
@@ -202,7 +201,7 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
     pons_fault_signal(PONS_FAULT_BLOCK_STOP);
     PONS_TRY_ALL(st, job->comm, pons_stop_check());
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
-    if (job->h) PONS_TRY_ALL(st, job->comm, run_stage(job, block, (int)group));
+    if (job->h) PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, block, (int)group));
     if (job->targets) PONS_TRY(st, pons_targets_follow(job, group, works));
     pons_input input = {group, -1};
     if (pons_block_shares_input(&job->inputs))
@@ -266,8 +265,8 @@ static json_t *describe_linear(const pons_job *job, int64_t layer, const pons_li
              pons_linear_name(w->linear));
     return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*}", "name", name, "rows",
                      (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
-                     (json_int_t)zeros, "error", error, "energy", energy, "target_share",
-                     job->targets ? json_real(w->share) : NULL, "holdout_ratio",
+                     (json_int_t)zeros, "error", error, "energy", energy, "aimed",
+                     job->targets ? json_boolean(w->aimed) : NULL, "holdout_ratio",
                      job->recipe.calibration.holdout > 0 ? json_real(w->holdout_ratio) : NULL);
 }
 
@@ -281,13 +280,12 @@ pons_status pons_job_count_linear(pons_job *job, const json_t *line)
     double error = json_number_value(json_object_get(line, "error"));
     double energy = json_number_value(json_object_get(line, "energy"));
     int64_t rows = integer_of(line, "rows"), cols = integer_of(line, "cols");
-    json_t *entry =
-        json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*}", "name",
-                  json_object_get(line, "name"), "rows", (json_int_t)rows, "cols", (json_int_t)cols,
-                  "bits", json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
-                  "relative_error", energy > 0 ? json_real(error / energy) : json_null(),
-                  "target_share", json_object_get(line, "target_share"), "holdout_ratio",
-                  json_object_get(line, "holdout_ratio"));
+    json_t *entry = json_pack(
+        "{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*}", "name", json_object_get(line, "name"),
+        "rows", (json_int_t)rows, "cols", (json_int_t)cols, "bits", json_object_get(line, "bits"),
+        "zeros", json_object_get(line, "zeros"), "relative_error",
+        energy > 0 ? json_real(error / energy) : json_null(), "aimed",
+        json_object_get(line, "aimed"), "holdout_ratio", json_object_get(line, "holdout_ratio"));
     if (json_array_append_new(job->linears, entry) != 0)
         return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
     job->error += error;
@@ -394,7 +392,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     for (int g = 0; g < PONS_GROUPS; g++)
         PONS_TRY(st, compress_group(job, layer, (pons_group)g, block, works, file));
     if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
-    if (job->h) PONS_TRY_ALL(st, job->comm, run_stage(job, block, PONS_STAGES - 1));
+    if (job->h) PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, block, PONS_STAGES - 1));
     if (job->targets) PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
     PONS_TRY_ALL(st, job->comm, pons_job_push_evaluation(job, block));
     if (job->rank == 0)

@@ -28,7 +28,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "pipeline/job.h"
+#include "pipeline/allocate.h"
 
 /* A failure after blocks were committed: the sentence says how to go on. */
 static pons_status say_how_to_resume(const pons_job *job, pons_status code)
@@ -47,6 +47,7 @@ static pons_status compress_blocks(pons_job *job)
     pons_progress progress = {0};
     PONS_TRY(st, pons_job_load_windows(job));
     PONS_TRY(st, pons_job_resume(job));
+    PONS_TRY(st, pons_job_allocate(job));
     int64_t first = job->done;
     pons_progress_begin(&progress, "compress: blocks", job->config->layers - first);
     while (job->done < job->config->layers) {

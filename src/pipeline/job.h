@@ -54,6 +54,7 @@ typedef struct pons_job {
     float *h;     /* [local windows, length, hidden] residual stream */
     float *x;     /* [local windows, length, width] input of the current group */
     float *own_x; /* [length, width] a window as one linear sees it; NULL where groups share x */
+    double *sparsity;             /* [layers, PONS_LINEARS] of each linear; NULL: prune.sparsity */
     struct pons_targets *targets; /* the dense model's stream; NULL with obr.target dense */
 
     pons_eval_stream *weights_only, *full; /* NULL unless the recipe evaluates */

@@ -55,6 +55,8 @@ pons_status pons_linear_works_create(pons_job *job, int64_t layer,
         w->bits = !pons_method_quantizes(job->recipe.method)        ? 16
                   : w->linear == PONS_DOWN && quant->down_proj_bits ? quant->down_proj_bits
                                                                     : quant->bits;
+        w->sparsity =
+            job->sparsity ? job->sparsity[layer * PONS_LINEARS + i] : job->recipe.prune.sparsity;
         w->groups = w->bits == 16 ? 0 : pons_weight_groups(quant, w->cols);
         int idle = pons_job_idle_ranks(job);
         w->owner = idle + (int)((layer * PONS_LINEARS + i) % (job->size - idle));
@@ -153,6 +155,16 @@ done:
     return st;
 }
 
+void pons_linear_gather_rows(const pons_job *job, const pons_linear_work *w, const float *own,
+                             size_t *offset, float *all)
+{
+    int64_t first = w->row_begin[job->rank], n = w->row_begin[job->rank + 1] - first;
+    memcpy(all + first * w->cols, own, (size_t)(n * w->cols) * sizeof *all);
+    for (int r = 0; r <= job->size; r++)
+        offset[r] = (size_t)(w->row_begin[r] * w->cols) * sizeof *all;
+    pons_comm_allgather_parts(job->comm, all, offset);
+}
+
 static pons_status result_alloc(const pons_linear_work *w, pons_row_result *r)
 {
     pons_status st = PONS_OK;
@@ -196,13 +208,15 @@ static pons_status compress_own_rows(pons_job *job, const pons_hessian_factor *f
                 own.zeros[i] += w->panel[i * w->cols + j] == 0;
         return PONS_OK;
     }
+    pons_recipe recipe = job->recipe;
+    recipe.prune.sparsity = w->sparsity;
     pons_row_task task = {.name = w->name,
                           .row = first,
                           .rows = n,
                           .d = w->cols,
                           .W = w->panel,
                           .factor = factor,
-                          .recipe = &job->recipe,
+                          .recipe = &recipe,
                           .bits = w->bits,
                           .shared = shared};
     return pons_compress_rows(&task, &own, &job->metrics);

@@ -18,9 +18,10 @@ typedef struct pons_linear_work {
     float *dense;   /* owner: [rows, cols] rotated */
     float *panel;   /* [own rows, cols] rotated */
     bool has_bias;
-    float *bias;  /* [rows] rotated */
-    double share; /* of the way to its target that it was moved before compression; see target.h */
-    double holdout_ratio; /* held-out error at that share over that of the dense weights */
+    float *bias;          /* [rows] rotated */
+    double sparsity;      /* of each of its rows, where the method prunes */
+    bool aimed;           /* the own rows are targets, not the dense weights; see target.h */
+    double holdout_ratio; /* held-out error of the targets over that of the dense weights */
     pons_row_result all;  /* [rows, ...] the gathered result, on every rank until kept */
 } pons_linear_work;
 
@@ -57,6 +58,11 @@ pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group grou
 pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
                                        const pons_hessian_factor *factor,
                                        pons_linear_work works[PONS_LINEARS]);
+
+/** Every rank's own rows of a linear, own [own rows, cols], to all [rows, cols] on every rank. Collective.
+ * @param offset [size + 1] work */
+void pons_linear_gather_rows(const pons_job *job, const pons_linear_work *w, const float *own,
+                             size_t *offset, float *all);
 
 /** Free what is not needed once the block holds the values of a group: everything but what the shard
  * takes on rank 0. Local. */

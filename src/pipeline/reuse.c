@@ -114,8 +114,10 @@ pons_status pons_job_check_reuse(const pons_job *job)
         key = "wave", allowed = wave;
     else if (r->keep_hessians)
         key = "hessians", allowed = "discard";
-    else if (r->calibration.holdout > 0)
-        key = "calibration.holdout", allowed = "0";
+    else if (r->obr.target != PONS_TARGET_DENSE)
+        key = "obr.target", allowed = "dense";
+    else if (r->prune.allocate != PONS_ALLOCATE_UNIFORM)
+        key = "prune.allocate", allowed = "uniform";
     else if (r->compat == PONS_COMPAT_FAITHFUL && r->rotation.kind == PONS_ROTATION_QUAROT)
         key = "compat", allowed = "corrected with rotation.kind quarot (other column norms)";
     if (!key) return PONS_OK;

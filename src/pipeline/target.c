@@ -2,6 +2,7 @@
  * row is obr/target.c's, the compressed stream is block.c's. */
 #include "pipeline/target.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/half.h"
@@ -20,10 +21,15 @@ struct pons_targets {
     float *W[PONS_LINEARS]; /* the current group's, [rows, cols]; NULL elsewhere */
 };
 
-/* Whether the output of a group is added to the residual stream, and targets are to repair that, too. */
+static bool joins_stream(pons_group group)
+{
+    return group == PONS_GROUP_O || group == PONS_GROUP_DOWN;
+}
+
+/* Whether the targets of a group are to repair the residual stream, too. */
 static bool pulls(const pons_job *job, pons_group group)
 {
-    return job->recipe.obr.residual && (group == PONS_GROUP_O || group == PONS_GROUP_DOWN);
+    return job->recipe.obr.residual && joins_stream(group);
 }
 
 static bool in_group(const pons_linear_work *w, pons_group group)
@@ -103,17 +109,6 @@ pons_status pons_targets_end_block(pons_job *job)
     return run_stage(job, PONS_STAGES - 1);
 }
 
-/* Collective: every rank's own rows of a linear to all. @param offset [size + 1] work */
-static void gather_rows(const pons_job *job, const pons_linear_work *w, const float *own,
-                        size_t *offset, float *all)
-{
-    int64_t first = w->row_begin[job->rank], n = w->row_begin[job->rank + 1] - first;
-    memcpy(all + first * w->cols, own, (size_t)(n * w->cols) * sizeof *all);
-    for (int r = 0; r <= job->size; r++)
-        offset[r] = (size_t)(w->row_begin[r] * w->cols) * sizeof *all;
-    pons_comm_allgather_parts(job->comm, all, offset);
-}
-
 pons_status pons_targets_follow(pons_job *job, pons_group group,
                                 pons_linear_work works[PONS_LINEARS])
 {
@@ -132,7 +127,7 @@ pons_status pons_targets_follow(pons_job *job, pons_group group,
     for (int i = 0; i < PONS_LINEARS; i++) {
         const pons_linear_work *w = &works[i];
         if (!in_group(w, group)) continue;
-        gather_rows(job, w, w->panel, offset, t->W[i]);
+        pons_linear_gather_rows(job, w, w->panel, offset, t->W[i]);
         if (local == PONS_OK)
             local =
                 pons_block_set_linear(t->block, w->linear, t->W[i], w->has_bias ? w->bias : NULL);
@@ -228,12 +223,39 @@ done:
 }
 
 /* What the held-out windows say of a linear: sums over tokens of e e, e f and f f, where e is the error of
- * the dense weights and f what the step takes off it. */
+ * the dense weights and f what the step takes off it, each relative to the size of what the dense model
+ * has there: the residual stream behind o_proj and down_proj, else the output. Without that the few
+ * tokens with huge residual streams, which the next norm scales down, would decide for all. */
 typedef struct held_out {
     double before, overlap, step;
 } held_out;
 
-/* The sums of one window. @param W, D prepared; @param space [2, CHUNK, rows] */
+/* @param drift, stream [rows] or NULL: how far the residual stream has moved, and where it is */
+static held_out measure_token(int64_t rows, const float *e, const float *f, const float *y,
+                              const float *drift, const float *stream)
+{
+    held_out sum = {0};
+    double size = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        double error = e[i] + (drift ? (double)drift[i] : 0), taken = f[i];
+        double whole = y[i] + (stream ? (double)stream[i] : 0);
+        sum.before += error * error;
+        sum.overlap += error * taken;
+        sum.step += taken * taken;
+        size += whole * whole;
+    }
+    if (size > 0) size = 1 / size;
+    return (held_out){sum.before * size, sum.overlap * size, sum.step * size};
+}
+
+static void add(held_out *sum, held_out term)
+{
+    sum->before += term.before;
+    sum->overlap += term.overlap;
+    sum->step += term.step;
+}
+
+/* The sums of one window. @param W, D prepared; @param space [3, CHUNK, rows] */
 enum { CHUNK = 128 };
 static pons_status measure_window(const pons_job *job, const pons_linear_work *w, pons_group group,
                                   int64_t local, const pons_matmul *W, const pons_matmul *D,
@@ -242,27 +264,24 @@ static pons_status measure_window(const pons_job *job, const pons_linear_work *w
     pons_status st = PONS_OK;
     const float *x = compare(job, group, local), *dx = job->targets->dx, *dh = job->targets->dh;
     int64_t S = job->recipe.calibration.length, rows = w->rows;
-    float *e = space, *f = space + CHUNK * rows;
+    int64_t hidden = job->config->hidden, width = pons_block_width(job->config);
+    const float *dense_x = job->targets->x + local * S * width;
+    const float *dense_h = joins_stream(group) ? job->targets->h + local * S * hidden : NULL;
+    float *e = space, *f = space + CHUNK * rows, *y = space + 2 * CHUNK * rows;
     *out = (held_out){0};
     for (int64_t s = 0; s < S; s += CHUNK) {
         int64_t n = S - s < CHUNK ? S - s : CHUNK;
         held_out token[CHUNK] = {{0}};
         PONS_TRY(st, pons_matmul_apply(W, n, dx + s * w->cols, w->cols, e, rows));
         PONS_TRY(st, pons_matmul_apply(D, n, x + s * w->cols, w->cols, f, rows));
+        PONS_TRY(st, pons_matmul_apply(W, n, dense_x + s * w->cols, w->cols, y, rows));
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < n; k++)
-            for (int64_t i = 0; i < rows; i++) {
-                double error = e[k * rows + i], taken = f[k * rows + i];
-                if (pulls(job, group)) error += dh[(s + k) * rows + i];
-                token[k].before += error * error;
-                token[k].overlap += error * taken;
-                token[k].step += taken * taken;
-            }
-        for (int64_t k = 0; k < n; k++) {
-            out->before += token[k].before;
-            out->overlap += token[k].overlap;
-            out->step += token[k].step;
-        }
+            token[k] = measure_token(rows, e + k * rows, f + k * rows, y + k * rows,
+                                     pulls(job, group) ? dh + (s + k) * rows : NULL,
+                                     dense_h ? dense_h + (s + k) * rows : NULL);
+        for (int64_t k = 0; k < n; k++)
+            add(out, token[k]);
     }
 done:
     return st;
@@ -277,7 +296,7 @@ static pons_status measure_own(const pons_job *job, const pons_linear_work *w, p
     float *space = NULL;
     int64_t first = pons_job_hessian_end(job);
     if (first == job->window_end) return PONS_OK;
-    PONS_ALLOC(st, space, 2 * CHUNK * w->rows);
+    PONS_ALLOC(st, space, 3 * CHUNK * w->rows);
     PONS_TRY(st,
              pons_matmul_create(w->rows, w->cols, job->targets->W[w->linear], job->bf16, &matrix));
     PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, job->bf16, &step));
@@ -291,9 +310,15 @@ done:
     return st;
 }
 
-/* Collective: the share of the step that leaves the least error on the held-out windows.
+/* A target whose held-out error is this many times that of the dense weights is given up. One that only
+ * breaks even is kept: what repairs the drift of many layers shows less in the error of one than the noise
+ * of its fit, and steps that are given up here and there leave the layers behind them a drift that their
+ * calibration streams do not have. */
+#define GIVE_UP 1.25
+
+/* Collective: what the held-out windows say of a linear's target.
  * @param own own rows of D; @param offset [size + 1] work */
-static pons_status choose_share(const pons_job *job, pons_group group, const float *own,
+static pons_status check_target(const pons_job *job, pons_group group, const float *own,
                                 size_t *offset, pons_linear_work *w)
 {
     pons_status st = PONS_OK, local = PONS_OK;
@@ -303,7 +328,7 @@ static pons_status choose_share(const pons_job *job, pons_group group, const flo
     window = pons_mem_calloc(count, sizeof *window);
     D = pons_mem_alloc(w->rows * w->cols, sizeof *D);
     PONS_TRY_ALL(st, job->comm, window && D ? PONS_OK : PONS_ERR_NOMEM);
-    gather_rows(job, w, own, offset, D);
+    pons_linear_gather_rows(job, w, own, offset, D);
     local = measure_own(job, w, group, D, window);
     PONS_TRY_ALL(st, job->comm, local);
     for (int r = 0; r <= job->size; r++) {
@@ -311,20 +336,16 @@ static pons_status choose_share(const pons_job *job, pons_group group, const flo
         offset[r] = (size_t)(begin > 0 ? begin : 0) * sizeof *window;
     }
     pons_comm_allgather_parts(job->comm, window, offset);
-    for (int64_t i = 0; i < count; i++) {
-        sum.before += window[i].before;
-        sum.overlap += window[i].overlap;
-        sum.step += window[i].step;
-    }
-    double best = sum.step > 0 ? sum.overlap / sum.step : 0;
-    w->share = best < 0 ? 0 : best > 1 ? 1 : best;
-    double after = sum.before - w->share * (2 * sum.overlap - w->share * sum.step);
-    w->holdout_ratio = sum.before > 0 ? after / sum.before : 1;
-    if (w->share == 0 && sum.step > 0 && job->rank == 0)
-        pons_log(PONS_LOG_WARN,
-                 "%s: its target is worse than the dense weights on held-out windows; compressing "
-                 "the dense weights (more calibration.windows may help)",
-                 w->name);
+    for (int64_t i = 0; i < count; i++)
+        add(&sum, window[i]);
+    double after = sum.before - 2 * sum.overlap + sum.step;
+    w->holdout_ratio = sum.before > 0 ? after / sum.before : after > 0 ? INFINITY : 1;
+    w->aimed = w->holdout_ratio <= GIVE_UP;
+    if (job->rank == 0)
+        pons_log(w->aimed ? PONS_LOG_DEBUG : PONS_LOG_WARN,
+                 "%s: held-out error of its target = %.3f of the dense weights'%s", w->name,
+                 w->holdout_ratio,
+                 w->aimed ? "" : "; compressing those (more calibration.windows may help)");
 done:
     pons_mem_free(D);
     pons_mem_free(window);
@@ -343,10 +364,10 @@ static pons_status aim_linear(pons_job *job, pons_group group, const pons_target
         local = pons_target_step(target, first, rows, w->panel,
                                  P ? pons_cross_matrix(P) + first * w->cols : NULL, D);
     PONS_TRY_ALL(st, job->comm, local);
-    w->share = 1;
-    if (job->recipe.calibration.holdout > 0) PONS_TRY(st, choose_share(job, group, D, offset, w));
-    for (int64_t i = 0; i < rows * w->cols; i++)
-        w->panel[i] += (float)w->share * D[i];
+    w->aimed = true;
+    if (job->recipe.calibration.holdout > 0) PONS_TRY(st, check_target(job, group, D, offset, w));
+    for (int64_t i = 0; i < (w->aimed ? rows * w->cols : 0); i++)
+        w->panel[i] += D[i];
 done:
     pons_mem_free(D);
     return st;

@@ -3,9 +3,9 @@
  * the block with the model's own weights, and the rows of a linear are moved to where they repair most of
  * the distance between the two (obr/target.h). Internal to pipeline.
  *
- * Held-out windows, which no sum has seen, tell how much of the way is worth going: each linear's step is
- * scaled by the share in [0, 1] that leaves the least error there. A share of 0 keeps the dense weights
- * and is warned of. Bits depend neither on ranks nor on threads.
+ * Held-out windows, which no sum has seen, tell what a target is worth: a linear whose target leaves much
+ * more error there than its dense weights is warned of and keeps those. Bits depend neither on ranks nor on
+ * threads.
  */
 #ifndef PONS_PIPELINE_TARGET_H
 #define PONS_PIPELINE_TARGET_H
@@ -35,7 +35,7 @@ pons_status pons_targets_follow(pons_job *job, pons_group group,
 
 /**
  * Replace the own rows of every linear of a group by their targets, for the inputs that both streams hold
- * now; set each work's share and held-out ratio. Collective.
+ * now; set each work's aimed and held-out ratio. Collective.
  * Memory: three d x d f64, another [hidden, d] with obr.residual. Cost: 2 S d^2 flop a window for the cross
  * Hessian, the same with hidden for the residual, 4 S rows d a held-out window, 6 d^2 a row.
  */

@@ -378,6 +378,9 @@ static void contradictions(void **state)
     round_trip(&r);
     REFUSE(1, "prune: {pattern: 1:4, sparsity: 0.5}", "prune.sparsity", "0.25", "1:4");
     accept("prune: {pattern: 2:4, sparsity: 0.5}", &r);
+    REFUSE(1, "prune: {sparsity: .1, allocate: budget}", "prune.spread", "at most 0.1");
+    REFUSE(1, "prune: {pattern: 2:4, allocate: budget}", "prune.allocate", "n:m");
+    REFUSE(1, "prune: {spread: 0.1}", "prune.spread", "prune.allocate uniform");
     REFUSE(2, "method: rtn\nobr: {target: compensated_inputs}", "obr.target", "does not calibrate");
     REFUSE(1, "obr: {residual: true}", "obr.residual", "obr.target dense");
     REFUSE(1, "calibration: {holdout: 2}", "calibration.holdout", "0 with obr.target dense");
@@ -506,8 +509,9 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    /* all but rotation.tolerance and rotation.learn_*, which need rotation.file and .learn */
-    assert_int_equal(keys, 61);
+    /* all but rotation.tolerance, rotation.learn_* and prune.spread, which need rotation.file,
+     * rotation.learn and prune.allocate budget */
+    assert_int_equal(keys, 62);
     free(list);
     free(yaml);
 }

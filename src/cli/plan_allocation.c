@@ -1,0 +1,60 @@
+/* Owns the table of `pons plan --run`. Never writes to the state directory, whose run may be going on. */
+#include "cli/plan_allocation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "model/config.h"
+
+static bool is_allocation(const json_t *line)
+{
+    const char *event = json_string_value(json_object_get(line, "event"));
+    return event && strcmp(event, "allocation") == 0;
+}
+
+pons_status pons_cli_read_allocation(const char *run, json_t **out)
+{
+    pons_status st = PONS_OK;
+    char *text = NULL, *path = pons_mem_printf("%s/journal.jsonl", run);
+    size_t bytes = 0;
+    json_t *found = NULL;
+    PONS_TRY(st, path ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_file_read(path, &text, &bytes));
+    /* a last line without its end is still being written */
+    for (char *line = text, *end; (end = memchr(line, '\n', bytes - (size_t)(line - text)));
+         line = end + 1) {
+        json_t *object = json_loadb(line, (size_t)(end - line), 0, NULL);
+        if (is_allocation(object)) {
+            json_decref(found);
+            found = json_incref(object);
+        }
+        json_decref(object);
+    }
+    if (!found)
+        st = pons_fail(
+            PONS_ERR_INPUT,
+            "%s: no allocation in it: prune.allocate is uniform, or its pass is not over", path);
+    else
+        *out = found;
+done:
+    pons_mem_free(text);
+    pons_mem_free(path);
+    return st;
+}
+
+void pons_cli_print_allocation(const json_t *allocation)
+{
+    const json_t *linears = json_object_get(allocation, "linears"), *linear;
+    size_t i;
+    printf("\nsparsity chosen for each linear:\n%-6s", "block");
+    for (int l = 0; l < PONS_LINEARS; l++)
+        printf(" %9s", pons_linear_short_name((pons_linear)l));
+    json_array_foreach(linears, i, linear)
+    {
+        if (i % PONS_LINEARS == 0) printf("\n%-6zu", i / PONS_LINEARS);
+        printf(" %9.3f", json_number_value(json_object_get(linear, "sparsity")));
+    }
+    printf("\n");
+}

@@ -1,0 +1,380 @@
+/* The capture pass and what becomes of it. The Lagrangian is prune/allocate.c's, rows are compressed by
+ * obr. */
+#include "pipeline/allocate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/mt19937.h"
+#include "base/stop.h"
+#include "pipeline/block.h"
+#include "prune/allocate.h"
+#include "quant/weight.h"
+
+enum { POINTS = PONS_ALLOCATE_POINTS, SAMPLE = PONS_ROW_PANEL };
+
+/* Relative error of the probe at a linear's output: small enough to be linear, well above bf16. */
+#define PROBE 0.1
+
+/* One block of the pass; the arrays of a linear are NULL until its group was reached. */
+typedef struct capture {
+    pons_block *block; /* dense */
+    pons_linear_work works[PONS_LINEARS];
+    float *W[PONS_LINEARS];                /* whole */
+    float *start;                          /* first window at the block's input, on its rank */
+    float *h, *x;                          /* the same on its way */
+    double relative[PONS_LINEARS][POINTS]; /* error */
+    double gain[PONS_LINEARS];             /* of a relative error, in the residual stream */
+} capture;
+
+/* Sparsities at which curves are measured. */
+static void list_points(const pons_recipe *r, double at[POINTS])
+{
+    for (int k = 0; k < POINTS; k++)
+        at[k] = r->prune.sparsity + r->prune.spread * (k - POINTS / 2) / (POINTS / 2);
+}
+
+static int64_t window_floats(const pons_job *job)
+{
+    return job->recipe.calibration.length * job->config->hidden;
+}
+
+static bool holds_first_window(const pons_job *job)
+{
+    return job->window_begin == 0 && job->window_end > 0;
+}
+
+/* Evenly spaced rows of W [rows, d], one after the other. */
+static void sample_rows(int64_t rows, int64_t count, int64_t d, const float *W, float *out)
+{
+    for (int64_t r = 0; r < count; r++)
+        memcpy(out + r * d, W + r * rows / count * d, (size_t)d * sizeof *out);
+}
+
+/* Local: relative error of a linear's sampled rows at one sparsity. */
+static pons_status compress_sample(const pons_job *job, const pons_linear_work *w, const float *W,
+                                   double sparsity, const pons_hessian_factor *factor,
+                                   const pons_row_shared *shared, double *relative)
+{
+    pons_status st = PONS_OK;
+    pons_row_result r = {0};
+    pons_recipe recipe = job->recipe;
+    int64_t rows = w->rows < SAMPLE ? w->rows : SAMPLE, cells = rows * w->cols;
+    float *sample = NULL;
+    double error = 0, energy = 0;
+    recipe.prune.sparsity = sparsity;
+    PONS_ALLOC(st, sample, cells);
+    PONS_ALLOC(st, r.codes, cells);
+    PONS_ALLOC(st, r.scale, rows * (w->groups + 1));
+    PONS_ALLOC(st, r.zero, rows * (w->groups + 1));
+    PONS_ALLOC(st, r.value, cells);
+    PONS_ALLOC(st, r.error, rows);
+    PONS_ALLOC(st, r.energy, rows);
+    PONS_ALLOC(st, r.zeros, rows);
+    sample_rows(w->rows, rows, w->cols, W, sample);
+    pons_row_task task = {.name = w->name,
+                          .rows = rows,
+                          .d = w->cols,
+                          .W = sample,
+                          .factor = factor,
+                          .recipe = &recipe,
+                          .bits = w->bits,
+                          .shared = shared};
+    PONS_TRY(st, pons_compress_rows(&task, &r, NULL));
+    for (int64_t i = 0; i < rows; i++) {
+        error += r.error[i];
+        energy += r.energy[i];
+    }
+    *relative = energy > 0 && error > 0 ? error / energy : 0;
+done:
+    pons_mem_free(r.zeros);
+    pons_mem_free(r.energy);
+    pons_mem_free(r.error);
+    pons_mem_free(r.value);
+    pons_mem_free(r.zero);
+    pons_mem_free(r.scale);
+    pons_mem_free(r.codes);
+    pons_mem_free(sample);
+    return st;
+}
+
+/* Collective: the error curves of a group; the points are dealt to the ranks. */
+static pons_status measure_group(pons_job *job, pons_group group, const pons_hessian_factor *factor,
+                                 capture *c)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_row_shared *shared = NULL;
+    double at[POINTS], start = pons_clock();
+    int idle = pons_job_idle_ranks(job), turn = 0;
+    list_points(&job->recipe, at);
+    PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
+    for (int i = 0; i < PONS_LINEARS; i++)
+        for (int k = 0; k < POINTS && pons_linear_group((pons_linear)i) == group; k++, turn++)
+            if (local == PONS_OK && idle + turn % (job->size - idle) == job->rank)
+                local = compress_sample(job, &c->works[i], c->W[i], at[k], factor, shared,
+                                        &c->relative[i][k]);
+    PONS_TRY_ALL(st, job->comm, local);
+done:
+    pons_row_shared_destroy(&shared);
+    job->seconds.solve += pons_clock() - start;
+    return st;
+}
+
+static pons_status set_dense(capture *c, int i, const float *W)
+{
+    const pons_linear_work *w = &c->works[i];
+    return pons_block_set_linear(c->block, w->linear, W, w->has_bias ? w->bias : NULL);
+}
+
+/* Collective: one group of the pass. */
+static pons_status capture_group(pons_job *job, int64_t layer, pons_group group, capture *c,
+                                 size_t *offset)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_hessian_factor *factor = NULL;
+    PONS_TRY(st, pons_linear_works_read(job, layer, group, c->works));
+    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
+        const pons_linear_work *w = &c->works[i];
+        if (pons_linear_group(w->linear) != group) continue;
+        c->W[i] = pons_mem_alloc(w->rows * w->cols, sizeof *c->W[i]);
+        if (!c->W[i]) local = PONS_ERR_NOMEM;
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, c->block, (int)group));
+    PONS_TRY(st,
+             pons_job_factor_input(job, layer, c->block, &(pons_input){group, -1}, NULL, &factor));
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        if (pons_linear_group((pons_linear)i) != group) continue;
+        pons_linear_gather_rows(job, &c->works[i], c->works[i].panel, offset, c->W[i]);
+        if (local == PONS_OK) local = set_dense(c, i, c->W[i]);
+    }
+    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY(st, measure_group(job, group, factor, c));
+done:
+    pons_hessian_factor_destroy(&factor);
+    return st;
+}
+
+/* W plus, in each row, PROBE of another row with a random sign: an error of that relative size at every
+ * token's output, exactly, and of its scale. */
+static void disturb(const pons_linear_work *w, uint32_t seed, const float *W, int64_t *order,
+                    float *out)
+{
+    pons_mt19937 rng;
+    pons_mt19937_seed(&rng, seed);
+    for (int64_t i = 0; i < w->rows; i++)
+        order[i] = i;
+    for (int64_t i = w->rows - 1; i > 0; i--) {
+        int64_t j = (int64_t)(pons_mt19937_next(&rng) % (uint32_t)(i + 1)), keep = order[i];
+        order[i] = order[j];
+        order[j] = keep;
+    }
+    for (int64_t i = 0; i < w->rows; i++) {
+        float size = pons_mt19937_next(&rng) % 2 ? (float)PROBE : -(float)PROBE;
+        for (int64_t j = 0; j < w->cols; j++)
+            out[i * w->cols + j] = W[i * w->cols + j] + size * W[order[i] * w->cols + j];
+    }
+}
+
+/* Mean over tokens of the squared distance of two residual streams over the squared size of one. */
+static double distance(int64_t tokens, int64_t hidden, const float *a, const float *b)
+{
+    double sum = 0;
+    for (int64_t s = 0; s < tokens; s++) {
+        double size = 0, moved = 0;
+        for (int64_t j = s * hidden; j < (s + 1) * hidden; j++) {
+            size += (double)b[j] * b[j];
+            moved += ((double)a[j] - b[j]) * ((double)a[j] - b[j]);
+        }
+        if (size > 0) sum += moved / size;
+    }
+    return sum / (double)tokens;
+}
+
+/* Local, on the rank of the first window: how much of an error at a linear's output arrives. */
+static pons_status probe(const pons_job *job, int64_t layer, int i, capture *c)
+{
+    pons_status st = PONS_OK;
+    const pons_linear_work *w = &c->works[i];
+    int64_t S = job->recipe.calibration.length, *order = NULL;
+    float *W = NULL;
+    PONS_ALLOC(st, order, w->rows);
+    PONS_ALLOC(st, W, w->rows * w->cols);
+    disturb(w, (uint32_t)(layer * PONS_LINEARS + i), c->W[i], order, W);
+    PONS_TRY(st, set_dense(c, i, W));
+    memcpy(c->h, c->start, (size_t)window_floats(job) * sizeof *c->h);
+    for (int stage = 0; stage < PONS_STAGES; stage++)
+        PONS_TRY(st, pons_block_stage(c->block, &job->calibration, stage, S, c->h, c->x));
+    PONS_TRY(st, set_dense(c, i, c->W[i]));
+    c->gain[i] = distance(S, job->config->hidden, c->h, job->h) / (PROBE * PROBE);
+done:
+    pons_mem_free(W);
+    pons_mem_free(order);
+    return st;
+}
+
+static void capture_end(capture *c)
+{
+    pons_block_destroy(&c->block);
+    pons_linear_works_destroy(c->works);
+    for (int i = 0; i < PONS_LINEARS; i++)
+        pons_mem_free(c->W[i]);
+    pons_mem_free(c->start);
+    pons_mem_free(c->h);
+    pons_mem_free(c->x);
+}
+
+static pons_status capture_begin(pons_job *job, int64_t layer, capture *c)
+{
+    pons_status st = PONS_OK;
+    float *norms = NULL;
+    int64_t hidden = job->config->hidden, S = job->recipe.calibration.length;
+    PONS_TRY(st, pons_linear_works_create(job, layer, c->works));
+    PONS_ALLOC(st, norms, 2 * hidden);
+    PONS_TRY(st, pons_job_read_norms(job, layer, norms));
+    PONS_TRY(st, pons_block_create(job->config, layer, job->bf16, &c->block));
+    PONS_TRY(st, pons_block_set_norms(c->block, norms, norms + hidden));
+    if (!holds_first_window(job)) goto done;
+    PONS_ALLOC(st, c->start, window_floats(job));
+    PONS_ALLOC(st, c->h, window_floats(job));
+    PONS_ALLOC(st, c->x, S * pons_block_width(job->config));
+    memcpy(c->start, job->h, (size_t)window_floats(job) * sizeof *c->start);
+done:
+    pons_mem_free(norms);
+    return st;
+}
+
+/* Collective: one block of the pass. @param items those of its linears @param offset [size + 1] work */
+static pons_status capture_block(pons_job *job, int64_t layer, size_t *offset,
+                                 pons_allocate_item *items)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    capture c = {0};
+    PONS_TRY_ALL(st, job->comm, capture_begin(job, layer, &c));
+    for (int g = 0; g < PONS_GROUPS; g++)
+        PONS_TRY(st, capture_group(job, layer, (pons_group)g, &c, offset));
+    PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, c.block, PONS_STAGES - 1));
+    for (int i = 0; i < PONS_LINEARS && local == PONS_OK && holds_first_window(job); i++)
+        local = probe(job, layer, i, &c);
+    PONS_TRY_ALL(st, job->comm, local);
+    pons_comm_sum_f64(job->comm, c.relative[0], PONS_LINEARS * POINTS); /* one rank's, else 0 */
+    pons_comm_sum_f64(job->comm, c.gain, PONS_LINEARS);
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        items[i].weights = c.works[i].rows * c.works[i].cols;
+        for (int k = 0; k < POINTS; k++)
+            items[i].damage[k] = c.gain[i] * c.relative[i][k];
+    }
+done:
+    capture_end(&c);
+    return st;
+}
+
+/* The sparsities as whole numbers of pruned columns, and what they are said to cost. */
+static pons_status choose(pons_job *job, const pons_allocate_item *items)
+{
+    pons_status st = PONS_OK;
+    int64_t n = job->config->layers * PONS_LINEARS;
+    double at[POINTS], total = 0, least = 1, most = 0;
+    list_points(&job->recipe, at);
+    for (int64_t i = 0; i < n; i++)
+        total += job->recipe.prune.sparsity * (double)items[i].weights;
+    PONS_TRY(st, pons_allocate(n, items, at, total, job->sparsity));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t rows, cols;
+        pons_linear_shape(job->config, (pons_linear)(i % PONS_LINEARS), &rows, &cols);
+        job->sparsity[i] = (rint(job->sparsity[i] * (double)cols) + 0.25) / (double)cols;
+        least = fmin(least, job->sparsity[i]);
+        most = fmax(most, job->sparsity[i]);
+    }
+    if (job->rank == 0)
+        pons_log(PONS_LOG_INFO, "allocate: linears = %lld, sparsities from %.3f to %.3f",
+                 (long long)n, least, most);
+done:
+    return st;
+}
+
+/* Rank 0: the line that a resumed run reads, with the curves for whoever wants to know why. */
+static pons_status write_line(const pons_job *job, const pons_allocate_item *items)
+{
+    json_t *linears = json_array();
+    for (int64_t i = 0; i < job->config->layers * PONS_LINEARS; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)(i / PONS_LINEARS),
+                 pons_linear_name((pons_linear)(i % PONS_LINEARS)));
+        json_t *damage = json_array();
+        for (int k = 0; k < POINTS; k++)
+            json_array_append_new(damage, json_real(items[i].damage[k]));
+        json_array_append_new(linears, json_pack("{s:s, s:f, s:o}", "name", name, "sparsity",
+                                                 job->sparsity[i], "damage", damage));
+    }
+    return pons_journal_append(job->journal,
+                               json_pack("{s:s, s:o}", "event", "allocation", "linears", linears));
+}
+
+/* Collective: the pass. */
+static pons_status run_pass(pons_job *job)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    pons_progress progress = {0};
+    pons_runtime inputs = job->inputs;
+    pons_allocate_item *items = NULL;
+    size_t *offset = NULL;
+    float *embedded = NULL;
+    int64_t layers = job->config->layers;
+    int64_t floats = (job->window_end - job->window_begin) * window_floats(job);
+    items = pons_mem_calloc(layers * PONS_LINEARS, sizeof *items);
+    offset = pons_mem_alloc(job->size + 1, sizeof *offset);
+    embedded = pons_mem_alloc(floats, sizeof *embedded);
+    PONS_TRY_ALL(st, job->comm, items && offset && embedded ? PONS_OK : PONS_ERR_NOMEM);
+    memcpy(embedded, job->h, (size_t)floats * sizeof *embedded);
+    job->inputs = job->calibration;
+    pons_progress_begin(&progress, "allocate: blocks", layers);
+    for (int64_t layer = 0; layer < layers; layer++) {
+        PONS_TRY_ALL(st, job->comm, pons_stop_check());
+        PONS_TRY(st, capture_block(job, layer, offset, items + layer * PONS_LINEARS));
+        pons_progress_update(&progress, layer + 1);
+    }
+    pons_progress_end(&progress);
+    memcpy(job->h, embedded, (size_t)floats * sizeof *embedded);
+    local = choose(job, items);
+    if (local == PONS_OK && job->rank == 0) local = write_line(job, items);
+    PONS_TRY_ALL(st, job->comm, local);
+done:
+    job->inputs = inputs;
+    pons_progress_drop(&progress);
+    pons_mem_free(embedded);
+    pons_mem_free(offset);
+    pons_mem_free(items);
+    return st;
+}
+
+/* Rank 0: what an earlier process chose. */
+static bool recall(const pons_job *job)
+{
+    const json_t *line = pons_journal_find(job->journal, "allocation", NULL, 0), *linear;
+    size_t i;
+    json_array_foreach(json_object_get(line, "linears"), i, linear) job->sparsity[i] =
+        json_real_value(json_object_get(linear, "sparsity"));
+    return line != NULL;
+}
+
+pons_status pons_job_allocate(pons_job *job)
+{
+    pons_status st = PONS_OK;
+    int64_t n = job->config->layers * PONS_LINEARS;
+    bool known = false;
+    if (job->recipe.prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;
+    job->sparsity = pons_mem_calloc(n, sizeof *job->sparsity);
+    PONS_TRY_ALL(st, job->comm, job->sparsity ? PONS_OK : PONS_ERR_NOMEM);
+    if (job->rank == 0) known = recall(job);
+    pons_comm_bcast(job->comm, &known, sizeof known, 0);
+    if (known)
+        pons_comm_bcast(job->comm, job->sparsity, (size_t)n * sizeof *job->sparsity, 0);
+    else
+        PONS_TRY(st, run_pass(job));
+done:
+    return st;
+}

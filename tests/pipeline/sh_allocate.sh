@@ -1,0 +1,90 @@
+# ctest: timeout=400
+# prune.allocate: budget: the same bytes for any ranks and threads and after an interruption, the same number of zeros as uniform,
+# sparsities that differ and follow from the curves in the journal.
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+model=$PONS_FIXTURES/models/llama-gqa
+python3 -c "print(*((7 * i * i + i) % 320 for i in range(3000)))" >"$work/text.ids"
+cat >"$work/recipe.yaml" <<YAML
+method: obr_gptq
+calibration: {windows: 5, length: 64}
+prune: {sparsity: 0.5, allocate: budget, spread: 0.2}
+YAML
+arguments=(compress "$work/recipe.yaml" --model "$model" --calib "$work/text.ids" --out "$work/out" --json)
+compress() { # ranks threads arguments...
+    OMP_NUM_THREADS=$2 mpirun -n "$1" "$PONS_BIN" "${arguments[@]}" "${@:3}" >"$work/report.json" 2>"$work/log" ||
+        { cat "$work/log"; exit 1; }
+}
+digest() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["digest"])' "$work/report.json"; }
+
+compress 1 1
+expected=$(digest)
+for layout in "1 3" "3 1" "2 2"; do
+    # shellcheck disable=SC2086 # two words
+    compress $layout --force
+    [ "$(digest)" = "$expected" ] || { echo "ranks, threads $layout: $(digest), expected $expected"; exit 1; }
+done
+compress 3 1 --force --set coordinator_works=false
+[ "$(digest)" = "$expected" ] || { echo "a coordinator that does not work: $(digest), expected $expected"; exit 1; }
+
+python3 - "$work" <<'PY'
+import json, sys
+work = sys.argv[1]
+manifest = json.load(open(f"{work}/out/pons.json"))
+line = next(l for l in map(json.loads, open(f"{work}/out.run/journal.jsonl")) if l["event"] == "allocation")
+chosen = {l["name"]: l for l in line["linears"]}
+zeros = {l["name"]: l["zeros"] / l["rows"] / l["cols"] for l in manifest["linears"]}
+size = {l["name"]: l["rows"] * l["cols"] for l in manifest["linears"]}
+assert set(chosen) == set(zeros)
+total = sum(l["sparsity"] * size[n] for n, l in chosen.items()) / sum(size.values())
+assert abs(total - 0.5) < 0.004, total  # whole columns
+assert max(l["sparsity"] for l in chosen.values()) - min(l["sparsity"] for l in chosen.values()) > 0.1
+for name, l in chosen.items():
+    assert 0.3 - 0.01 <= l["sparsity"] <= 0.7 + 0.01
+    assert l["sparsity"] - 0.01 <= zeros[name] < l["sparsity"] + 0.05, (name, l["sparsity"], zeros[name])
+    assert all(a <= b * 1.05 for a, b in zip(l["damage"], l["damage"][1:])), l  # more zeros, more damage
+# Piecewise linear between the measured points, the choice is no worse than uniform.
+def damage(l, s):
+    x = (s - 0.3) / 0.1
+    k = min(max(int(x), 0), 3)
+    return l["damage"][k] + (x - k) * (l["damage"][k + 1] - l["damage"][k])
+after = sum(damage(l, l["sparsity"]) for l in chosen.values())
+before = sum(l["damage"][2] for l in chosen.values())
+assert after < 0.98 * before, (after, before)
+print("damage over that of uniform:", after / before)
+PY
+
+# pons plan shows it.
+"$PONS_BIN" plan "$work/recipe.yaml" --model "$model" --run "$work/out.run" >"$work/plan"
+python3 - "$work" <<'PY'
+import json, sys
+work = sys.argv[1]
+line = next(l for l in map(json.loads, open(f"{work}/out.run/journal.jsonl")) if l["event"] == "allocation")
+rows = open(f"{work}/plan").read().split("sparsity chosen for each linear:\n")[1].splitlines()[1:]
+found = [v for row in rows for v in row.split()[1:]]
+assert found == ["%.3f" % l["sparsity"] for l in line["linears"]], rows
+PY
+
+# Cut after the allocation, and after a block: what was chosen is kept.
+cp -r "$work/out" "$work/whole"
+for event in allocation block; do
+    cp "$work/out.run/journal.jsonl" "$work/journal"
+    rm -rf "$work/out" "$work/out.part"
+    mkdir "$work/out.part"
+    python3 - "$work" $event <<'PY'
+import shutil, sys, os
+work, event = sys.argv[1:]
+lines = []
+for line in open(f"{work}/journal"):
+    lines.append(line)
+    if f'"event":"{event}"' in line:
+        break
+open(f"{work}/out.run/journal.jsonl", "w").write("".join(lines))
+shards = sorted(f for f in os.listdir(f"{work}/whole") if f.endswith(".safetensors"))
+if event == "block":
+    shutil.copy(f"{work}/whole/{shards[1]}", f"{work}/out.part/{shards[1]}")
+PY
+    compress 2 1 --resume
+    diff -r "$work/whole" "$work/out" || { echo "resumed after $event: other bytes"; exit 1; }
+done
