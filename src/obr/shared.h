@@ -15,19 +15,21 @@ enum { PONS_ADMM_STAGES = 6, PONS_ADMM_STEPS = 8 };
 
 struct pons_row_shared {
     pons_solver solver; /* never auto */
-    pons_dual
-        *dual; /* both halves of the published algorithm; NULL: rows are solved directly, or in
-                        another way */
+    /* The published algorithm's halves; NULL: rows are solved directly, or in another way. */
+    pons_dual *dual;
+
     pons_rest *whole; /* all columns: dual_swap mask, blocks */
     int64_t blocks;   /* rest[k] is the rest from column edge[k] on; 0: the published algorithm */
     int64_t *edge;    /* [blocks + 1] the last is d */
     pons_rest **rest; /* [blocks] the first, and those without columns: NULL */
-    pons_shared *inverse; /* exact_obs: [d, d] upper triangle of H^-1; NULL: none */
+
     float *column; /* [d] what an entry of a column counts in the first mask; NULL: no mask */
     pons_hessian_shrink *shrink[PONS_ADMM_STAGES]; /* admm mask */
-    double kept,
-        pruned; /* dual_swap mask: means of [H_RR^-1]_jj / [H^-1]_jj over kept columns R and
-                            of [(H^-1)_EE^-1]_ii / H_ii over pruned ones, of drawn sets */
+    /* dual_swap mask: mean of [H_RR^-1]_jj / [H^-1]_jj over kept columns R, and of
+     * [(H^-1)_EE^-1]_ii / H_ii over pruned ones E, of sets that are drawn. */
+    double kept, pruned;
+
+    pons_shared *inverse; /* exact_obs: [d, d] upper triangle of H^-1; NULL: none */
 };
 
 #endif
