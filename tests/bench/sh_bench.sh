@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ctest: timeout=300
+# ctest: timeout=600
 # pons bench on tiny shapes: every measurement runs at any rank count, its JSON has the promised fields, and what it computed is
 # right. Seconds are never judged.
 . "$PONS_SOURCE/tests/support/program.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SIGUSR1 to the launcher, as a scheduler sends it, and SIGTERM to one rank: every rank leaves with the code that asks to be
 # requeued, and the run resumes to the same bytes. A rank that cannot leave does not keep the job beyond the grace time.
-# ctest: timeout=300
+# ctest: timeout=600
 . "$PONS_SOURCE/tests/fault/fault.sh"
 
 ranks_of() { # OUT: process numbers of the ranks that work on it

@@ -1,4 +1,4 @@
-# ctest: timeout=400
+# ctest: timeout=900
 # prune.allocate: budget: the same bytes for any ranks and threads and after an interruption, the same number of zeros as uniform,
 # sparsities that differ and follow from the curves in the journal.
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Where OUT and RUN may be: apart from each other and from the model, whatever their names look like; what is left when
 # only the report fails.
-# ctest: timeout=300
+# ctest: timeout=600
 . "$PONS_SOURCE/tests/support/program.sh"
 
 model=$scratch/model

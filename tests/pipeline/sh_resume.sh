@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run that was cut off goes on after its last committed block, with another number of ranks, to the same bytes in every
 # file of OUT and the same perplexities; what changed in between is refused by name; RUN belongs to one process at a time.
-# ctest: timeout=400
+# ctest: timeout=900
 . "$PONS_SOURCE/tests/support/program.sh"
 
 model=$scratch/model

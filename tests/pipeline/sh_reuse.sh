@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # --hessians: another recipe from the Hessians of an earlier run gives every byte that it gives by itself, whatever the ranks;
 # other models, calibrations and rotations are refused by name, so are Hessians and recipes that are not dense. inspect checks a file.
-# ctest: timeout=300
+# ctest: timeout=600
 . "$PONS_SOURCE/tests/support/program.sh"
 model=$PONS_FIXTURES/models/llama-gqa
 python3 -c "print(*((7 * i * i + i) % 320 for i in range(900)))" >"$scratch/text.ids"

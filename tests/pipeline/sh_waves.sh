@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Waves: the bytes depend on the wave's size, not on ranks, teams or threads; what the first group of the first block sees is what
 # it sees without waves; a run that was cut inside or between waves goes on to the same bytes; layouts that cannot be are refused.
-# ctest: timeout=400
+# ctest: timeout=900
 . "$PONS_SOURCE/tests/support/program.sh"
 model=$PONS_FIXTURES/models/llama-gqa # three blocks: waves of two and one
 python3 -c "print(*((7 * i * i + i) % 320 for i in range(900)))" >"$scratch/calib.ids"

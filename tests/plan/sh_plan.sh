@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ctest: timeout=400
+# ctest: timeout=900
 # pons plan: its bytes are within 15 % of the resident set that runs of 1, 2 and 4 ranks reach on blocks of SmolLM2's shape; shapes up
 # to 70B are planned from config.json alone; what does not fit is refused with the term that is to blame.
 . "$PONS_SOURCE/tests/support/program.sh"
