@@ -340,9 +340,6 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
     if (r->obr.target != PONS_TARGET_DENSE)
         return pons_recipe_refuse(source, "obr.target", "wave", "another",
                                   "dense with a wave of more than one block");
-    if (r->obr.damping_retries > 0)
-        return pons_recipe_refuse(source, "obr.damping_retries", "wave", "more than 0",
-                                  "0 with a wave of more than one block");
     if (r->prune.allocate != PONS_ALLOCATE_UNIFORM)
         return pons_recipe_refuse(source, "prune.allocate", "wave", "budget",
                                   "uniform with a wave of more than one block");
