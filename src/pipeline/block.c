@@ -12,6 +12,7 @@
 #include "base/stop.h"
 #include "model/transforms.h"
 #include "pipeline/block.h"
+#include "pipeline/counts.h"
 #include "pipeline/target.h"
 
 static float *window_h(const pons_job *job, int64_t local)
@@ -263,11 +264,12 @@ static json_t *describe_linear(const pons_job *job, int64_t layer, const pons_li
     }
     snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
              pons_linear_name(w->linear));
-    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*}", "name", name, "rows",
+    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*, s:o*}", "name", name, "rows",
                      (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
                      (json_int_t)zeros, "error", error, "energy", energy, "aimed",
                      job->targets ? json_boolean(w->aimed) : NULL, "holdout_ratio",
-                     job->recipe.calibration.holdout > 0 ? json_real(w->holdout_ratio) : NULL);
+                     job->recipe.calibration.holdout > 0 ? json_real(w->holdout_ratio) : NULL,
+                     "iterations", pons_counts_to_json(&w->metrics));
 }
 
 static int64_t integer_of(const json_t *line, const char *key)
@@ -275,19 +277,30 @@ static int64_t integer_of(const json_t *line, const char *key)
     return json_integer_value(json_object_get(line, key));
 }
 
+/* The manifest's: without the histogram, which the journal has. */
+static json_t *iterations_of(const json_t *line)
+{
+    json_t *copy = json_copy(json_object_get(line, "iterations"));
+    json_object_del(copy, "rows_by_iterations");
+    return copy;
+}
+
 pons_status pons_job_count_linear(pons_job *job, const json_t *line)
 {
     double error = json_number_value(json_object_get(line, "error"));
     double energy = json_number_value(json_object_get(line, "energy"));
     int64_t rows = integer_of(line, "rows"), cols = integer_of(line, "cols");
-    json_t *entry = json_pack(
-        "{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*}", "name", json_object_get(line, "name"),
-        "rows", (json_int_t)rows, "cols", (json_int_t)cols, "bits", json_object_get(line, "bits"),
-        "zeros", json_object_get(line, "zeros"), "relative_error",
-        energy > 0 ? json_real(error / energy) : json_null(), "aimed",
-        json_object_get(line, "aimed"), "holdout_ratio", json_object_get(line, "holdout_ratio"));
+    json_t *entry =
+        json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*, s:o*}", "name",
+                  json_object_get(line, "name"), "rows", (json_int_t)rows, "cols", (json_int_t)cols,
+                  "bits", json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
+                  "relative_error", energy > 0 ? json_real(error / energy) : json_null(), "aimed",
+                  json_object_get(line, "aimed"), "holdout_ratio",
+                  json_object_get(line, "holdout_ratio"), "iterations", iterations_of(line));
     if (json_array_append_new(job->linears, entry) != 0)
         return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
+    pons_row_metrics counts = pons_counts_from_json(json_object_get(line, "iterations"));
+    pons_counts_add(&job->metrics, &counts);
     job->error += error;
     job->energy += energy;
     job->rows += rows;

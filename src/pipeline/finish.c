@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "model/transforms.h"
+#include "pipeline/counts.h"
 #include "pipeline/job.h"
 
 pons_status pons_job_embedding_rows(void *user, int64_t row, int64_t n, float *out)
@@ -176,15 +177,10 @@ static pons_status read_perplexity(const char *out, json_t **perplexity)
  * solves and polishing cost in products of every row with a matrix of its linear's width. */
 static json_t *solver_counts(const pons_row_metrics *m)
 {
-    int bins = PONS_ITERATION_BINS;
-    json_t *rows = json_array();
-    while (bins > 0 && !m->rows_by_iterations[bins - 1])
-        bins--;
-    for (int i = 0; i < bins; i++)
-        json_array_append_new(rows, json_integer(m->rows_by_iterations[i]));
-    return json_pack("{s:o, s:I, s:I, s:o}", "rows_by_iterations", rows, "refined",
-                     (json_int_t)m->refined, "fallbacks", (json_int_t)m->fallbacks, "products",
-                     ratio(m->flop, m->product_flop));
+    json_t *counts = pons_counts_to_json(m);
+    if (!counts) counts = json_object();
+    json_object_set_new(counts, "products", ratio(m->flop, m->product_flop));
+    return counts;
 }
 
 static pons_status make_report(pons_job *job, int64_t peak, json_t *balance, json_t **report)
@@ -329,9 +325,6 @@ pons_status pons_job_report(pons_job *job, json_t **report)
     json_t *balance = NULL;
     double peak = (double)peak_rss_bytes();
     pons_comm_max_f64(job->comm, &peak, 1);
-    pons_comm_sum_i64(job->comm, job->metrics.rows_by_iterations, PONS_ITERATION_BINS);
-    pons_comm_sum_i64(job->comm, &job->metrics.refined, 1);
-    pons_comm_sum_i64(job->comm, &job->metrics.fallbacks, 1);
     PONS_TRY(st, close_trace(job, &balance));
     if (job->rank == 0) {
         local = close_run(job, (int64_t)peak, balance, report);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stop.h"
+#include "pipeline/counts.h"
 #include "quant/weight.h"
 
 static bool in_group(const pons_linear_work *w, pons_group group)
@@ -219,7 +220,7 @@ static pons_status compress_own_rows(pons_job *job, const pons_hessian_factor *f
                           .recipe = &recipe,
                           .bits = w->bits,
                           .shared = shared};
-    return pons_compress_rows(&task, &own, &job->metrics);
+    return pons_compress_rows(&task, &own, &w->metrics);
 }
 
 /* Codes and scales travel, values are dequantized on arrival: a quarter of the bytes, the same bits. */
@@ -268,6 +269,8 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
     for (int i = 0; i < PONS_LINEARS; i++) {
         if (!pons_input_has(input, works[i].linear)) continue;
         gather(job, &works[i], offset);
+        pons_counts_add_work(&job->metrics, &works[i].metrics);
+        pons_counts_sum(job->comm, &works[i].metrics);
         pons_mem_free(works[i].panel);
         works[i].panel = NULL;
     }
@@ -352,7 +355,7 @@ done:
 }
 
 /* What travels of a kept linear. @return number of parts */
-static int list_kept(pons_linear_work *w, void *data[8], size_t bytes[8])
+static int list_kept(pons_linear_work *w, void *data[9], size_t bytes[9])
 {
     size_t cells = (size_t)(w->rows * w->cols), scales = (size_t)(w->rows * w->groups);
     size_t rows = (size_t)w->rows;
@@ -370,6 +373,7 @@ static int list_kept(pons_linear_work *w, void *data[8], size_t bytes[8])
     PART(w->all.energy, rows);
     PART(w->all.zeros, rows);
     PART(w->bias, rows);
+    PART(&w->metrics, 1);
 #undef PART
     return n;
 }
@@ -378,8 +382,8 @@ void pons_linear_works_send(pons_job *job, pons_comm *comm, int to,
                             pons_linear_work works[PONS_LINEARS])
 {
     enum { TAG = 3 };
-    void *data[8];
-    size_t bytes[8];
+    void *data[9];
+    size_t bytes[9];
     double start = pons_clock();
     for (int i = 0; i < PONS_LINEARS; i++) {
         int n = list_kept(&works[i], data, bytes);
@@ -393,8 +397,8 @@ void pons_linear_works_send(pons_job *job, pons_comm *comm, int to,
 void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works[PONS_LINEARS])
 {
     enum { TAG = 3 };
-    void *data[8];
-    size_t bytes[8];
+    void *data[9];
+    size_t bytes[9];
     for (int i = 0; i < PONS_LINEARS; i++) {
         int n = list_kept(&works[i], data, bytes);
         pons_comm_recv(comm, &works[i].has_bias, sizeof works[i].has_bias, from, TAG);

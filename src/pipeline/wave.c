@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stop.h"
+#include "pipeline/counts.h"
 #include "pipeline/linear.h"
 
 enum { BUFFERS = 3 }; /* one computed, one arriving, one leaving */
@@ -378,6 +379,7 @@ pons_status pons_job_compress_wave(pons_job *job, int64_t first)
     v.teams = v.blocks < job->teams ? (int)v.blocks : job->teams; /* the last wave may be small */
     v.index = job->rank / job->team_size;
     v.team.seconds = (pons_phase_seconds){0};
+    v.team.metrics = (pons_row_metrics){0};
     v.team.comm = job->team;
     v.team.rank = pons_comm_rank(job->team);
     v.team.size = job->team_size;
@@ -399,7 +401,7 @@ pons_status pons_job_compress_wave(pons_job *job, int64_t first)
     for (int64_t i = 0; job->weights_only && i < v.blocks; i++)
         PONS_TRY(st, pons_job_replay_block(job, first + i, false));
 done:
-    job->metrics = v.team.metrics;
+    pons_counts_add_work(&job->metrics, &v.team.metrics);
     add_seconds(&job->seconds, &v.team.seconds);
     close_wave(&v);
     return st;

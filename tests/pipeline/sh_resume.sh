@@ -10,6 +10,7 @@ python3 -c "print(*((7 * i * i + i) % 320 for i in range(900)))" >"$scratch/cali
 cat >"$scratch/recipe.yaml" <<YAML
 method: obr_gptq
 hessians: keep
+obr: {solver: dual}
 calibration: {windows: 5, length: 32}
 checkpoint: {blocks: 1}
 evaluate: {text: $scratch/calib.ids, windows: 7, length: 32}
@@ -24,7 +25,16 @@ for k in sys.argv[2].split("."): v = v[k]
 print(v)' "$scratch/out" "$1"; }
 
 compress 2 "$scratch/whole" || fail "an uninterrupted run: $(cat "$scratch/err")"
-expected=$(field perplexity)/$(field digest)/$(field relative_error)
+expected=$(field perplexity)/$(field digest)/$(field relative_error)/$(field solver.rows_by_iterations)
+[ "$(field solver.rows)" = "$(field rows)" ] || fail "iterations of some rows were not counted: $(field solver)"
+python3 - "$scratch/whole/pons.json" "$scratch/out" <<'PY' || fail "the manifest's iterations are not the report's"
+import json, sys
+linears, total = json.load(open(sys.argv[1]))["linears"], json.load(open(sys.argv[2]))["solver"]
+each = [e["iterations"] for e in linears]
+assert all(i["rows"] == e["rows"] and 0 < i["mean"] <= i["most"] for i, e in zip(each, linears))
+assert abs(sum(i["mean"] * i["rows"] for i in each) - total["mean"] * total["rows"]) < 1e-6 * total["mean"] * total["rows"]
+assert max(i["most"] for i in each) == total["most"] == len(total["rows_by_iterations"]) - 1 and sum(total["rows_by_iterations"]) == total["rows"]
+PY
 layers=$(grep -c '"event":"block"' "$scratch/whole.run/journal.jsonl")
 [ "$layers" -ge 2 ] || fail "the model has only $layers blocks"
 
@@ -58,7 +68,7 @@ flip() { # FILE: one bit of its last tensor
 }
 same() { # LABEL OUT: the same bytes in every file
   diff -r "$scratch/whole" "$2" >"$scratch/diff" || fail "$1: $(cat "$scratch/diff")"
-  got=$(field perplexity)/$(field digest)/$(field relative_error)
+  got=$(field perplexity)/$(field digest)/$(field relative_error)/$(field solver.rows_by_iterations)
   [ "$got" = "$expected" ] || fail "$1: reports $got, expected $expected"
   [ ! -e "$2.part" ] || fail "$1: OUT.part is still there"
 }
