@@ -4,15 +4,13 @@
  * Errors: the finished rows differ from the direct solver's in roundings of the left half, too, so their
  * ratio scatters around 1. Stage 1 alone has an optimum, which the direct solver finds: its ratio says
  * how far the solver stopped from it. */
-#include "obr/dual.h"
-
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "bench/bench.h"
-#include "obr/panel.h"
+#include "bench/rows.h"
 
 typedef struct work {
     pons_bench_problem *problem;
@@ -26,39 +24,7 @@ typedef struct work {
 static pons_status run(void *user)
 {
     work *w = user;
-    pons_bench_problem *p = w->problem;
-    pons_solve_panel panel = {"bench", p->row,  p->rows,   p->d, w->split,
-                              p->W,    p->mask, p->factor, false};
-    w->metrics = (pons_row_metrics){0};
-    if (w->solver == PONS_SOLVER_DIRECT)
-        return pons_solve_direct(&panel, pons_bench_quantize_left, p, w->V, &w->metrics);
-    pons_status st = PONS_OK;
-    pons_dual *dual = NULL;
-    PONS_TRY(st, pons_dual_create(p->factor, w->split, w->bf16, PONS_DUAL_TOLERANCE, &dual));
-    PONS_TRY(st, (w->solver == PONS_SOLVER_PRIMAL ? pons_primal_solve : pons_dual_solve)(
-                     dual, &panel, pons_bench_quantize_left, p, w->V, &w->metrics));
-done:
-    pons_dual_destroy(&dual);
-    return st;
-}
-
-/* Errors (V_i - W_i) H (V_i - W_i)^T of a problem's rows, with the damped H that is minimised.
- * @param space [rows, d] */
-static pons_status measure_errors(const pons_bench_problem *p, const float *V, float *space,
-                                  double *error)
-{
-    pons_status st = PONS_OK;
-    float *D = NULL;
-    PONS_ALLOC(st, D, p->rows * p->d);
-    for (int64_t i = 0; i < p->rows * p->d; i++)
-        D[i] = V[i] - p->W[i];
-    PONS_TRY(st, pons_panel_form(p->factor, 0, p->rows, D, space, error));
-    for (int64_t i = 0; i < p->rows; i++)
-        for (int64_t j = 0; j < p->d; j++)
-            error[i] += p->factor->damping * (double)D[i * p->d + j] * (double)D[i * p->d + j];
-done:
-    pons_mem_free(D);
-    return st;
+    return pons_bench_solve_rows(w->problem, w->solver, w->bf16, w->split, w->V, &w->metrics);
 }
 
 /* Two sums and the worst ratio, over the sampled rows of all ranks. */
@@ -71,8 +37,8 @@ static pons_status compare(const pons_bench_setting *s, const pons_bench_problem
     double *error = pons_mem_alloc(2 * n, sizeof *error);
     float *space = pons_mem_alloc(n * sample->d, sizeof *space);
     if (!error || !space) local = PONS_ERR_NOMEM;
-    if (local == PONS_OK) local = measure_errors(sample, got, space, error);
-    if (local == PONS_OK) local = measure_errors(sample, exact, space, error + n);
+    if (local == PONS_OK) local = pons_bench_row_errors(sample, got, space, error);
+    if (local == PONS_OK) local = pons_bench_row_errors(sample, exact, space, error + n);
     PONS_TRY_ALL(st, s->comm, local);
     *worst = 0;
     for (int64_t i = 0; i < n; i++) {

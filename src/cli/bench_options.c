@@ -22,7 +22,8 @@ enum option_bit {
     PRUNING = 1 << 10,
     PATTERN = 1 << 11,
     FIXTURES = 1 << 12,
-    WINDOWS = 1 << 13
+    WINDOWS = 1 << 13,
+    RUN = 1 << 14
 };
 
 enum option_key {
@@ -47,6 +48,7 @@ enum option_key {
     KEY_SWEEP,
     KEY_TO,
     KEY_DUMP,
+    KEY_RUN,
     KEY_THREADS,
     KEY_REPEAT,
     KEY_CLOCK,
@@ -68,7 +70,8 @@ static const choice choices[] = {{KEY_ROWS, ROWS},        {KEY_DIM, DIM},
                                  {KEY_SOLVER, SOLVER},    {KEY_TOKENS, TOKENS},
                                  {KEY_WINDOWS, WINDOWS},  {KEY_MODEL, MODEL},
                                  {KEY_SWEEP, SWEEP},      {KEY_TO, SWEEP},
-                                 {KEY_DUMP, DUMP},        {KEY_FIXTURES, FIXTURES}};
+                                 {KEY_DUMP, DUMP},        {KEY_FIXTURES, FIXTURES},
+                                 {KEY_RUN, RUN}};
 
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -97,7 +100,9 @@ static const struct argp_option options[] = {
     {"haar", KEY_HAAR, NULL, 0, "Eigenvectors uniformly random (slow) instead of signed Hadamards",
      0},
     {"seed", KEY_SEED, "N", 0, "Of what is drawn (default: 0)", 0},
-    {"model", KEY_MODEL, "PATH", 0, "Model whose block 0 is run (forward, all)", 0},
+    {"run", KEY_RUN, "DIR", 0, "Directory of a run that kept its Hessians (layers)", 0},
+    {"model", KEY_MODEL, "PATH", 0,
+     "Model whose block 0 is run (forward, all); that of --run (layers)", 0},
     {"fixtures", KEY_FIXTURES, "DIR", 0,
      "quality: where layers are, FILE.safetensors with W and H, also one folder below (default: "
      "$PONS_GOLDEN, else tests/golden)",
@@ -237,6 +242,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_TO: return pons_cli_parse_int(state, "--to", arg, 1, 1 << 17, &a->to);
     case KEY_DUMP: a->dump = arg; return 0;
     case KEY_FIXTURES: a->fixtures = arg; return 0;
+    case KEY_RUN: a->run = arg; return 0;
     case KEY_THREADS: return pons_cli_parse_int(state, "--threads", arg, 1, 1024, &a->threads);
     case KEY_REPEAT: return pons_cli_parse_int(state, "--repeat", arg, 1, 1000, &a->repeat);
     case KEY_CLOCK:
@@ -254,7 +260,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "gemm|solver|hessian|factor|memory|forward|clip|gptq|quality|all",
+    .args_doc = "gemm|solver|hessian|factor|memory|forward|clip|gptq|layers|quality|all",
     .doc =
         "Measure one phase of the job, or all, next to a plain way that runs in the same process "
         "on "
@@ -265,7 +271,10 @@ static const struct argp argp = {
         "cores (square, --dim).  memory: bytes per rank of one linear on its whole way.  forward: "
         "block 0 of a model, against fp32.  clip: scales with the "
         "search, against powf.  gptq: the sweep "
-        "over the last columns, against column by column.  all: each of them, forward with "
+        "over the last columns, against column by column.  layers (not in all): every linear of a "
+        "model on the "
+        "Hessians of a run, against the direct solver on sampled rows.  all: each of them, forward "
+        "with "
         "--model.  quality (not in all): layer errors of every way to prune and round, on real "
         "layers.\n\n"
         "GF/s counts the flop that the method needs. 'of peak' is their share of what a matrix "
@@ -293,6 +302,7 @@ static const measurement measurements[] = {
     {"forward", MODEL | TOKENS | PRECISION},
     {"clip", ROWS | DIM | LAYER | SAMPLE},
     {"gptq", ROWS | DIM | LAYER | PATTERN | PRUNING | SAMPLE},
+    {"layers", RUN | MODEL | SOLVER | PRECISION | SAMPLE},
     {"quality", PATTERN | FIXTURES},
     {"all",
      ROWS | DIM | DUMP | LAYER | PATTERN | PRUNING | PRECISION | SOLVER | SAMPLE | TOKENS | MODEL}};
@@ -336,7 +346,7 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
     if (!a->what)
         return pons_fail(PONS_ERR_USAGE,
                          "say what to measure: gemm, solver, hessian, factor, memory, forward, "
-                         "clip, gptq, quality or "
+                         "clip, gptq, layers, quality or "
                          "all (see %s --help)",
                          command);
     for (int i = 0; i < MEASUREMENTS; i++)
@@ -345,12 +355,17 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
         return pons_fail(
             PONS_ERR_USAGE,
             "bench '%s' is not known; known are gemm, solver, hessian, factor, memory, forward, "
-            "clip, gptq, quality, all (see %s --help)",
+            "clip, gptq, layers, quality, all (see %s --help)",
             a->what, command);
     pons_status st = check_options(a, m);
     if (st != PONS_OK) return st;
     if (!strcmp(a->what, "forward") && !a->model)
         return pons_fail(PONS_ERR_USAGE, "--model is missing (see %s --help)", command);
+    if (!strcmp(a->what, "layers") && (!a->model || !a->run))
+        return pons_fail(PONS_ERR_USAGE, "--%s is missing (see %s --help)",
+                         a->model ? "run" : "model", command);
+    if (!strcmp(a->what, "layers") && ranks > 1)
+        return pons_fail(PONS_ERR_USAGE, "bench layers runs on one rank, there are %d", ranks);
     int first = a->sweep == 'd' ? PONS_SWEEP_DIM : PONS_SWEEP_ROWS;
     const char *over = a->sweep == 'd' ? "dim" : "rows";
     if (a->to && !a->sweep) return pons_fail(PONS_ERR_USAGE, "--to needs --sweep");

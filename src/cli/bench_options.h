@@ -12,6 +12,7 @@ typedef struct pons_bench_options {
     const char *model;    /* NULL: none */
     const char *dump;     /* NULL: none */
     const char *fixtures; /* NULL: the usual place */
+    const char *run;      /* directory of a run with kept Hessians; NULL: none */
     pons_bench_layer layer;
     int precision; /* -1: not given; 0: fp32; 1: bf16 */
     pons_solver solver;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bench_layers.h"
 #include "cli/bench_options.h"
 #include "cli/bench_output.h"
 #include "kern/gemm.h"
@@ -139,6 +140,19 @@ done:
     return st;
 }
 
+/* One rank, its own output. */
+static pons_status measure_layers(const pons_bench_options *a, const pons_model *model, bool json)
+{
+    pons_status st = PONS_OK;
+    pons_bench_layers layers = {0};
+    bool bf16 = bf16_or(a, a->solver != PONS_SOLVER_DIRECT && pons_kern_has_bf16());
+    PONS_TRY(st, pons_bench_layers_measure(a->run, model, a->solver, bf16, a->sample, &layers));
+    PONS_TRY(st, pons_cli_print_layers(&layers, json));
+done:
+    pons_bench_layers_clear(&layers);
+    return st;
+}
+
 pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
 {
     pons_status st = PONS_OK;
@@ -162,9 +176,10 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
         st = measure_quality(&a, comm, common->json);
         goto done;
     }
-    st = measure(&a, &setting, model, &report);
+    bool layers = !strcmp(a.what, "layers");
+    st = layers ? measure_layers(&a, model, common->json) : measure(&a, &setting, model, &report);
     omp_set_num_threads(threads);
-    if (st == PONS_OK)
+    if (st == PONS_OK && !layers)
         PONS_TRY_ALL(st, comm,
                      pons_comm_rank(comm) == 0 ? pons_cli_print_bench(&report, common->json)
                                                : PONS_OK);

@@ -129,8 +129,26 @@ for name, methods in names.items():
 PYTHON
 refuses 4 'found no .*safetensors with tensors W' bench quality --fixtures "$PONS_SOURCE/src"
 refuses 2 'fixtures means nothing to bench gemm' bench gemm --fixtures .
+# Every linear of that run's model, row by row against the direct solver.
+on 1 bench layers --run "$scratch/run" --model "$PONS_FIXTURES/models/llama-gqa" --sample 3 --json || fail "layers: $(cat "$scratch/err")"
+python3 - "$scratch/out" <<'PYTHON' || fail "layers: $(head -c 1500 "$scratch/out")"
+import json, sys
+root = json.load(open(sys.argv[1]))
+layers = len(root["linears"]) // 7
+assert len(root["linears"]) == 7 * layers >= 7 and {e["name"] for e in root["linears"]} >= {"block 0 q_proj", f"block {layers - 1} down_proj"}
+for e in root["linears"] + [root]:
+    assert e["rows"] == sum(e["rows_by_iterations"]) and e["iterations_most"] == len(e["rows_by_iterations"]) - 1
+    assert 1 - 1e-5 < e["stage1_error_ratio"]["mean"] <= e["stage1_error_ratio"]["worst"] < 1.01
+    assert abs(e["error_ratio"]["mean"] - 1) < 0.05
+assert root["rows"] == sum(e["rows"] for e in root["linears"]) == 21 * layers
+PYTHON
+on 1 bench layers --run "$scratch/run" --model "$PONS_FIXTURES/models/llama-gqa" --sample 1 || fail "layers: $(cat "$scratch/err")"
+grep -q '^rows by iterations:' "$scratch/out" || fail "the table of the linears: $(cat "$scratch/out")"
 
 refuses 2 'say what to measure' bench
+refuses 2 'run is missing' bench layers --model "$PONS_FIXTURES/models/llama-gqa"
+on 1 bench layers --run "$scratch/nowhere" --model "$PONS_FIXTURES/models/llama-gqa"
+[ $? = 6 ] && grep -q nowhere "$scratch/err" || fail "layers of a run that is not there: $(cat "$scratch/err")"
 refuses 2 "'nothing' is not known; known are gemm" bench nothing
 refuses 2 'hessian means nothing to bench gemm' bench gemm --hessian x.h5:o
 refuses 2 '--model is missing' bench forward
