@@ -2,6 +2,9 @@
 #include "base/sha256.h"
 
 #include <string.h>
+#if defined(__SHA__) && defined(__SSE4_1__)
+#include <immintrin.h>
+#endif
 
 static const uint32_t K[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -13,6 +16,37 @@ static const uint32_t K[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
+#if defined(__SHA__) && defined(__SSE4_1__)
+/* The same with the processor's instructions: four rounds at a time on the state as (a b e f), (c d g
+ * h), which is how they want it. */
+static void compress(uint32_t h[8], const uint8_t p[64])
+{
+    const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i w[4], abcd = _mm_loadu_si128((const __m128i *)h),
+                  efgh = _mm_loadu_si128((const __m128i *)(h + 4));
+    abcd = _mm_shuffle_epi32(abcd, 0xb1);
+    efgh = _mm_shuffle_epi32(efgh, 0x1b);
+    __m128i abef = _mm_alignr_epi8(abcd, efgh, 8), cdgh = _mm_blend_epi16(efgh, abcd, 0xf0);
+    const __m128i abef0 = abef, cdgh0 = cdgh;
+    for (int i = 0; i < 16; i++) {
+        __m128i *next = &w[i % 4], last = w[(i + 3) % 4];
+        if (i < 4) {
+            *next = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)), order);
+        } else {
+            __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(*next, w[(i + 1) % 4]),
+                                        _mm_alignr_epi8(last, w[(i + 2) % 4], 4));
+            *next = _mm_sha256msg2_epu32(sum, last);
+        }
+        __m128i k = _mm_add_epi32(*next, _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, k);
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(k, 0x0e));
+    }
+    abef = _mm_shuffle_epi32(_mm_add_epi32(abef, abef0), 0x1b);
+    cdgh = _mm_shuffle_epi32(_mm_add_epi32(cdgh, cdgh0), 0xb1);
+    _mm_storeu_si128((__m128i *)h, _mm_blend_epi16(abef, cdgh, 0xf0));
+    _mm_storeu_si128((__m128i *)(h + 4), _mm_alignr_epi8(cdgh, abef, 8));
+}
+#else
 static uint32_t rotate(uint32_t x, int n) { return (x >> n) | (x << (32 - n)); }
 
 static void compress(uint32_t h[8], const uint8_t p[64])
@@ -39,6 +73,7 @@ static void compress(uint32_t h[8], const uint8_t p[64])
     for (int i = 0; i < 8; i++)
         h[i] += v[i];
 }
+#endif
 
 void pons_sha256_begin(pons_sha256 *s)
 {
