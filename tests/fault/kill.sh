@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# kill.sh N SEED: N times, kill a random rank of three at a random instant, resume with a random number of ranks, compare every
-# file of the output with an uninterrupted run. Needs $PONS_BIN, $PONS_SOURCE, $PONS_FIXTURES (ctest and jobs/test.sh set them).
+# kill.sh N SEED: kill a random rank of three at a random instant until that was done N times, each time resume with a random
+# number of ranks and compare every file of the output with an uninterrupted run. Needs $PONS_BIN, $PONS_SOURCE, $PONS_FIXTURES (ctest and jobs/test.sh set them).
 . "$PONS_SOURCE/tests/fault/fault.sh"
 runs=${1:?usage: kill.sh N SEED}
 RANDOM=${2:?usage: kill.sh N SEED}
@@ -10,7 +10,7 @@ start=$(date +%s%N)
 compress 3 "$scratch/timed" || fail "a run to measure its time: $(cat "$scratch/err")"
 span=$((($(date +%s%N) - start) / 1000000)) # ms of a whole run
 killed=0 finished=0
-for ((i = 0; i < runs; i++)); do
+for ((i = 0; killed < runs && i < 4 * runs; i++)); do
   out=$scratch/out$i
   rank=$((RANDOM % 3)) delay=$(((RANDOM * 32768 + RANDOM) % span)) ranks=$((1 + RANDOM % 4))
   compress 3 "$out" &
@@ -20,13 +20,20 @@ for ((i = 0; i < runs; i++)); do
   victim=$(pgrep -f -- "--out $out --json" | while read -r pid; do
     [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$PONS_BIN")" ] && echo "$pid"
   done | sort -n | sed -n "$((rank + 1))p")
-  [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null && killed=$((killed + 1))
+  [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null
   wait $job
   code=$?
   label="run $i (rank $rank killed after $delay of $span ms)"
-  [ $code = 0 ] && finished=$((finished + 1))
+  if [ $code = 0 ]; then # too late: the machine has become faster than it was when it was measured
+    finished=$((finished + 1))
+    span=$((delay > 200 ? delay : 200))
+  else
+    killed=$((killed + 1))
+    span=$((span + span / 10))
+  fi
   case $code in 0 | 137) ;; *) fail "$label: exit code $code: $(cat "$scratch/err")" ;; esac
   resumes "$label" $ranks "$out"
 done
-echo "runs = $runs, killed = $killed, finished before = $finished, different or hung = $failures, seconds = $SECONDS"
+[ $killed = "$runs" ] || fail "only $killed of $i runs were killed"
+echo "runs = $i, killed = $killed, finished before = $finished, different or hung = $failures, seconds = $SECONDS"
 finish
