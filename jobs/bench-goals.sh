@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The figures that Pons promises, measured in one run: the solver against a factor per row and against torch, shares of the
+# matrix-product peak, the whole job on one core and on two, exponents of the cost, every linear of SmolLM2 against the direct
+# solver. About ten minutes on two idle cores. Everything is kept as JSON; the table is printed and written.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+[ $# = 0 ] || die "usage: bench-goals.sh (python3 or \$PONS_PYTHON with torch: also the torch baseline)"
+results=$PONS_WORK/bench-goals python=${PONS_PYTHON:-python3}
+mkdir -p "$results"
+rm -rf "$results"/*
+[ -x "$PONS_BIN" ] || bash "$PONS_ROOT/jobs/build.sh" release -DPONS_WERROR=OFF
+model=$(bash "$PONS_ROOT/jobs/fetch-smollm2.sh" "$PONS_WORK/smollm2")
+
+bench() { # NAME ARGUMENT...
+  local name=$1
+  shift
+  say "pons bench $*"
+  "$PONS_BIN" bench "$@" --json >"$results/$name.json"
+}
+compress() { # NAME THREADS ARGUMENT...
+  local name=$1 threads=$2
+  shift 2
+  say "whole job, $threads threads: $*"
+  (cd "$PONS_ROOT" && OMP_NUM_THREADS=$threads "$PONS_BIN" compress configs/smollm2/obr-gptq.yaml --set evaluate.text= --model "$model" \
+    --calib tests/data/wikitext2-valid.txt --out "$results/$name" --quiet --json "$@" >"$results/$name.json")
+}
+
+bench solver-bf16 solver --rows 4096 --dim 4096 --threads 1 --precision bf16 --repeat 2 --sample 16 --dump "$results/layer.safetensors"
+bench solver-fp32 solver --rows 4096 --dim 4096 --threads 1 --precision fp32 --repeat 2 --sample 16
+if "$python" -c 'import torch' 2>/dev/null; then
+  say "torch, 1 thread"
+  OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$python" "$PONS_ROOT/tests/bench/torch_baseline.py" "$results/layer.safetensors" --threads 1 \
+    --sample 16 --repeat 1 --json >"$results/torch.json"
+fi
+rm -f "$results/layer.safetensors"
+for d in 576 1536 4096; do
+  bench hessian-$d hessian --dim $d --threads 1 --repeat 5
+  bench gptq-$d gptq --rows 1024 --dim $d --threads 1 --sample 16
+done
+bench forward forward --model "$model" --threads 1
+compress one 1
+compress two 2
+compress keep 2 --set hessians=keep --set calibration.windows=8
+bench down solver --hessian "$results/keep.run/hessians/block-000.h5:down" --rows 576 --threads 1 --sample 16
+bench layers layers --run "$results/keep.run" --model "$model" --sample 8
+rm -rf "$results"/{one,two,keep}{,.run}
+bench sweep-dim solver --sweep dim --to 8192 --rows 256 --repeat 1 --sample 2
+bench sweep-rows solver --sweep rows --to 4096 --repeat 2 --sample 4
+python3 "$PONS_ROOT/jobs/bench_goals.py" "$results" | tee "$results/goals.md"
+say "the table is in $results/goals.md"

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""The table of jobs/bench-goals.sh from the JSON files in a directory."""
+import json
+import os
+import sys
+
+
+def load(name):
+    path = os.path.join(sys.argv[1], name + ".json")
+    return json.load(open(path)) if os.path.exists(path) else None
+
+
+def row(*cells):
+    print("| " + " | ".join(str(c) for c in cells) + " |")
+
+
+def solver(what, r, goal):
+    row(what, goal, f"{r['speedup_vs_potrf']:.1f}x ({r['speedup_with_factor']:.1f}x with the shared factor), {r['seconds']:.2f} s; error / exact "
+        f"{r['error_ratio']:.5f} (pruning stage {r['stage1_error_ratio']:.6f}), iterations {r['stage1_iterations']:.1f} + "
+        f"{r['stage2_iterations']:.1f}, direct {r['fallbacks']}; {100 * r['share_of_peak']:.0f} % of peak")
+
+
+def main():
+    bf16, fp32, torch, down = load("solver-bf16"), load("solver-fp32"), load("torch"), load("down")
+    machine = bf16["machine"]
+    print(f"{machine['processor']}; Pons {machine['pons']}; {machine['kernels']}; load {os.getloadavg()[0]:.1f}\n")
+    row("what", "goal", "measured")
+    row("---", "---", "---")
+    solver("4096 x 4096, 50 %, both stages against one spotrf per row, one thread, bf16", bf16, "50x, 1.001")
+    solver("the same in fp32", fp32, "25x, 1.001")
+    if torch:
+        row("against torch, one Cholesky per stage and row, one thread", "60x", f"{torch['seconds'] / bf16['seconds']:.1f}x ({torch['seconds']:.0f} s)")
+    solver("down_proj of block 0 of SmolLM2, 576 x 1536, one thread", down, "15x")
+    for what in ("hessian", "gptq"):
+        for d in (576, 1536, 4096):
+            r = load(f"{what}-{d}")
+            row(f"{what}, width {d}, one thread", "80 % of peak" if what == "hessian" else "", f"{100 * r['share_of_peak']:.0f} % of peak, {r['gflops']:.0f} GF/s")
+    r = load("forward")
+    row("forward pass of block 0, one thread", "60 % of peak", f"{100 * r['share_of_peak']:.0f} % of peak, {r['gflops']:.0f} GF/s")
+    one, two = load("one")["seconds"], load("two")["seconds"]
+    row("whole job, SmolLM2, 32 x 2048, one core", "125 s (reference routines in torch: 1250 s)", f"{one['total']:.1f} s, {1250 / one['total']:.1f}x")
+    row("the same on two cores", "1.8x of one", f"{two['total']:.1f} s, {one['total'] / two['total']:.2f}x")
+    shares = sorted(((k, v) for k, v in one.items() if k != "total" and v > 0), key=lambda e: -e[1])
+    row("phases on one core", "", ", ".join(f"{k} {100 * v / one['total']:.0f} %" for k, v in shares))
+    for over in ("dim", "rows"):
+        s = load(f"sweep-{over}")
+        row(f"cost over {over} = {', '.join(str(p[over]) for p in s['results'])}", "solver <= 2.1 in dim per row" if over == "dim" else "",
+            ", ".join(f"{k} ~ {over}^{v:.2f}" for k, v in s["exponents"].items() if k != "over"))
+    a = load("layers")
+    row(f"{len(a['linears'])} linears of SmolLM2, {a['rows']} rows, against the direct solver", "mean 1.001, worst row 1.01",
+        f"pruning stage: mean {a['stage1_error_ratio']['mean']:.6f}, worst {a['stage1_error_ratio']['worst']:.5f}; both: mean "
+        f"{a['error_ratio']['mean']:.6f}, worst {a['error_ratio']['worst']:.4f}")
+    row("rows by iterations", "", ", ".join(f"{n}: {count}" for n, count in enumerate(a["rows_by_iterations"]) if count))
+    hardest = sorted(a["linears"], key=lambda e: -e["iterations_mean"])[:5]
+    row("hardest linears", "", ", ".join(f"{e['name']} {e['iterations_mean']:.1f}" for e in hardest))
+
+
+if __name__ == "__main__":
+    main()
