@@ -45,7 +45,7 @@ def main():
     for over in ("dim", "rows"):
         s = load(f"sweep-{over}")
         row(f"cost over {over} = {', '.join(str(p[over]) for p in s['results'])}", "solver <= 2.1 in dim per row" if over == "dim" else "",
-            ", ".join(f"{k} ~ {over}^{v:.2f}" for k, v in s["exponents"].items() if k != "over"))
+            ", ".join(f"{k} ~ {over}^{v:.2f}" for k, v in s["exponents"].items() if k != "over" and v))
     a = load("layers")
     row(f"{len(a['linears'])} linears of SmolLM2, {a['rows']} rows, against the direct solver", "mean 1.001, worst row 1.01",
         f"pruning stage: mean {a['stage1_error_ratio']['mean']:.6f}, worst {a['stage1_error_ratio']['worst']:.5f}; both: mean "
