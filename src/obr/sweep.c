@@ -27,7 +27,8 @@ typedef struct tile {
 
 static int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-int64_t pons_sweep_stride(int64_t columns) { return round_up(columns, STRIP) + PONS_LANES; }
+/* update_rest goes in whole strips from wherever a run ends, so up to a strip past the last column */
+int64_t pons_sweep_stride(int64_t columns) { return round_up(columns + STRIP, PONS_LANES); }
 
 int64_t pons_sweep_work(int64_t rows) { return round_up(rows, TILE) * ERRORS + RUN * STRIP; }
 

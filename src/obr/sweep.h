@@ -25,7 +25,7 @@ typedef struct pons_sweep_panel {
     int64_t every;
 } pons_sweep_panel;
 
-/** Row stride of W for `columns` columns: room for whole vectors, no power of two. Local. */
+/** Row stride of W for `columns` columns: room for what a sweep touches past the last. Local. */
 int64_t pons_sweep_stride(int64_t columns);
 
 /** Floats of work for a panel of some rows. Local. */
