@@ -78,9 +78,10 @@ pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out)
     pons_status st = PONS_OK;
     pons_shared *s = pons_mem_calloc(1, sizeof *s);
     *out = NULL;
+    if (s) /* whole before anyone leaves: a rank whose peer has no memory destroys it */
+        *s = (pons_shared){
+            .bytes = bytes ? bytes : 1, .size = 1, .node = MPI_COMM_NULL, .window = MPI_WIN_NULL};
     PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);
-    *s = (pons_shared){
-        .bytes = bytes ? bytes : 1, .size = 1, .node = MPI_COMM_NULL, .window = MPI_WIN_NULL};
     if (pons_comm_size(comm) > 1) {
         s->node = pons_comm_node(comm);
         MPI_Comm_rank(s->node, &s->rank);

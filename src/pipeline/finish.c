@@ -326,12 +326,10 @@ pons_status pons_job_report(pons_job *job, json_t **report)
     double peak = (double)peak_rss_bytes();
     pons_comm_max_f64(job->comm, &peak, 1);
     PONS_TRY(st, close_trace(job, &balance));
-    if (job->rank == 0) {
-        local = close_run(job, (int64_t)peak, balance, report);
-        if (local != PONS_OK) local = only_the_report(local, report);
-    }
+    if (job->rank == 0) local = close_run(job, (int64_t)peak, balance, report);
     PONS_TRY_ALL(st, job->comm, local);
 done:
+    if (st != PONS_OK) st = only_the_report(st, report);
     json_decref(balance);
     return st;
 }
