@@ -14,6 +14,8 @@
 #define PONS_FAULT_LIST(X)                                                                         \
     X(MEMORY, "memory", "all", "memory is out")                                                    \
     X(MODEL_READ, "model.read", "all", "a linear of the model cannot be read")                     \
+    X(STORE_READ, "store.read", "all", "the disk gives an error for bytes of a model file")        \
+    X(STORE_AHEAD, "store.ahead", "all", "a tensor cannot be read ahead: it is read when wanted")  \
     X(HESSIAN_NAN, "hessian.nan", "all", "a calibration window holds NaN")                         \
     X(HESSIAN_SPD, "hessian.spd", "all", "a damped Hessian is not positive definite")              \
     X(HESSIANS_CREATE, "hessians.create", "all", "the file of a block's Hessians is refused")      \

@@ -42,15 +42,21 @@ static void draw_weights(const pons_bench_layer *layer, pons_bench_problem *p)
 static pons_status read_tensor(const pons_store *store, const char *name, int64_t row, int64_t n,
                                float *out)
 {
+    pons_status st = PONS_OK;
     const pons_tensor_view *t = pons_store_find(store, name);
     int64_t d = t->shape[1];
-    const uint8_t *data = t->data;
-    pons_dtype_to_float(t->dtype, data + pons_dtype_bytes(t->dtype, row * d), n * d, out);
-    for (int64_t i = 0; i < n * d; i++)
+    size_t bytes = pons_dtype_bytes(t->dtype, n * d);
+    char *data = NULL;
+    PONS_ALLOC(st, data, (int64_t)bytes);
+    PONS_TRY(st, pons_store_read(store, t, pons_dtype_bytes(t->dtype, row * d), bytes, data));
+    pons_dtype_to_float(t->dtype, data, n * d, out);
+    for (int64_t i = 0; i < n * d && st == PONS_OK; i++)
         if (!isfinite(out[i]))
-            return pons_fail(PONS_ERR_INPUT, "%s: tensor '%s' holds NaN or Inf",
-                             pons_store_path(store), name);
-    return PONS_OK;
+            st = pons_fail(PONS_ERR_INPUT, "%s: tensor '%s' holds NaN or Inf",
+                           pons_store_path(store), name);
+done:
+    pons_mem_free(data);
+    return st;
 }
 
 static pons_status check_size(const pons_bench_layer *layer, const char *path, int64_t d)

@@ -118,6 +118,16 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+static pons_status read_floats(const pons_store *store, const pons_tensor_view *t, int64_t n,
+                               float *out)
+{
+    void *stored = NULL;
+    pons_status st = pons_store_load(store, t, &stored);
+    if (st == PONS_OK) pons_dtype_to_float(t->dtype, stored, n, out);
+    pons_mem_free(stored);
+    return st;
+}
+
 /* W and H as floats and doubles; Wanda's norms are the diagonal's, whose unit does not matter. */
 static pons_status read_layer(const pons_quality_setting *setting, const pons_store *store,
                               const pons_tensor_view *W, const pons_tensor_view *H, fixture *f)
@@ -132,8 +142,8 @@ static pons_status read_layer(const pons_quality_setting *setting, const pons_st
     PONS_ALLOC(st, H32, d * d);
     PONS_ALLOC(st, H64, d * d);
     PONS_ALLOC(st, norm, d);
-    pons_dtype_to_float(W->dtype, W->data, f->rows * d, f->W);
-    pons_dtype_to_float(H->dtype, H->data, d * d, H32);
+    PONS_TRY(st, read_floats(store, W, f->rows * d, f->W));
+    PONS_TRY(st, read_floats(store, H, d * d, H32));
     for (int64_t i = 0; i < d * d; i++)
         H64[i] = H32[i];
     for (int64_t j = 0; j < d; j++)

@@ -15,6 +15,7 @@ enum {
     DEFAULT_ALIGNMENT = 32,
     MIN_PAIR_BYTES = 8 + 4 + 1,     /* key length, type, smallest value */
     MIN_INFO_BYTES = 8 + 4 + 4 + 8, /* name length, n_dims, type, offset */
+    FIRST_BYTES = 1 << 20,          /* of the head, before it is known how long it is */
 };
 
 /* Metadata value types by their numbers in the file. */
@@ -94,8 +95,9 @@ enum { TENSOR_TYPES = sizeof tensor_types / sizeof tensor_types[0] };
 /* A position in the file, and what is being read there, for messages. */
 typedef struct reader {
     const char *path;
-    const uint8_t *data;
-    size_t bytes, at;
+    const uint8_t *data; /* the first `loaded` bytes */
+    size_t bytes, loaded, at;
+    bool more; /* a byte past `loaded` was wanted */
     char where[PONS_LABEL_BYTES + 32];
 } reader;
 
@@ -108,6 +110,8 @@ static pons_status take(reader *r, uint64_t n, const uint8_t **out)
                          "%s: %s: %llu bytes wanted at byte %zu, but only %zu are left: truncated "
                          "or damaged",
                          r->path, r->where, (unsigned long long)n, r->at, left);
+    r->more = n > r->loaded - r->at;
+    if (r->more) return PONS_ERR_INPUT; /* without a sentence: pons_gguf_scan begins again */
     *out = r->data + r->at;
     r->at += n;
     return PONS_OK;
@@ -207,7 +211,7 @@ static pons_status take_array(reader *r, pons_gguf_value *v)
     PONS_TRY(st, take_u32(r, &v->raw_type));
     PONS_TRY(st, take_u64(r, &count));
     v->type = PONS_GGUF_ARRAY;
-    v->raw = r->data + r->at;
+    v->raw = r->data + r->at; /* also where nothing follows */
     if (v->raw_type >= T_COUNT) {
         st = pons_fail(PONS_ERR_INPUT, "%s: %s: array element type %u; allowed: 0..%d", r->path,
                        r->where, v->raw_type, T_COUNT - 1);
@@ -278,6 +282,7 @@ static pons_status read_pairs(reader *r, pons_store *store, uint64_t count)
                          "%s: %llu metadata pairs announced, but only %zu bytes follow: truncated "
                          "or damaged",
                          r->path, (unsigned long long)count, r->bytes - r->at);
+    pons_mem_free(store->pairs);
     PONS_CALLOC(st, store->pairs, (int64_t)count);
     for (uint64_t i = 0; i < count; i++) {
         pons_gguf_pair *pair = &store->pairs[i];
@@ -413,29 +418,50 @@ done:
     return st;
 }
 
-pons_status pons_gguf_scan(pons_store *store, int64_t file)
+/* Everything before the tensors' bytes. */
+static pons_status read_head(reader *r, pons_store *store, int64_t file)
 {
-    const pons_store_file *f = &store->files[file];
-    reader r = {.path = f->path, .data = f->data, .bytes = f->bytes};
     uint64_t tensors = 0, pairs = 0, alignment = 0;
     int64_t first = store->count;
     pons_status st;
 
-    PONS_TRY(st, read_preamble(&r, &tensors, &pairs));
-    PONS_TRY(st, read_pairs(&r, store, pairs));
-    PONS_TRY(st, read_alignment(&r, store, &alignment));
-    if (tensors > (r.bytes - r.at) / MIN_INFO_BYTES) {
+    PONS_TRY(st, read_preamble(r, &tensors, &pairs));
+    PONS_TRY(st, read_pairs(r, store, pairs));
+    PONS_TRY(st, read_alignment(r, store, &alignment));
+    if (tensors > (r->bytes - r->at) / MIN_INFO_BYTES) {
         st = pons_fail(PONS_ERR_INPUT,
                        "%s: %llu tensors announced, but only %zu bytes follow the metadata: "
                        "truncated or damaged",
-                       f->path, (unsigned long long)tensors, r.bytes - r.at);
+                       r->path, (unsigned long long)tensors, r->bytes - r->at);
         goto done;
     }
     for (uint64_t i = 0; i < tensors; i++)
-        PONS_TRY(st, read_info(&r, store, file, (int64_t)i, alignment));
-    uint64_t section = (r.at + alignment - 1) / alignment * alignment;
-    PONS_TRY(st, pons_store_place(store, file, first, section < r.bytes ? section : r.bytes,
-                                  section < r.bytes ? r.bytes - section : 0, alignment));
+        PONS_TRY(st, read_info(r, store, file, (int64_t)i, alignment));
+    uint64_t section = (r->at + alignment - 1) / alignment * alignment;
+    PONS_TRY(st, pons_store_place(store, file, first, section < r->bytes ? section : r->bytes,
+                                  section < r->bytes ? r->bytes - section : 0, alignment));
+done:
+    return st;
+}
+
+/* How long the head is shows at its end only: when what was read of the file does not do, more of it is
+ * read, and the head from its beginning. */
+pons_status pons_gguf_scan(pons_store *store, int64_t file)
+{
+    pons_store_file *f = &store->files[file];
+    int64_t first = store->count;
+    reader r = {.path = f->path, .bytes = f->bytes};
+    pons_status st = PONS_OK;
+    for (size_t wanted = FIRST_BYTES; wanted == FIRST_BYTES || r.more; wanted *= 4) {
+        store->count = first;
+        r = (reader){.path = f->path, .bytes = f->bytes};
+        r.loaded = wanted < f->bytes ? wanted : f->bytes;
+        pons_mem_free(f->head);
+        PONS_ALLOC(st, f->head, (int64_t)r.loaded);
+        PONS_TRY(st, pons_store_read_file(f, "header", 0, r.loaded, f->head));
+        r.data = f->head;
+        st = read_head(&r, store, file);
+    }
 done:
     return st;
 }

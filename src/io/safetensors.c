@@ -1,7 +1,8 @@
-/* Owns reading the header of one safetensors file. Does not own shards, maps or look-up. */
+/* Owns reading the header of one safetensors file. Does not own shards, files or look-up. */
 #include <jansson.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "io/store_build.h"
 
 enum { LENGTH_BYTES = 8, MAX_NDIM = 4 };
@@ -112,14 +113,16 @@ static pons_status check_metadata(const char *path, const json_t *metadata)
 /* Length and JSON text. */
 static pons_status read_header(const pons_store_file *f, json_t **header, uint64_t *length)
 {
+    pons_status st = PONS_OK;
     json_error_t error;
-    char label[PONS_LABEL_BYTES];
+    char label[PONS_LABEL_BYTES], *text = NULL;
     if (f->bytes < LENGTH_BYTES)
         return pons_fail(PONS_ERR_INPUT,
                          "%s: %zu bytes, too few for the header length of a safetensors file (8 "
                          "bytes)",
                          f->path, f->bytes);
-    memcpy(length, f->data, LENGTH_BYTES);
+    st = pons_store_read_file(f, "header length", 0, LENGTH_BYTES, length);
+    if (st != PONS_OK) return st;
     if (*length > PONS_SAFETENSORS_HEADER_MAX)
         return pons_fail(PONS_ERR_INPUT,
                          "%s: not a safetensors file: header length %llu; allowed: at most %d",
@@ -128,14 +131,19 @@ static pons_status read_header(const pons_store_file *f, json_t **header, uint64
         return pons_fail(PONS_ERR_INPUT,
                          "%s: header length %llu, but only %zu bytes follow: truncated or damaged",
                          f->path, (unsigned long long)*length, f->bytes - LENGTH_BYTES);
-    const char *text = (const char *)f->data + LENGTH_BYTES;
-    if (*length == 0 || text[0] != '{')
-        return pons_fail(PONS_ERR_INPUT, "%s: the header does not begin with '{'", f->path);
+    PONS_ALLOC(st, text, (int64_t)*length);
+    PONS_TRY(st, pons_store_read_file(f, "header", LENGTH_BYTES, *length, text));
+    if (*length == 0 || text[0] != '{') {
+        st = pons_fail(PONS_ERR_INPUT, "%s: the header does not begin with '{'", f->path);
+        goto done;
+    }
     *header = json_loadb(text, *length, JSON_REJECT_DUPLICATES, &error);
     if (!*header)
-        return pons_fail(PONS_ERR_INPUT, "%s: the header is not valid JSON: %s", f->path,
-                         pons_store_label(label, error.text, strlen(error.text)));
-    return PONS_OK;
+        st = pons_fail(PONS_ERR_INPUT, "%s: the header is not valid JSON: %s", f->path,
+                       pons_store_label(label, error.text, strlen(error.text)));
+done:
+    pons_mem_free(text);
+    return st;
 }
 
 pons_status pons_safetensors_scan(pons_store *store, int64_t file)

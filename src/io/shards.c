@@ -7,7 +7,7 @@
 #include "io/file.h"
 #include "io/store_build.h"
 
-/* Map and read one shard. A name with a slash could lead out of the model's directory. */
+/* Open and read one shard. A name with a slash could lead out of the model's directory. */
 static pons_status add_shard(pons_store *store, const char *directory, const char *index,
                              const char *tensor, const char *shard)
 {

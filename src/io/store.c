@@ -1,16 +1,15 @@
-/* Owns an open model: its maps, its names, its table of tensors, and look-up. Does not know any
- * file format beyond which reader to call. A file that another process truncates while it is
- * mapped ends this process with SIGBUS; models must not be edited while they are read. */
+/* Owns an open model: its files, its names, its table of tensors, look-up, and reading. Does not know
+ * any file format beyond which reader to call. */
 #include "io/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/store_build.h"
@@ -59,20 +58,31 @@ pons_status pons_store_add_file(pons_store *store, const char *path)
         goto done;
     }
     file.bytes = (size_t)info.st_size;
-    if (file.bytes) {
-        void *map = mmap(NULL, file.bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            st = pons_fail_errno(PONS_ERR_IO, errno, "cannot map %s", path);
-            pons_mem_free(file.path);
-            goto done;
-        }
-        madvise(map, file.bytes, MADV_SEQUENTIAL); /* a tensor is read whole, in order */
-        file.data = map;
-    }
+    file.fd = fd;
     store->files[store->file_count++] = file;
+    return PONS_OK;
 done:
     close(fd);
     return st;
+}
+
+pons_status pons_store_read_file(const pons_store_file *file, const char *what, size_t at,
+                                 size_t bytes, void *out)
+{
+    for (size_t got = 0; got < bytes;) {
+        ssize_t n = pread(file->fd, (char *)out + got, bytes - got, (off_t)(at + got));
+        if (pons_fault(PONS_FAULT_STORE_READ)) n = -1, errno = EIO;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return pons_fail_errno(PONS_ERR_IO, errno, "cannot read %s: %s", file->path, what);
+        if (n == 0)
+            return pons_fail(PONS_ERR_IO,
+                             "cannot read %s: %s: the file had %zu bytes when it was opened and "
+                             "now ends at %zu",
+                             file->path, what, file->bytes, at + got);
+        got += (size_t)n;
+    }
+    return PONS_OK;
 }
 
 /* Terminated copy of a name, owned by the store. */
@@ -130,12 +140,13 @@ static int by_name(const void *a, const void *b)
 pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, size_t section,
                              size_t bytes, uint64_t alignment)
 {
-    const pons_store_file *f = &store->files[file];
+    pons_store_file *f = &store->files[file];
     pons_store_tensor *t = store->tensors + first;
     int64_t n = store->count - first;
     char a[PONS_LABEL_BYTES], b[PONS_LABEL_BYTES];
     uint64_t end = 0, padded = 0; /* of the tensor before */
 
+    f->data_begin = section;
     if (n) qsort(t, (size_t)n, sizeof *t, by_offset);
     for (int64_t i = 0; i < n; i++) {
         const char *name = t[i].view.name, *before = i ? t[i - 1].view.name : "(the header)";
@@ -159,7 +170,6 @@ pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, siz
                              "hole is allowed between tensors",
                              f->path, a, (unsigned long long)t[i].begin, b,
                              (unsigned long long)padded);
-        t[i].view.data = f->data + section + t[i].begin;
         end = t[i].end;
         padded = (end + alignment - 1) / alignment * alignment;
     }
@@ -232,12 +242,13 @@ static pons_status open_directory(pons_store *store)
 
 static pons_status open_file(pons_store *store)
 {
-    pons_status st = pons_store_add_file(store, store->path);
-    if (st != PONS_OK) return st;
-    const pons_store_file *file = &store->files[0];
+    char magic[4] = "";
     const char *dot = strrchr(store->path, '.');
-    store->gguf =
-        (file->bytes >= 4 && !memcmp(file->data, "GGUF", 4)) || (dot && !strcmp(dot, ".gguf"));
+    pons_status st = pons_store_add_file(store, store->path);
+    if (st == PONS_OK && store->files[0].bytes >= sizeof magic)
+        st = pons_store_read_file(&store->files[0], "header", 0, sizeof magic, magic);
+    if (st != PONS_OK) return st;
+    store->gguf = !memcmp(magic, "GGUF", sizeof magic) || (dot && !strcmp(dot, ".gguf"));
     return store->gguf ? pons_gguf_scan(store, 0) : pons_safetensors_scan(store, 0);
 }
 
@@ -264,8 +275,11 @@ void pons_store_close(pons_store **store)
 {
     pons_store *s = *store;
     if (!s) return;
+    for (int64_t i = 0; i < s->count; i++)
+        pons_store_forget(s, &s->tensors[i].view, NULL);
     for (int64_t i = 0; i < s->file_count; i++) {
-        if (s->files[i].data) munmap((void *)(uintptr_t)s->files[i].data, s->files[i].bytes);
+        close(s->files[i].fd);
+        pons_mem_free(s->files[i].head);
         pons_mem_free(s->files[i].path);
     }
     for (pons_store_names *chunk = s->names, *next; chunk; chunk = next) {
@@ -299,4 +313,36 @@ const pons_tensor_view *pons_store_find(const pons_store *store, const char *nam
     const pons_store_tensor *found =
         bsearch(&key, store->tensors, (size_t)store->count, sizeof key, by_name);
     return found ? &found->view : NULL;
+}
+
+const pons_store_file *pons_store_file_of(const pons_store *store, const pons_store_tensor *tensor)
+{
+    return &store->files[tensor->file];
+}
+
+pons_status pons_store_read(const pons_store *store, const pons_tensor_view *tensor, size_t at,
+                            size_t bytes, void *out)
+{
+    const pons_store_tensor *t = (const pons_store_tensor *)tensor; /* its first member */
+    const pons_store_file *file = pons_store_file_of(store, t);
+    char label[PONS_LABEL_BYTES];
+    PONS_ASSERT(at + bytes <= t->end - t->begin);
+    if (pons_store_take_ahead(t, at, bytes, out)) return PONS_OK;
+    pons_store_label(label, tensor->name, strlen(tensor->name));
+    return pons_store_read_file(file, label, file->data_begin + t->begin + at, bytes, out);
+}
+
+pons_status pons_store_load(const pons_store *store, const pons_tensor_view *tensor, void **out)
+{
+    pons_status st = PONS_OK;
+    size_t bytes = pons_dtype_bytes(tensor->dtype, pons_tensor_elements(tensor));
+    char *data;
+    PONS_ALLOC(st, data, (int64_t)bytes);
+    st = pons_store_read(store, tensor, 0, bytes, data);
+    if (st == PONS_OK)
+        *out = data;
+    else
+        pons_mem_free(data);
+done:
+    return st;
 }

@@ -1,20 +1,21 @@
 /**
- * A model on disk as a read-only set of named tensors, memory-mapped: a rank reads the bytes it
- * touches and no more.
+ * A model on disk as a read-only set of named tensors: a rank reads the bytes it asks for and no more.
+ * Reads are calls, not a map of the file: one that a disk or file system fails, or that finds the file
+ * shortened meanwhile, is an error with a name, where a map would end the process.
  *
  * Opens a Hugging Face directory (model.safetensors, or shards with model.safetensors.index.json),
  * one .safetensors file, or one GGUF v3 file. Everything the format promises is checked at open
  * (header length, tiling without holes or overlap, shape times dtype against offsets, index against
  * shards, file length), so that a truncated or edited file is refused by name before any work
  * starts. A directory with both model.safetensors and an index is read as the single file, as its
- * loaders do. Dimensions are row-major, slowest first, whatever the file says. Data need not be
- * aligned to its element size. Safetensors: every dtype of tensor/dtype.h that has a name there;
- * GGUF: F32 F16 BF16 Q8_0 Q4_0 Q4_1. Source: specification formats.md, sections 1, 2 and 7.
+ * loaders do. Dimensions are row-major, slowest first, whatever the file says. Safetensors: every
+ * dtype of tensor/dtype.h that has a name there; GGUF: F32 F16 BF16 Q8_0 Q4_0 Q4_1. Source:
+ * specification formats.md, sections 1, 2 and 7.
  */
 #ifndef PONS_IO_STORE_H
 #define PONS_IO_STORE_H
 
-#include "base/error.h"
+#include "base/task.h"
 #include "tensor/dtype.h"
 
 typedef struct pons_store pons_store;
@@ -34,7 +35,7 @@ typedef struct pons_gguf_value {
     uint64_t u;
     int64_t i;
     double f;
-    const char *text; /* STRING: not zero-terminated, `length` bytes, borrowed from the map */
+    const char *text; /* STRING: not zero-terminated, `length` bytes, borrowed from the store */
     size_t length;
     pons_gguf_type element; /* ARRAY */
     int64_t count;          /* ARRAY */
@@ -42,22 +43,43 @@ typedef struct pons_gguf_value {
     uint32_t raw_type;      /* ARRAY: GGUF type number of the elements */
 } pons_gguf_value;
 
-/** Open and check. Local. @return PONS_ERR_IO (cannot open or map), PONS_ERR_INPUT (malformed),
+/** Open and check. Local. @return PONS_ERR_IO (cannot open or read), PONS_ERR_INPUT (malformed),
  * PONS_ERR_UNSUPPORTED (dtype or version). */
 pons_status pons_store_open(const char *path, pons_store **out);
 
-/** Unmap and free; takes the address. Local. */
+/** Close the files and free; takes the address. Local. */
 void pons_store_close(pons_store **store);
 
 /** Path it was opened with; whether it is a GGUF file. Borrowed. Local. */
 const char *pons_store_path(const pons_store *store);
 bool pons_store_is_gguf(const pons_store *store);
 
-/** Number of tensors; the i-th in name order; by name, NULL when absent. Borrowed views into the
- * map. Local. */
+/** Number of tensors; the i-th in name order; by name, NULL when absent. Borrowed, `data` is NULL: it
+ * is read by the functions below. Local. */
 int64_t pons_store_count(const pons_store *store);
 const pons_tensor_view *pons_store_at(const pons_store *store, int64_t i);
 const pons_tensor_view *pons_store_find(const pons_store *store, const char *name);
+
+/** Read bytes [at, at + bytes) of a tensor of this store into `out`. Local.
+ * @return PONS_ERR_IO naming the file, and the tensor whose bytes are not there any more. */
+pons_status pons_store_read(const pons_store *store, const pons_tensor_view *tensor, size_t at,
+                            size_t bytes, void *out);
+
+/** A whole tensor in counted memory. Local. @return as pons_store_read, PONS_ERR_NOMEM. */
+pons_status pons_store_load(const pons_store *store, const pons_tensor_view *tensor, void **out);
+
+/**
+ * Begin to read a tensor ahead of its use, behind the caller's work; pons_store_read then waits for it and
+ * takes its bytes from memory. When it fails nothing is lost: the bytes are read again when they are
+ * wanted, and that tells why. Local; neither during another call for this tensor nor twice before
+ * pons_store_forget.
+ * Memory: the tensor's bytes, unless there is no room for them.
+ */
+void pons_store_read_ahead(pons_store *store, const pons_tensor_view *tensor);
+
+/** Free what was read ahead of a tensor; fine when nothing was. Local.
+ * @param[out] span when it was read; may be NULL @return whether it was. */
+bool pons_store_forget(pons_store *store, const pons_tensor_view *tensor, pons_task_span *span);
 
 /** GGUF metadata by key; NULL when absent or not a GGUF store. Borrowed. Local. */
 const pons_gguf_value *pons_store_metadata(const pons_store *store, const char *key);

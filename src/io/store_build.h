@@ -1,8 +1,8 @@
 /**
  * What the readers of single formats put into a store. Private to io; everything is Local.
  *
- * A store owns its maps, its names and its tensors. The readers (safetensors.c, gguf.c) add the
- * tensors of one mapped file; store.c sorts and looks up.
+ * A store owns its open files, its names and its tensors. The readers (safetensors.c, gguf.c) add the
+ * tensors of one file; store.c sorts, looks up and reads.
  */
 #ifndef PONS_IO_STORE_BUILD_H
 #define PONS_IO_STORE_BUILD_H
@@ -20,11 +20,13 @@
 /** Bytes of a label as made by pons_store_label, with the terminating zero. */
 #define PONS_LABEL_BYTES 112
 
-/** A mapped file. Opening checks that it is a regular file; an empty one has data NULL. */
+/** An open file. Opening checks that it is a regular one. */
 typedef struct pons_store_file {
     char *path;
-    const uint8_t *data;
-    size_t bytes;
+    int fd;
+    size_t bytes;      /* when it was opened */
+    size_t data_begin; /* where the tensors' bytes begin */
+    uint8_t *head;     /* its first bytes, where the reader keeps them; counted memory */
 } pons_store_file;
 
 /** A tensor and the bytes it takes: [begin, end) from the start of its file's data section. */
@@ -32,9 +34,17 @@ typedef struct pons_store_tensor {
     pons_tensor_view view;
     uint64_t begin, end;
     int64_t file;
+    struct pons_store_ahead
+        *ahead; /* its bytes, read ahead of their use (ahead.c); NULL: on disk only */
 } pons_store_tensor;
 
-/** One GGUF metadata pair; the key lies in the map and is not terminated. */
+/** Bytes [at, at + bytes) of a tensor that was read ahead; false when they are to be read. */
+bool pons_store_take_ahead(const pons_store_tensor *tensor, size_t at, size_t bytes, void *out);
+
+/** The file of a tensor. */
+const pons_store_file *pons_store_file_of(const pons_store *store, const pons_store_tensor *tensor);
+
+/** One GGUF metadata pair; the key lies in the file's head and is not terminated. */
 typedef struct pons_gguf_pair {
     const char *key;
     size_t key_length;
@@ -55,19 +65,24 @@ struct pons_store {
     pons_store_names *names;
 };
 
-/** Map a file; its index is store->file_count - 1 afterwards. @return PONS_ERR_IO. */
+/** Open a file; its index is store->file_count - 1 afterwards. @return PONS_ERR_IO. */
 pons_status pons_store_add_file(pons_store *store, const char *path);
 
+/** Bytes [at, at + bytes) of a file. @param what is read, for the message @return PONS_ERR_IO: the cause,
+ * or that the file has become too short. */
+pons_status pons_store_read_file(const pons_store_file *file, const char *what, size_t at,
+                                 size_t bytes, void *out);
+
 /**
- * Add a tensor of the file `file`, copying its name. view.data is set by pons_store_place.
+ * Add a tensor of the file `file`, copying its name.
  * @param length bytes of `name`, which need not be terminated; no zero byte inside
  */
 pons_status pons_store_add_tensor(pons_store *store, const char *name, size_t length,
                                   const pons_store_tensor *tensor);
 
 /**
- * Check that the tensors from index `first` on (all of one file) tile the data section, and set
- * their data pointers.
+ * Check that the tensors from index `first` on (all of one file) tile the data section, and note where
+ * it begins.
  *
  * Each tensor must begin where the one before ends, rounded up to `alignment`, and the section must
  * end with the last one (or its rounding). Reorders them by offset.
@@ -77,7 +92,7 @@ pons_status pons_store_add_tensor(pons_store *store, const char *name, size_t le
 pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, size_t section,
                              size_t bytes, uint64_t alignment);
 
-/** Read all tensors of one mapped file. @return PONS_ERR_INPUT, PONS_ERR_UNSUPPORTED. */
+/** Read the header of one file. @return PONS_ERR_IO, PONS_ERR_INPUT, PONS_ERR_UNSUPPORTED. */
 pons_status pons_safetensors_scan(pons_store *store, int64_t file);
 pons_status pons_gguf_scan(pons_store *store, int64_t file);
 

@@ -74,7 +74,7 @@ static pons_status read_divisors(const pons_store *store, pons_model_config *c)
         return pons_fail(PONS_ERR_INPUT, "%s: tensor %s: found another form, allowed F32 [%lld]",
                          pons_store_path(store), name, (long long)(c->head_dim / 2));
     PONS_ALLOC(st, divisor, t->shape[0]);
-    pons_dtype_to_float(t->dtype, t->data, t->shape[0], divisor);
+    PONS_TRY(st, pons_store_read(store, t, 0, (size_t)t->shape[0] * sizeof *divisor, divisor));
     if (reproduces(c, divisor)) goto done; /* divisors that repeat the metadata */
     if (c->rope.type != PONS_ROPE_DEFAULT || !fit_llama3(c, divisor))
         st = pons_fail(PONS_ERR_UNSUPPORTED,

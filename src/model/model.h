@@ -59,6 +59,13 @@ pons_model_runtime(const pons_model *model); /* plain unless pons.json says othe
 const pons_store *pons_model_store(const pons_model *model);
 bool pons_model_is_packed(const pons_model *model); /* has compressed-tensors linears */
 
+/** Begin to read a linear's stored weight (not a packed one's) behind the caller's work, for the next
+ * pons_model_read_linear of it; see pons_store_read_ahead. pons_model_forget_linear then frees it.
+ * @param[out] span when it was read @return whether it was */
+void pons_model_read_ahead(pons_model *model, int64_t layer, pons_linear linear);
+bool pons_model_forget_linear(pons_model *model, int64_t layer, pons_linear linear,
+                              pons_task_span *span);
+
 /** Rows [row, row + n) of a linear's weight into W [n, cols]. */
 pons_status pons_model_read_linear(const pons_model *model, int64_t layer, pons_linear linear,
                                    int64_t row, int64_t n, float *W);

@@ -94,7 +94,8 @@ static pons_status check_stored_shape(const finder *f, const char *prefix,
                                       const pons_tensor_view *stored, int64_t rows, int64_t cols)
 {
     int64_t found[2];
-    memcpy(found, stored->data, sizeof found);
+    pons_status st = pons_store_read(f->model->store, stored, 0, sizeof found, found);
+    if (st != PONS_OK) return st;
     if (found[0] == rows && found[1] == cols) return PONS_OK;
     return pons_fail(PONS_ERR_INPUT,
                      "%s: tensor %s.weight_shape: found [%lld, %lld], expected [%lld, %lld]",

@@ -162,7 +162,7 @@ pons_status pons_transforms_read(const pons_store *store, const pons_model_confi
         PONS_TRY(st, find_part(store, c, layer, p, &t));
         float *part = out + pons_transform_offset(c, (pons_transform)p);
         int64_t n = pons_tensor_elements(t);
-        memcpy(part, t->data, (size_t)n * sizeof *part);
+        PONS_TRY(st, pons_store_read(store, t, 0, (size_t)n * sizeof *part, part));
         for (int64_t i = 0; i < n; i++)
             if (!isfinite(part[i]))
                 return pons_fail(PONS_ERR_INPUT, "%s: %s: element %lld is NaN or Inf",

@@ -19,16 +19,21 @@ static const char *const texts[] = {
 };
 
 /* Stretches spread over a tensor, the first and the last bytes among them; all of a small one. */
-static void add_sample(pons_sha256 *s, const char *data, size_t bytes)
+static pons_status add_sample(pons_sha256 *s, const pons_store *store, const pons_tensor_view *t)
 {
     enum { STRETCH = 4096, STRETCHES = 8 };
-    if (bytes <= (size_t)STRETCH * STRETCHES) {
-        pons_sha256_update(s, data, bytes);
-        return;
+    pons_status st = PONS_OK;
+    char data[STRETCH * STRETCHES];
+    size_t bytes = pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
+    bool small = bytes <= sizeof data;
+    for (size_t i = 0; i < (small ? 1 : STRETCHES + 1); i++) {
+        size_t last = small ? 0 : bytes - STRETCH, n = small ? bytes : STRETCH;
+        size_t at = i < STRETCHES ? last / (STRETCHES - 1) * i : last;
+        PONS_TRY(st, pons_store_read(store, t, at, n, data));
+        pons_sha256_update(s, data, n);
     }
-    for (size_t i = 0; i < STRETCHES; i++)
-        pons_sha256_update(s, data + (bytes - STRETCH) / (STRETCHES - 1) * i, STRETCH);
-    pons_sha256_update(s, data + bytes - STRETCH, STRETCH);
+done:
+    return st;
 }
 
 pons_status pons_fingerprint_model(const pons_model *model, char hex[65])
@@ -50,10 +55,11 @@ pons_status pons_fingerprint_model(const pons_model *model, char hex[65])
         pons_sha256_update(&s, t->name, strlen(t->name));
         pons_sha256_update(&s, pons_dtype_name(t->dtype), strlen(pons_dtype_name(t->dtype)));
         pons_sha256_update(&s, t->shape, (size_t)t->ndim * sizeof *t->shape);
-        add_sample(&s, t->data, pons_dtype_bytes(t->dtype, pons_tensor_elements(t)));
+        PONS_TRY(st, add_sample(&s, store, t));
     }
     pons_sha256_end(&s, hex);
-    return PONS_OK;
+done:
+    return st;
 }
 
 json_t *pons_fingerprint_to_json(const pons_fingerprint *f)

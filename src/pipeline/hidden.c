@@ -162,61 +162,64 @@ done:
 
 /* ---- Restore. */
 
-/* One window from whichever file has it. */
-static pons_status restore_window(pons_store *const *files, int64_t count, const char *directory,
-                                  const stream *s, int64_t window)
+/* One window from a file that may have it. */
+static pons_status restore_window(const pons_store *file, const stream *s, int64_t window,
+                                  int64_t *restored)
 {
+    pons_status st = PONS_OK;
     char name[NAME], sum_name[NAME];
-    const pons_tensor_view *t = NULL, *sum = NULL;
     uint64_t expected;
     tensor_name(s, window, false, name);
     tensor_name(s, window, true, sum_name);
-    for (int64_t f = 0; f < count && !t; f++) {
-        t = pons_store_find(files[f], name);
-        sum = pons_store_find(files[f], sum_name);
-    }
+    const pons_tensor_view *t = pons_store_find(file, name), *sum = pons_store_find(file, sum_name);
     if (!t || !sum || t->dtype != PONS_DTYPE_F32 || pons_tensor_elements(t) != s->floats ||
         sum->dtype != PONS_DTYPE_U64 || pons_tensor_elements(sum) != 1)
-        return pons_fail(PONS_ERR_INPUT, "%s: %s of %lld floats is not there", directory, name,
-                         (long long)s->floats);
+        return PONS_OK;
     float *h = s->h + (window - s->begin) * s->floats;
-    memcpy(h, t->data, (size_t)s->floats * sizeof *h);
-    memcpy(&expected, sum->data, sizeof expected);
-    return sum_of(s, h) == expected
-               ? PONS_OK
-               : pons_fail(
-                     PONS_ERR_INPUT,
-                     "%s: %s is damaged (checksum); without this directory it is computed again",
-                     directory, name);
+    PONS_TRY(st, pons_store_read(file, t, 0, (size_t)s->floats * sizeof *h, h));
+    PONS_TRY(st, pons_store_read(file, sum, 0, sizeof expected, &expected));
+    if (sum_of(s, h) != expected)
+        st = pons_fail(PONS_ERR_INPUT,
+                       "%s: %s is damaged (checksum); without its directory it is computed again",
+                       pons_store_path(file), name);
+    ++*restored;
+done:
+    return st;
 }
 
-/* Local. */
+/* What one file has of this rank's windows. */
+static pons_status restore_from(const char *path, const stream *streams, int n, int64_t *restored)
+{
+    pons_store *file = NULL;
+    pons_status st = pons_store_open(path, &file);
+    for (int i = 0; i < n && st == PONS_OK; i++)
+        for (int64_t w = streams[i].begin; w < streams[i].end && st == PONS_OK; w++)
+            st = restore_window(file, &streams[i], w, restored);
+    pons_store_close(&file);
+    return st;
+}
+
+/* Local. One file is open at a time, however many ranks wrote them. */
 static pons_status restore_own(pons_job *job, int64_t count)
 {
     pons_status st = PONS_OK;
     stream streams[STREAMS];
     int n = list_streams(job, streams);
-    pons_store **files = NULL;
+    int64_t wanted = 0, restored = 0;
     char *path = NULL, *directory = directory_of(job, job->saved, "");
     if (!directory) return PONS_ERR_NOMEM;
-    PONS_CALLOC(st, files, count);
-    for (int64_t f = 0; f < count; f++) {
+    for (int i = 0; i < n; i++)
+        wanted += streams[i].end - streams[i].begin;
+    for (int64_t f = 0; f < count && restored < wanted; f++) {
         path = pons_mem_printf("%s/rank-%05lld.safetensors", directory, (long long)f);
-        if (!path) {
-            st = PONS_ERR_NOMEM;
-            goto done;
-        }
-        PONS_TRY(st, pons_store_open(path, &files[f]));
+        PONS_TRY(st, path ? restore_from(path, streams, n, &restored) : PONS_ERR_NOMEM);
         pons_mem_free(path);
         path = NULL;
     }
-    for (int i = 0; i < n; i++)
-        for (int64_t w = streams[i].begin; w < streams[i].end; w++)
-            PONS_TRY(st, restore_window(files, count, directory, &streams[i], w));
+    if (restored < wanted)
+        st = pons_fail(PONS_ERR_INPUT, "%s: %lld of this rank's %lld windows are not there",
+                       directory, (long long)(wanted - restored), (long long)wanted);
 done:
-    for (int64_t f = 0; files && f < count; f++)
-        pons_store_close(&files[f]);
-    pons_mem_free(files);
     pons_mem_free(path);
     pons_mem_free(directory);
     return st;

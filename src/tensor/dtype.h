@@ -69,7 +69,7 @@ void pons_dtype_from_float(pons_dtype type, const float *source, int64_t n, void
 /** x[i] <- x[i] rounded to what F32, F16 or BF16 can hold. Local. */
 void pons_dtype_round(pons_dtype type, float *x, int64_t n);
 
-/** A named read-only array somewhere in mapped memory: row-major, first dimension slowest. */
+/** A named read-only array, in memory or (data NULL) in a file: row-major, first dimension slowest. */
 typedef struct pons_tensor_view {
     const char *name; /* borrowed */
     pons_dtype dtype;

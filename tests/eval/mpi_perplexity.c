@@ -12,6 +12,7 @@
 #include "kern/fused.h"
 #include "kern/transformer.h"
 #include "support/mpi_harness.h"
+#include "support/stored.h"
 
 static pons_model *open_golden(const char *name)
 {
@@ -37,11 +38,12 @@ static void against_transformers(pons_comm *comm, const char *name)
     CHECK(ids && logits);
     if (ids && logits) {
         int64_t windows = ids->shape[0], S = ids->shape[1], V = logits->shape[2];
-        const int32_t *id = ids->data;
+        const int32_t *id = stored(store, ids);
+        const float *all = stored(store, logits);
         double total = 0;
         for (int64_t t = 0; t < windows * S; t++) {
             if (t % S == S - 1) continue;
-            const float *row = (const float *)logits->data + t * V;
+            const float *row = all + t * V;
             double sum = 0;
             for (int64_t i = 0; i < V; i++)
                 sum += exp((double)row[i]);

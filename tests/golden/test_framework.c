@@ -18,6 +18,7 @@
 #include "kern/gemm.h"
 #include "support/fixture.h"
 #include "support/rotated_model.h"
+#include "support/stored.h"
 
 /* A folder of the fixtures: M, the expected values, and the file of matrices. */
 typedef struct framework {
@@ -52,7 +53,7 @@ static const float *expected(const pons_store *store, const char *name, int64_t 
     if (!t) fail_msg("%s is not in the fixture", name);
     assert_int_equal(t->dtype, PONS_DTYPE_F32);
     assert_int_equal(pons_tensor_elements(t), n);
-    return t->data;
+    return stored(store, t);
 }
 
 static void check(const char *name, const float *got, const float *want, int64_t n,
@@ -93,7 +94,7 @@ static float *logits_of(const framework *f, const pons_recipe *recipe, int64_t *
     const pons_tensor_view *ids = pons_store_find(f->expected, "input_ids");
     assert_true(ids && ids->dtype == PONS_DTYPE_I32 && ids->ndim == 2);
     rotated_model m = rotated_open(f->model, recipe);
-    float *logits = rotated_logits(&m, ids->data, ids->shape[0], ids->shape[1]);
+    float *logits = rotated_logits(&m, stored(f->expected, ids), ids->shape[0], ids->shape[1]);
     *n = pons_tensor_elements(ids) * m.config->vocab;
     rotated_close(&m);
     return logits;

@@ -19,6 +19,7 @@
 #include "kern/gemm.h"
 #include "kern/transformer.h"
 #include "support/fixture.h"
+#include "support/stored.h"
 
 static const pons_tensor_view *expected(const pons_store *store, const char *name, pons_dtype dtype,
                                         int64_t count)
@@ -85,14 +86,15 @@ static void check_model(const char *directory)
     assert_int_equal(ids->ndim, 2);
     int64_t windows = ids->shape[0], S = ids->shape[1], tokens = windows * S;
     const float *hidden =
-        expected(store, "hidden_after_block0", PONS_DTYPE_F32, tokens * c->hidden)->data;
-    const float *logits = expected(store, "logits", PONS_DTYPE_F32, tokens * c->vocab)->data;
+        stored(store, expected(store, "hidden_after_block0", PONS_DTYPE_F32, tokens * c->hidden));
+    const float *logits =
+        stored(store, expected(store, "logits", PONS_DTYPE_F32, tokens * c->vocab));
 
     float *h = malloc((size_t)(tokens * c->hidden) * sizeof *h);
     float *x = malloc((size_t)(tokens * pons_block_width(c)) * sizeof *x);
     float *y = malloc((size_t)(tokens * c->vocab) * sizeof *y), largest;
     const pons_runtime *runtime = pons_model_runtime(model);
-    assert_int_equal(pons_model_read_embedding(model, ids->data, tokens, h), PONS_OK);
+    assert_int_equal(pons_model_read_embedding(model, stored(store, ids), tokens, h), PONS_OK);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         pons_block *b = read_block(model, layer);
         for (int64_t w = 0; w < windows; w++)

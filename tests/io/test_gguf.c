@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "io/scratch.h"
 #include "io/store.h"
+#include "support/stored.h"
 
 enum { ALIGNMENT = 64 };
 
@@ -168,7 +169,7 @@ static const float *values(const pons_store *store, const char *name, int ndim, 
     assert_int_equal(t->ndim, ndim);
     if (ndim > 1) assert_int_equal(t->shape[ndim - 2], rows);
     assert_int_equal(t->shape[ndim - 1], columns);
-    pons_dtype_to_float(t->dtype, t->data, pons_tensor_elements(t), out);
+    pons_dtype_to_float(t->dtype, stored(store, t), pons_tensor_elements(t), out);
     return out;
 }
 
@@ -380,6 +381,59 @@ static void every_truncation(void **state)
     }
 }
 
+/* A head that does not fit into the first read: strings of 3 MB, then a tensor. */
+static void a_long_head(void **state)
+{
+    (void)state;
+    enum { STRINGS = 300, LENGTH = 10000 };
+    const uint64_t dims[] = {2};
+    const float values[] = {1.5f, -2};
+    char text[LENGTH + 1];
+    size_t length;
+    image f = {0};
+    FILE *file = fopen(file_path(), "wb");
+    assert_non_null(file);
+    put(&f, "GGUF", 4), put_number(&f, 3, 4), put_number(&f, 1, 8), put_number(&f, 2, 8);
+    put_key(&f, "strings", 9), put_number(&f, 8, 4), put_number(&f, STRINGS, 8);
+    fwrite(f.bytes, 1, f.n, file);
+    for (uint64_t i = 0; i < STRINGS; i++) {
+        memset(text, 'a' + (int)(i % 26), LENGTH);
+        f = (image){0};
+        put_number(&f, LENGTH, 8);
+        fwrite(f.bytes, 1, f.n, file);
+        fwrite(text, 1, LENGTH, file);
+    }
+    f = (image){0};
+    put_key(&f, "last", 4), put_number(&f, 77, 4);
+    put_info(&f, "t", 1, dims, 0, 0);
+    fwrite(f.bytes, 1, f.n, file);
+    while (ftell(file) % 32)
+        fputc(0, file);
+    fwrite(values, 1, sizeof values, file);
+    fclose(file);
+
+    pons_store *store = NULL;
+    assert_int_equal(pons_store_open(file_path(), &store), PONS_OK);
+    assert_int_equal(pons_store_metadata(store, "last")->u, 77);
+    const pons_gguf_value *v = pons_store_metadata(store, "strings");
+    const void *cursor = v->raw;
+    for (int64_t i = 0; i < v->count; i++) {
+        const char *p = pons_gguf_array_next_string(&cursor, &length);
+        assert_int_equal(length, LENGTH);
+        assert_int_equal(p[0], 'a' + i % 26);
+        assert_int_equal(p[LENGTH - 1], 'a' + i % 26);
+    }
+    assert_int_equal(pons_store_count(store), 1);
+    assert_memory_equal(stored(store, pons_store_find(store, "t")), values, sizeof values);
+    pons_store_close(&store);
+
+    /* cut inside the strings, past the first read */
+    assert_int_equal(truncate(file_path(), 2500000), 0);
+    assert_int_equal(pons_store_open(file_path(), &store), PONS_ERR_INPUT);
+    assert_non_null(strstr(pons_error_message(), "truncated or damaged"));
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 /* Read everything a store shows. */
 static void touch(const pons_store *store, size_t file_bytes)
 {
@@ -387,9 +441,10 @@ static void touch(const pons_store *store, size_t file_bytes)
     for (int64_t i = 0; i < pons_store_count(store); i++) {
         const pons_tensor_view *t = pons_store_at(store, i);
         size_t bytes = pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
+        const uint8_t *data = stored(store, t);
         assert_true(bytes <= file_bytes);
         for (size_t b = 0; b < bytes; b++)
-            sum += ((const uint8_t *)t->data)[b];
+            sum += data[b];
     }
     const char *arrays[] = {"numbers", "strings", "floats", "flags"};
     for (int a = 0; a < 4; a++) {
@@ -438,9 +493,11 @@ static void random_changes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tensors), cmocka_unit_test(metadata),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tensors),
+                                       cmocka_unit_test(metadata),
                                        cmocka_unit_test(each_rule_broken_once),
                                        cmocka_unit_test(every_truncation),
+                                       cmocka_unit_test(a_long_head),
                                        cmocka_unit_test(random_changes)};
     return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

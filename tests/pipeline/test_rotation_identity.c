@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "kern/gemm.h"
 #include "support/rotated_model.h"
+#include "support/stored.h"
 
 /* Largest |ours - expected| over the largest |expected|. */
 static double deviation(const char *directory, const pons_recipe *recipe)
@@ -29,8 +30,9 @@ static double deviation(const char *directory, const pons_recipe *recipe)
     assert_true(ids && ids->ndim == 2 && ids->dtype == PONS_DTYPE_I32);
 
     rotated_model m = rotated_open(directory, recipe);
-    float *got = rotated_logits(&m, ids->data, ids->shape[0], ids->shape[1]), largest = 0;
-    const float *want = logits->data;
+    float *got = rotated_logits(&m, stored(expected, ids), ids->shape[0], ids->shape[1]),
+          largest = 0;
+    const float *want = stored(expected, logits);
     int64_t n = pons_tensor_elements(logits);
     for (int64_t i = 0; i < n; i++)
         largest = fmaxf(largest, fabsf(want[i]));

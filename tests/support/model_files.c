@@ -12,6 +12,7 @@
 #include "io/file.h"
 #include "io/safetensors_writer.h"
 #include "io/store.h"
+#include "support/stored.h"
 
 static void must(bool ok, const char *what)
 {
@@ -49,7 +50,7 @@ void model_copy(const char *from, const char *to, const model_edit *edit)
                 continue;
             }
             char *copy = malloc(bytes);
-            memcpy(copy, t->data, bytes);
+            memcpy(copy, stored(store, t), bytes);
             if (is(edit->poison, t->name)) {
                 const float nan_value = NAN;
                 pons_dtype_from_float(t->dtype, &nan_value, 1,
@@ -256,7 +257,7 @@ void model_to_gguf(const char *from, const char *path)
         const pons_tensor_view *t = pons_store_at(store, i);
         int64_t n = pons_tensor_elements(t);
         float *x = malloc((size_t)n * sizeof *x);
-        pons_dtype_to_float(t->dtype, t->data, n, x);
+        pons_dtype_to_float(t->dtype, stored(store, t), n, x);
         if (llama && (strstr(t->name, "q_proj") || strstr(t->name, "k_proj")))
             permute(x, t->shape[0], t->ndim == 2 ? t->shape[1] : 1, s.head_dim);
         put_padded(f, x, n);

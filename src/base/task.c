@@ -1,0 +1,54 @@
+/* Owns the thread of one task and what it leaves. Does not know what is done. */
+#include "base/task.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <threads.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+struct pons_task {
+    thrd_t thread;
+    bool threaded;
+    pons_status (*work)(void *user);
+    void *user;
+    pons_status status;
+    char message[PONS_ERROR_MESSAGE_BYTES]; /* unless status is PONS_OK */
+    pons_task_span span;
+};
+
+static int run(void *task)
+{
+    pons_task *t = task;
+    t->span.start = pons_clock();
+    t->status = t->work(t->user);
+    t->span.end = pons_clock();
+    if (t->status != PONS_OK) memcpy(t->message, pons_error_message(), sizeof t->message);
+    return 0;
+}
+
+pons_status pons_task_start(pons_status (*work)(void *user), void *user, pons_task **out)
+{
+    pons_task *t = pons_mem_calloc(1, sizeof *t);
+    *out = t;
+    if (!t) return PONS_ERR_NOMEM;
+    t->work = work;
+    t->user = user;
+    t->threaded = thrd_create(&t->thread, run, t) == thrd_success;
+    if (!t->threaded) run(t);
+    return PONS_OK;
+}
+
+pons_status pons_task_finish(pons_task **task, pons_task_span *span)
+{
+    pons_task *t = *task;
+    if (!t) return PONS_OK;
+    if (t->threaded) thrd_join(t->thread, NULL);
+    pons_status st = t->status;
+    if (st != PONS_OK) st = pons_fail(st, "%s", t->message);
+    if (span) *span = t->span;
+    pons_mem_free(t);
+    *task = NULL;
+    return st;
+}
