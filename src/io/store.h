@@ -71,8 +71,7 @@ pons_status pons_store_load(const pons_store *store, const pons_tensor_view *ten
 /**
  * Begin to read a tensor ahead of its use, behind the caller's work; pons_store_read then waits for it and
  * takes its bytes from memory. When it fails nothing is lost: the bytes are read again when they are
- * wanted, and that tells why. Local; neither during another call for this tensor nor twice before
- * pons_store_forget.
+ * wanted, and that tells why. Local; fine when it was begun before.
  * Memory: the tensor's bytes, unless there is no room for them.
  */
 void pons_store_read_ahead(pons_store *store, const pons_tensor_view *tensor);

@@ -136,6 +136,7 @@ static pons_status capture_group(pons_job *job, int64_t layer, pons_group group,
     pons_status st = PONS_OK, local = PONS_OK;
     pons_hessian_factor *factor = NULL;
     PONS_TRY(st, pons_linear_works_read(job, layer, group, c->works));
+    pons_linear_works_ahead(job, layer + 1, group);
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
         const pons_linear_work *w = &c->works[i];
         if (pons_linear_group(w->linear) != group) continue;

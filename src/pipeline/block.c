@@ -1,7 +1,7 @@
 /*
  * One block of the wave: for each group in the reference's order, run the stage that makes its input once
  * per window, accumulate and factor the Hessian, compress the group's linears, go on with the compressed
- * weights. Then the evaluation streams, the shard and the journal line that commits the block.
+ * weights. Then the evaluation streams; what the shard takes is handed over (commit.c).
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "base/stop.h"
 #include "model/transforms.h"
 #include "pipeline/block.h"
+#include "pipeline/commit.h"
 #include "pipeline/counts.h"
 #include "pipeline/target.h"
 
@@ -202,6 +203,7 @@ static pons_status compress_group(pons_job *job, int64_t layer, pons_group group
     pons_fault_signal(PONS_FAULT_BLOCK_STOP);
     PONS_TRY_ALL(st, job->comm, pons_stop_check());
     PONS_TRY(st, pons_linear_works_read(job, layer, group, works));
+    pons_linear_works_ahead(job, layer + 1, group);
     if (job->h) PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, block, (int)group));
     if (job->targets) PONS_TRY(st, pons_targets_follow(job, group, works));
     pons_input input = {group, -1};
@@ -248,103 +250,6 @@ pons_status pons_job_set_transforms(const pons_job *job, int64_t layer, pons_blo
     pons_rotation_transforms(job->rotation, layer, transforms);
     pons_status st = pons_block_set_transforms(block, transforms);
     pons_mem_free(transforms);
-    return st;
-}
-
-/* What the journal keeps of a linear: all that the manifest and the report need. */
-static json_t *describe_linear(const pons_job *job, int64_t layer, const pons_linear_work *w)
-{
-    double error = 0, energy = 0;
-    int64_t zeros = 0;
-    char name[128];
-    for (int64_t r = 0; r < w->rows; r++) {
-        error += w->all.error[r];
-        energy += w->all.energy[r];
-        zeros += w->all.zeros[r];
-    }
-    snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
-             pons_linear_name(w->linear));
-    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*, s:o*}", "name", name, "rows",
-                     (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
-                     (json_int_t)zeros, "error", error, "energy", energy, "aimed",
-                     job->targets ? json_boolean(w->aimed) : NULL, "holdout_ratio",
-                     job->recipe.calibration.holdout > 0 ? json_real(w->holdout_ratio) : NULL,
-                     "iterations", pons_counts_to_json(&w->metrics));
-}
-
-static int64_t integer_of(const json_t *line, const char *key)
-{
-    return json_integer_value(json_object_get(line, key));
-}
-
-/* The manifest's: without the histogram, which the journal has. */
-static json_t *iterations_of(const json_t *line)
-{
-    json_t *copy = json_copy(json_object_get(line, "iterations"));
-    json_object_del(copy, "rows_by_iterations");
-    return copy;
-}
-
-pons_status pons_job_count_linear(pons_job *job, const json_t *line)
-{
-    double error = json_number_value(json_object_get(line, "error"));
-    double energy = json_number_value(json_object_get(line, "energy"));
-    int64_t rows = integer_of(line, "rows"), cols = integer_of(line, "cols");
-    json_t *entry =
-        json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*, s:o*}", "name",
-                  json_object_get(line, "name"), "rows", (json_int_t)rows, "cols", (json_int_t)cols,
-                  "bits", json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
-                  "relative_error", energy > 0 ? json_real(error / energy) : json_null(), "aimed",
-                  json_object_get(line, "aimed"), "holdout_ratio",
-                  json_object_get(line, "holdout_ratio"), "iterations", iterations_of(line));
-    if (json_array_append_new(job->linears, entry) != 0)
-        return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");
-    pons_row_metrics counts = pons_counts_from_json(json_object_get(line, "iterations"));
-    pons_counts_add(&job->metrics, &counts);
-    job->error += error;
-    job->energy += energy;
-    job->rows += rows;
-    job->weights += rows * cols;
-    job->zeros += integer_of(line, "zeros");
-    job->linear_count++;
-    return PONS_OK;
-}
-
-pons_status pons_job_commit_block(pons_job *job, int64_t layer,
-                                  const pons_linear_work works[PONS_LINEARS], const float *norms,
-                                  double seconds)
-{
-    pons_status st = PONS_OK;
-    double start = pons_clock();
-    pons_pack_linear linears[PONS_LINEARS];
-    json_t *lines = json_array(), *line;
-    size_t i;
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        const pons_linear_work *w = &works[l];
-        linears[l] = (pons_pack_linear){
-            .linear = w->linear,
-            .bits = job->recipe.output.format == PONS_OUTPUT_DENSE ? 16 : w->bits,
-            .symmetric = job->recipe.weights.symmetric,
-            .group_size = job->recipe.weights.group_size,
-            .codes = w->all.codes,
-            .scale = w->all.scale,
-            .zero = w->all.zero,
-            .value = w->all.value,
-            .bias = w->has_bias ? w->bias : NULL};
-        if (json_array_append_new(lines, describe_linear(job, layer, w)))
-            PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
-    }
-    PONS_TRY(st, pons_pack_writer_block(job->writer, layer, linears, norms,
-                                        norms + job->config->hidden));
-    PONS_TRY(st, pons_journal_append(job->journal,
-                                     json_pack("{s:s, s:I, s:s, s:f, s:O}", "event", "block",
-                                               "block", (json_int_t)layer, "sha256",
-                                               pons_pack_writer_sha256(job->writer, layer),
-                                               "seconds", seconds, "linears", lines)));
-    json_array_foreach(lines, i, line) PONS_TRY(st, pons_job_count_linear(job, line));
-done:
-    json_decref(lines);
-    job->seconds.pack += pons_trace_phase(job->trace, PONS_PHASE_PACK, start);
     return st;
 }
 
@@ -408,10 +313,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
     if (job->h) PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, block, PONS_STAGES - 1));
     if (job->targets) PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
     PONS_TRY_ALL(st, job->comm, pons_job_push_evaluation(job, block));
-    if (job->rank == 0)
-        local = pons_job_commit_block(job, layer, works, norms, pons_clock() - start);
-    PONS_TRY_ALL(st, job->comm, local);
-    job->done = layer + 1;
+    PONS_TRY(st, pons_job_hand_over(job, layer, works, &norms, pons_clock() - start));
 done:
     pons_hessian_file_abandon(&file);
     pons_block_destroy(&block);

@@ -19,7 +19,8 @@
  *
  * Invariants: every rank runs the same sequence of collectives; a rank's own failure is agreed on before
  * anyone leaves (PONS_TRY_ALL); a block counts when its journal line is on disk, and everything the line
- * speaks of is there before it; OUT appears only in finish, by one rename; the bits of the output depend
+ * speaks of is there before it; shard and line of a block are written while the next one is compressed,
+ * and agreed on at its end; OUT appears only in finish, by one rename; the bits of the output depend
  * neither on the number of ranks or threads nor on interruptions.
  */
 #include "pipeline/compress.h"
@@ -29,6 +30,7 @@
 
 #include "base/log.h"
 #include "pipeline/allocate.h"
+#include "pipeline/commit.h"
 
 /* A failure after blocks were committed: the sentence says how to go on. */
 static pons_status say_how_to_resume(const pons_job *job, pons_status code)
@@ -48,15 +50,15 @@ static pons_status compress_blocks(pons_job *job)
     PONS_TRY(st, pons_job_load_windows(job));
     PONS_TRY(st, pons_job_resume(job));
     PONS_TRY(st, pons_job_allocate(job));
-    int64_t first = job->done;
+    int64_t first = job->next;
     pons_progress_begin(&progress, "compress: blocks", job->config->layers - first);
-    while (job->done < job->config->layers) {
+    while (job->next < job->config->layers) {
         if (job->team)
-            PONS_TRY(st, pons_job_compress_wave(job, pons_job_wave_begin(job, job->done)));
+            PONS_TRY(st, pons_job_compress_wave(job, pons_job_wave_begin(job, job->next)));
         else
-            PONS_TRY(st, pons_job_compress_block(job, job->done));
+            PONS_TRY(st, pons_job_compress_block(job, job->next));
         PONS_TRY(st, pons_job_save_hidden(job));
-        pons_progress_update(&progress, job->done - first);
+        pons_progress_update(&progress, job->next - first);
     }
     pons_progress_end(&progress);
 done:
@@ -68,7 +70,7 @@ done:
 static pons_status recall_written(pons_job *job)
 {
     pons_status st = PONS_OK;
-    job->done = job->config->layers;
+    job->done = job->next = job->config->layers;
     if (job->rank != 0) return PONS_OK;
     PONS_TRY(st, pons_job_check_written(job));
     PONS_TRY(st, pons_job_recall(job, job->done));
@@ -100,6 +102,7 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
     }
     PONS_TRY(st, pons_job_report(&job, report));
 done:
+    pons_job_let_settle(&job);
     if (st != PONS_OK) st = say_how_to_resume(&job, st);
     pons_job_close(&job);
     pons_trace_end(&job.trace);

@@ -10,7 +10,7 @@
 #include "io/file.h"
 #include "model/transforms.h"
 #include "pipeline/counts.h"
-#include "pipeline/job.h"
+#include "pipeline/commit.h"
 
 pons_status pons_job_embedding_rows(void *user, int64_t row, int64_t n, float *out)
 {
@@ -273,6 +273,7 @@ pons_status pons_job_finish(pons_job *job)
     if (local == PONS_OK) local = pons_job_final_norm(job, final_norm);
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY(st, evaluate(job, final_norm, &perplexity));
+    PONS_TRY(st, pons_job_settle(job));
     if (job->rank == 0) local = write_output(job, final_norm, perplexity);
     PONS_TRY_ALL(st, job->comm, local);
 done:

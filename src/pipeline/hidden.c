@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/safetensors_writer.h"
+#include "pipeline/commit.h"
 #include "pipeline/target.h"
 
 enum { STREAMS = 4, NAME = 64 };
@@ -116,7 +117,7 @@ done:
 static pons_status publish(pons_job *job, const char *part)
 {
     pons_status st = PONS_OK;
-    char *path = directory_of(job, job->done, ""), *older = directory_of(job, job->saved, "");
+    char *path = directory_of(job, job->next, ""), *older = directory_of(job, job->saved, "");
     if (!path || !older) {
         st = PONS_ERR_NOMEM;
         goto done;
@@ -125,8 +126,8 @@ static pons_status publish(pons_job *job, const char *part)
     PONS_TRY(st, pons_dir_commit(part, path));
     PONS_TRY(st, pons_journal_append(job->journal,
                                      json_pack("{s:s, s:I, s:i}", "event", "hidden", "after",
-                                               (json_int_t)job->done, "files", job->size)));
-    if (job->saved && job->saved != job->done) PONS_TRY(st, pons_dir_remove(older));
+                                               (json_int_t)job->next, "files", job->size)));
+    if (job->saved && job->saved != job->next) PONS_TRY(st, pons_dir_remove(older));
 done:
     pons_mem_free(older);
     pons_mem_free(path);
@@ -137,8 +138,8 @@ static bool is_time(pons_job *job)
 {
     stream streams[STREAMS];
     int64_t every = job->recipe.checkpoint.blocks;
-    return every && job->done / every > (job->done - job->recipe.wave) / every &&
-           job->done < job->config->layers && list_streams(job, streams) > 0;
+    return every && job->next / every > (job->next - job->recipe.wave) / every &&
+           job->next < job->config->layers && list_streams(job, streams) > 0;
 }
 
 pons_status pons_job_save_hidden(pons_job *job)
@@ -146,14 +147,15 @@ pons_status pons_job_save_hidden(pons_job *job)
     pons_status st = PONS_OK, local = PONS_OK;
     double start = pons_clock();
     if (!is_time(job)) return PONS_OK;
-    char *part = directory_of(job, job->done, ".part");
+    char *part = directory_of(job, job->next, ".part");
     if (!part) local = PONS_ERR_NOMEM;
     if (local == PONS_OK && job->rank == 0) local = pons_dir_remove(part);
     if (local == PONS_OK && job->rank == 0) local = pons_dir_make(part);
     PONS_TRY_ALL(st, job->comm, local);
     PONS_TRY_ALL(st, job->comm, save_own(job, part));
+    PONS_TRY(st, pons_job_settle(job)); /* no resume point is past the last block that counts */
     PONS_TRY_ALL(st, job->comm, job->rank == 0 ? publish(job, part) : PONS_OK);
-    job->saved = job->done;
+    job->saved = job->next;
 done:
     pons_mem_free(part);
     job->seconds.checkpoint += pons_trace_phase(job->trace, PONS_PHASE_CHECKPOINT, start);

@@ -32,7 +32,9 @@ typedef struct pons_job {
     bool resumed;  /* RUN is an earlier process's */
     bool written;  /* OUT is complete; only its report may be missing */
     int64_t done;  /* blocks [0, done) are committed */
-    int64_t saved; /* hidden states after so many blocks are in RUN/hidden; 0: none */
+    int64_t next;  /* blocks [0, next) are compressed: done, or one more, on its way to disk */
+    struct pons_commit *commit; /* that one (commit.c); rank 0 */
+    int64_t saved;              /* hidden states after so many blocks are in RUN/hidden; 0: none */
 
     /* Waves of several blocks (wave.c): teams of team_size adjacent ranks. */
     int teams, team_size;

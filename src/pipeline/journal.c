@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 #include "base/fault.h"
 #include "base/mem.h"
 #include "io/file.h"
 
 struct pons_journal {
+    mtx_t mutex; /* a block's line comes from the thread that commits it */
     char *path;
     json_t *lines; /* array */
 };
@@ -55,6 +57,7 @@ pons_status pons_journal_open(const char *run, pons_journal **out)
     pons_status st = PONS_OK;
     pons_journal *j = NULL;
     PONS_CALLOC(st, j, 1);
+    mtx_init(&j->mutex, mtx_plain);
     j->path = pons_mem_printf("%s/journal.jsonl", run);
     j->lines = json_array();
     if (!j->path || !j->lines) {
@@ -73,6 +76,7 @@ void pons_journal_close(pons_journal **journal)
 {
     pons_journal *j = *journal;
     if (!j) return;
+    mtx_destroy(&j->mutex);
     json_decref(j->lines);
     pons_mem_free(j->path);
     pons_mem_free(j);
@@ -83,6 +87,7 @@ pons_status pons_journal_append(pons_journal *journal, json_t *line)
 {
     char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     pons_status st = PONS_OK;
+    mtx_lock(&journal->mutex);
     if (!text)
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
     else if (pons_fault(PONS_FAULT_JOURNAL_APPEND))
@@ -92,6 +97,7 @@ pons_status pons_journal_append(pons_journal *journal, json_t *line)
     pons_fault_die(PONS_FAULT_JOURNAL_DIE);
     if (st == PONS_OK && json_array_append(journal->lines, line))
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line");
+    mtx_unlock(&journal->mutex);
     free(text);
     json_decref(line);
     return st;

@@ -30,7 +30,7 @@ pons_status pons_journal_open(const char *run, pons_journal **out);
 /** Free; takes the address, nulls it, accepts NULL. */
 void pons_journal_close(pons_journal **journal);
 
-/** Append a line and sync it. Takes the reference; NULL (memory was out) is reported as such. */
+/** Append a line and sync it; threads take turns. Takes the reference; NULL (memory was out) is reported as such. */
 pons_status pons_journal_append(pons_journal *journal, json_t *line);
 
 /** Latest line of this event whose member `key` is `value` (key NULL: any); NULL when there is none.

@@ -41,6 +41,13 @@ static void deal_rows(const pons_job *job, pons_linear_work works[PONS_LINEARS])
     }
 }
 
+/* Rank that reads and rotates linear i. */
+static int owner_of(const pons_job *job, int64_t layer, int i)
+{
+    int idle = pons_job_idle_ranks(job);
+    return idle + (int)((layer * PONS_LINEARS + i) % (job->size - idle));
+}
+
 pons_status pons_linear_works_create(pons_job *job, int64_t layer,
                                      pons_linear_work works[PONS_LINEARS])
 {
@@ -59,8 +66,7 @@ pons_status pons_linear_works_create(pons_job *job, int64_t layer,
         w->sparsity =
             job->sparsity ? job->sparsity[layer * PONS_LINEARS + i] : job->recipe.prune.sparsity;
         w->groups = w->bits == 16 ? 0 : pons_weight_groups(quant, w->cols);
-        int idle = pons_job_idle_ranks(job);
-        w->owner = idle + (int)((layer * PONS_LINEARS + i) % (job->size - idle));
+        w->owner = owner_of(job, layer, i);
         PONS_ALLOC(st, w->row_begin, job->size + 1);
     }
     deal_rows(job, works);
@@ -98,9 +104,12 @@ static pons_status read_rotated(const pons_job *job, int64_t layer, pons_linear_
     pons_status st = PONS_OK;
     float *norms = NULL;
     int64_t hidden = job->config->hidden;
+    pons_task_span span;
     PONS_ALLOC(st, w->dense, w->rows * w->cols);
     PONS_ALLOC(st, norms, 2 * hidden);
     PONS_TRY(st, pons_model_read_linear(job->model, layer, w->linear, 0, w->rows, w->dense));
+    if (pons_model_forget_linear(job->model, layer, w->linear, &span))
+        pons_trace_behind(job->trace, PONS_PHASE_READ, layer, span);
     PONS_TRY(st, pons_model_read_bias(job->model, layer, w->linear, w->bias, &w->has_bias));
     PONS_TRY(st, pons_model_read_norms(job->model, layer, norms, norms + hidden));
     const float *gain = pons_linear_group(w->linear) == PONS_GROUP_QKV ? norms : norms + hidden;
@@ -154,6 +163,13 @@ pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group grou
 done:
     job->seconds.read += pons_trace_phase(job->trace, PONS_PHASE_READ, start);
     return st;
+}
+
+void pons_linear_works_ahead(pons_job *job, int64_t layer, pons_group group)
+{
+    for (int i = 0; i < PONS_LINEARS && layer < job->config->layers; i++)
+        if (pons_linear_group((pons_linear)i) == group && owner_of(job, layer, i) == job->rank)
+            pons_model_read_ahead(job->model, layer, (pons_linear)i);
 }
 
 void pons_linear_gather_rows(const pons_job *job, const pons_linear_work *w, const float *own,

@@ -55,6 +55,10 @@ void pons_linear_works_destroy(pons_linear_work works[PONS_LINEARS]);
 pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group group,
                                    pons_linear_work works[PONS_LINEARS]);
 
+/** Begin to read the own linears of a group ahead of their use, behind what follows; none past the last
+ * block. Local. */
+void pons_linear_works_ahead(pons_job *job, int64_t layer, pons_group group);
+
 /** Compress the own rows of every linear of an input and gather the results on every rank. Collective. */
 pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
                                        const pons_hessian_factor *factor,
@@ -93,12 +97,6 @@ pons_status pons_job_read_hessian(pons_job *job, int64_t layer, const pons_input
 /** A sentence for a factor that failed; dead columns to the log. Local. */
 pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
                                   double damping, int64_t info, const pons_hessian_factor *factor);
-
-/** Commit a block: its shard is on disk under its name, then the journal line. Rank 0. Local.
- * @param norms [2 hidden] */
-pons_status pons_job_commit_block(pons_job *job, int64_t layer,
-                                  const pons_linear_work works[PONS_LINEARS], const float *norms,
-                                  double seconds);
 
 /** RUN/hessians/block-NNN.h5. Collective. */
 pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file);

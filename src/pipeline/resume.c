@@ -163,6 +163,7 @@ pons_status pons_job_resume(pons_job *job)
     PONS_TRY_ALL(st, job->comm, job->rank == 0 ? find_state(job, &files) : PONS_OK);
     if (!job->resumed) return PONS_OK;
     pons_comm_bcast(job->comm, &job->done, sizeof job->done, 0);
+    job->next = job->done;
     pons_comm_bcast(job->comm, &job->saved, sizeof job->saved, 0);
     pons_comm_bcast(job->comm, &files, sizeof files, 0);
     PONS_TRY(st, restore_streams(job, files));

@@ -17,13 +17,14 @@ static const char *const names[] = {
 typedef struct event {
     double start, end; /* pons_clock */
     int64_t block;
-    int64_t phase;
+    int32_t phase;
+    int32_t behind; /* on a thread of its own */
 } event;
 
 struct pons_trace {
     double origin;
     int64_t block;
-    event *events; /* [count], in the order of their ends */
+    event *events; /* [count], in the order of their ends but for those behind */
     int64_t count, capacity;
     double seconds[PONS_PHASES]; /* of phases; WAIT: of all communication */
     double waited[PONS_PHASES];  /* of these, inside communication */
@@ -33,7 +34,7 @@ struct pons_trace {
 static const double SHORTEST = 20e-6, SHORTEST_WRITTEN = 100e-6;
 
 /* A trace that cannot grow loses its last events: the job goes on. */
-static void add(pons_trace *t, pons_phase phase, double start, double end)
+static void add(pons_trace *t, event e)
 {
     if (t->count == t->capacity) {
         int64_t capacity = 2 * t->capacity;
@@ -43,14 +44,14 @@ static void add(pons_trace *t, pons_phase phase, double start, double end)
         t->events = events;
         t->capacity = capacity;
     }
-    t->events[t->count++] = (event){start, end, t->block, phase};
+    t->events[t->count++] = e;
 }
 
 static void note_wait(void *user, double start, double end)
 {
     pons_trace *t = user;
     t->seconds[PONS_PHASE_WAIT] += end - start;
-    if (end - start >= SHORTEST) add(t, PONS_PHASE_WAIT, start, end);
+    if (end - start >= SHORTEST) add(t, (event){start, end, t->block, PONS_PHASE_WAIT, false});
 }
 
 pons_status pons_trace_begin(pons_comm *comm, pons_trace **out)
@@ -87,12 +88,17 @@ void pons_trace_set_block(pons_trace *t, int64_t block) { t->block = block; }
 double pons_trace_phase(pons_trace *t, pons_phase phase, double start)
 {
     double end = pons_clock();
-    for (int64_t i = t->count; i-- > 0 && t->events[i].end > start;)
+    for (int64_t i = t->count; i-- > 0 && (t->events[i].end > start || t->events[i].behind);)
         if (t->events[i].phase == PONS_PHASE_WAIT && t->events[i].start >= start)
             t->waited[phase] += t->events[i].end - t->events[i].start;
     t->seconds[phase] += end - start;
-    if (end - start >= SHORTEST) add(t, phase, start, end);
+    if (end - start >= SHORTEST) add(t, (event){start, end, t->block, (int32_t)phase, false});
     return end - start;
+}
+
+void pons_trace_behind(pons_trace *t, pons_phase phase, int64_t block, pons_task_span span)
+{
+    add(t, (event){span.start, span.end, block, (int32_t)phase, true});
 }
 
 /* ---- The file */
@@ -111,16 +117,26 @@ static void select_events(const pons_trace *t, int64_t n, event *out)
     }
 }
 
-static void print_events(FILE *file, int rank, int team, int64_t n, const event *events)
+/* @param lane of what goes on behind */
+static void print_events(FILE *file, int rank, int lane, int team, int64_t n, const event *events)
 {
     for (int64_t i = 0; i < n; i++) {
         const event *e = &events[i];
         fprintf(file,
                 ",\n{\"name\":\"%s\",\"ph\":\"X\",\"ts\":%.1f,\"dur\":%.1f,\"pid\":%d,\"tid\":%d",
-                names[e->phase], 1e6 * e->start, 1e6 * (e->end - e->start), team, rank);
+                names[e->phase], 1e6 * e->start, 1e6 * (e->end - e->start), team,
+                e->behind ? lane : rank);
         if (e->block >= 0) fprintf(file, ",\"args\":{\"block\":%lld}", (long long)e->block);
         fputc('}', file);
     }
+}
+
+static void print_thread(FILE *file, const char *what, int rank, int lane, int team)
+{
+    fprintf(file,
+            ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"args\":{\"name\":"
+            "\"%s %d\"}}",
+            team, lane, what, rank);
 }
 
 /* Rank 0: its own events and those that the others send. @param buffer room for those of any rank */
@@ -132,14 +148,16 @@ static pons_status collect(pons_comm *comm, int team_size, int tag, event *buffe
     pons_status st = PONS_OK;
     FILE *file = open_memstream(&text, &bytes);
     if (file) fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n", file);
-    for (int r = 0; r < pons_comm_size(comm); r++) {
+    for (int r = 0, size = pons_comm_size(comm); r < size; r++) {
         if (r) pons_comm_recv(comm, buffer, (size_t)counts[r] * sizeof *buffer, r, tag);
         if (!file) continue;
         fprintf(file,
                 "%s{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":"
                 "\"team %d\"}}",
                 r ? ",\n" : "", r / team_size, r / team_size);
-        print_events(file, r, r / team_size, counts[r], buffer);
+        print_thread(file, "rank", r, r, r / team_size);
+        print_thread(file, "behind rank", r, size + r, r / team_size);
+        print_events(file, r, size + r, r / team_size, counts[r], buffer);
     }
     if (file) fputs("\n]}\n", file);
     if (!file || fclose(file) != 0) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the trace");

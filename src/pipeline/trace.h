@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "base/task.h"
 #include "par/comm.h"
 
 /** X(PHASE, name). The last is time inside communication: transfers, and waiting for other ranks. */
@@ -43,6 +44,10 @@ void pons_trace_set_block(pons_trace *trace, int64_t block);
 
 /** A phase that began at `start` (pons_clock) and ends now. Local. @return its seconds */
 double pons_trace_phase(pons_trace *trace, pons_phase phase, double start);
+
+/** A stretch of a phase that a thread of this rank did behind the others; it counts for no phase's seconds
+ * and shows as a line of its own. Local. */
+void pons_trace_behind(pons_trace *trace, pons_phase phase, int64_t block, pons_task_span span);
 
 /** Write the trace of all ranks. Collective on comm, the one of pons_trace_begin; same team_size on every
  * rank. @param path on rank 0 */

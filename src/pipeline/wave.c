@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stop.h"
+#include "pipeline/commit.h"
 #include "pipeline/counts.h"
 #include "pipeline/linear.h"
 
@@ -238,6 +239,7 @@ static pons_status solve_block(pons_job *team, own_block *b)
         PONS_TRY_ALL(st, team->comm, pons_stop_check());
         PONS_TRY(st, factor_group(team, b, (pons_group)g, file, &factor));
         PONS_TRY(st, pons_linear_works_read(team, b->layer, (pons_group)g, b->works));
+        if (g + 1 < PONS_GROUPS) pons_linear_works_ahead(team, b->layer, (pons_group)(g + 1));
         PONS_TRY(st, pons_linear_works_compress(team, &input, factor, b->works));
         for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
             if (pons_linear_group((pons_linear)i) == (pons_group)g)
@@ -260,7 +262,7 @@ done:
 
 /* Collective on the job: one block from the first rank of its team to rank 0, which commits it, unless an
  * earlier process has. */
-static pons_status commit_block(wave *v, int64_t layer, int owner, own_block *mine)
+static pons_status hand_over_block(wave *v, int64_t layer, int owner, own_block *mine)
 {
     enum { TAG_SECONDS = 4 };
     pons_status st = PONS_OK, local = PONS_OK;
@@ -268,7 +270,7 @@ static pons_status commit_block(wave *v, int64_t layer, int owner, own_block *mi
     int root = owner * job->team_size;
     bool far = root != 0 && job->rank == 0;
     pons_linear_work works[PONS_LINEARS] = {0}, *w = mine ? mine->works : works;
-    float *norms = mine ? mine->norms : NULL;
+    float *norms = NULL;
     double seconds = mine ? mine->seconds : 0;
     if (far) {
         local = pons_linear_works_create(job, layer, works);
@@ -285,13 +287,11 @@ static pons_status commit_block(wave *v, int64_t layer, int owner, own_block *mi
         pons_linear_works_send(job, job->comm, 0, mine->works);
         pons_comm_send(job->comm, &seconds, sizeof seconds, 0, TAG_SECONDS);
     }
-    if (job->rank == 0 && layer >= job->done)
-        local = pons_job_commit_block(job, layer, w, norms, seconds);
-    PONS_TRY_ALL(st, job->comm, local);
-    if (layer >= job->done) job->done = layer + 1;
+    if (layer >= job->next)
+        PONS_TRY(st, pons_job_hand_over(job, layer, w, mine ? &mine->norms : &norms, seconds));
 done:
     pons_linear_works_destroy(works);
-    if (far) pons_mem_free(norms);
+    pons_mem_free(norms);
     return st;
 }
 
@@ -339,6 +339,22 @@ static void close_wave(wave *v)
     pons_mem_free(v->own);
 }
 
+/* The dense linears of a block that this team opens next. */
+static void read_block_ahead(wave *v, int64_t layer)
+{
+    for (int g = 0; g < PONS_GROUPS; g++)
+        pons_linear_works_ahead(&v->team, layer, (pons_group)g);
+}
+
+/* Those of its first block in the wave after this one. */
+static void read_wave_ahead(wave *v)
+{
+    int64_t first = v->first + v->blocks, left = v->job->config->layers - first;
+    int64_t blocks = left < v->job->recipe.wave ? left : v->job->recipe.wave;
+    int teams = blocks < v->job->teams ? (int)blocks : v->job->teams;
+    if (v->index < teams) read_block_ahead(v, first + pons_share_begin(blocks, teams, v->index));
+}
+
 static pons_status open_wave(wave *v)
 {
     pons_status st = PONS_OK, local = PONS_OK;
@@ -353,6 +369,7 @@ static pons_status open_wave(wave *v)
     PONS_TRY_ALL(st, v->job->comm, local);
     for (int64_t k = 0; k < v->count && local == PONS_OK; k++) {
         v->own[k].layer = v->first + begin + k;
+        if (k + 1 < v->count) read_block_ahead(v, v->own[k].layer + 1);
         local = open_block(&v->team, &v->own[k]);
     }
     PONS_TRY_ALL(st, v->job->comm, local);
@@ -394,10 +411,13 @@ pons_status pons_job_compress_wave(pons_job *job, int64_t first)
     for (int64_t i = 0, owner = 0; i < v.blocks; i++) {
         while (i >= block_begin(&v, (int)owner + 1))
             owner++;
-        PONS_TRY(st, commit_block(&v, first + i, (int)owner,
-                                  owner == v.index ? &v.own[i - block_begin(&v, v.index)] : NULL));
+        PONS_TRY(st,
+                 hand_over_block(&v, first + i, (int)owner,
+                                 owner == v.index ? &v.own[i - block_begin(&v, v.index)] : NULL));
     }
+    read_wave_ahead(&v);
     PONS_TRY_ALL(st, job->comm, run_pass(&v, THROUGH));
+    if (job->weights_only) PONS_TRY(st, pons_job_settle(job)); /* its shards are read now */
     for (int64_t i = 0; job->weights_only && i < v.blocks; i++)
         PONS_TRY(st, pons_job_replay_block(job, first + i, false));
 done:
