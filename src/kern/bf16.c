@@ -1,12 +1,13 @@
-/* Tile products in bf16. Owns every call of oneDNN; knows nothing of how tiles make up a product. */
-#include <omp.h>
-#include <stdio.h>
+/* Products in bf16. Owns the choice between AMX tiles of our own (amx.c) and oneDNN (onednn.c); knows
+ * nothing of how tiles make up a product. */
+#include "kern/bf16.h"
+
 #include <string.h>
-#include <threads.h>
 
 #include "base/half.h"
 #include "base/mem.h"
-#include "kern/bf16.h"
+#include "kern/amx.h"
+#include "kern/onednn.h"
 
 void pons_bf16_convert(int64_t n, const float *x, uint16_t *y)
 {
@@ -18,179 +19,62 @@ void pons_bf16_convert(int64_t n, const float *x, uint16_t *y)
     }
 }
 
-#ifdef PONS_HAVE_ONEDNN
-#include <dnnl.h>
-
 struct pons_bf16_kernel {
     int64_t M, N, K;
     pons_bf16_layout layout;
-    dnnl_memory_desc_t a, plain, b, c; /* plain: B before it is packed */
-    dnnl_memory_desc_t scratch, sum_scratch;
-    dnnl_primitive_t product, sum, pack; /* sum: C += A B */
+    pons_onednn *library; /* NULL: AMX tiles */
 };
 
 struct pons_bf16_worker {
     const pons_bf16_kernel *kernel; /* not owned */
-    dnnl_stream_t stream;
-    dnnl_memory_t a, plain, b, c, scratch, sum_scratch;
-    void *work, *sum_work;
+    pons_onednn_worker *library;
+    void *work; /* of AMX tiles */
 };
 
-static dnnl_engine_t engine;
-static dnnl_status_t engine_status;
-static once_flag engine_made = ONCE_FLAG_INIT;
-
-static void make_engine(void) { engine_status = dnnl_engine_create(&engine, dnnl_cpu, 0); }
-
-static pons_status check(dnnl_status_t got, const char *what)
-{
-    if (got == dnnl_success) return PONS_OK;
-    if (got == dnnl_out_of_memory)
-        return pons_fail(PONS_ERR_NOMEM, "oneDNN: %s: out of memory", what);
-    return pons_fail(PONS_ERR_UNSUPPORTED,
-                     "oneDNN: %s: status %d; bf16 products need a processor with AVX-512, use fp32",
-                     what, (int)got);
-}
-
-/* One matmul with B as described; C is overwritten or added to. */
-static pons_status make_matmul(const pons_bf16_kernel *k, const dnnl_memory_desc_t *b, bool add,
-                               dnnl_memory_desc_t *chosen, dnnl_memory_desc_t *scratch,
-                               dnnl_primitive_t *out)
-{
-    pons_status st = PONS_OK;
-    dnnl_matmul_desc_t op;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attributes = NULL;
-    dnnl_post_ops_t after = NULL;
-    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, b, NULL, &k->c), "matmul"));
-    PONS_TRY(st, check(dnnl_primitive_attr_create(&attributes), "attributes"));
-    PONS_TRY(st,
-             check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
-                   "scratchpad"));
-    if (add) {
-        PONS_TRY(st, check(dnnl_post_ops_create(&after), "sum"));
-        PONS_TRY(st, check(dnnl_post_ops_append_sum(after, 1.0f), "sum"));
-        PONS_TRY(st, check(dnnl_primitive_attr_set_post_ops(attributes, after), "sum"));
-    }
-    PONS_TRY(st,
-             check(dnnl_primitive_desc_create(&pd, &op, attributes, engine, NULL), "bf16 matmul"));
-    *chosen = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    *scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    PONS_TRY(st, check(dnnl_primitive_create(out, pd), "bf16 matmul"));
-done:
-    if (after) dnnl_post_ops_destroy(after);
-    if (pd) dnnl_primitive_desc_destroy(pd);
-    if (attributes) dnnl_primitive_attr_destroy(attributes);
-    return st;
-}
-
-static pons_status make_product(pons_bf16_kernel *k)
-{
-    pons_status st = PONS_OK;
-    bool gram = k->layout == PONS_BF16_GRAM;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_memory_desc_t b;
-    const dnnl_dims_t of_a = {k->M, k->K}, of_b = {k->K, k->N}, of_c = {k->M, k->N};
-
-    PONS_TRY(
-        st, check(dnnl_memory_desc_init_by_tag(&k->a, 2, of_a, dnnl_bf16, gram ? dnnl_ba : dnnl_ab),
-                  "tile"));
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&b, 2, of_b, dnnl_bf16,
-                                                    gram ? dnnl_ab : dnnl_format_tag_any),
-                       "tile"));
-    PONS_TRY(st,
-             check(dnnl_memory_desc_init_by_tag(&k->plain, 2, of_b, dnnl_bf16, dnnl_ba), "tile"));
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, of_c, dnnl_f32, dnnl_ab), "tile"));
-    PONS_TRY(st, make_matmul(k, &b, false, &k->b, &k->scratch, &k->product));
-    if (k->layout != PONS_BF16_PACKED)
-        PONS_TRY(st, make_matmul(k, &k->b, true, &b, &k->sum_scratch, &k->sum));
-    if (gram) goto done;
-
-    PONS_TRY(st,
-             check(dnnl_reorder_primitive_desc_create(&pd, &k->plain, engine, &k->b, engine, NULL),
-                   "reorder"));
-    PONS_TRY(st, check(dnnl_primitive_create(&k->pack, pd), "reorder"));
-done:
-    if (pd) dnnl_primitive_desc_destroy(pd);
-    return st;
-}
+static bool amx(void) { return pons_onednn_allows_amx() && pons_amx_works(); }
 
 pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
                                     pons_bf16_kernel **out)
 {
     pons_status st = PONS_OK;
     pons_bf16_kernel *k = NULL;
-    int threads = omp_get_max_threads();
-    call_once(&engine_made, make_engine);
-    omp_set_num_threads(1); /* the library chooses kernel and blocking by this count */
-    PONS_TRY(st, check(engine_status, "engine"));
     PONS_CALLOC(st, k, 1);
-    k->layout = layout;
-    k->M = M;
-    k->N = N;
-    k->K = K;
-    PONS_TRY(st, make_product(k));
+    *k = (pons_bf16_kernel){M, N, K, layout, NULL};
+    if (!amx()) PONS_TRY(st, pons_onednn_create(layout, M, N, K, &k->library));
     *out = k;
     k = NULL;
 done:
-    omp_set_num_threads(threads);
     pons_bf16_kernel_destroy(&k);
     return st;
 }
 
 void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel)
 {
-    pons_bf16_kernel *k = *kernel;
-    if (!k) return;
-    if (k->product) dnnl_primitive_destroy(k->product);
-    if (k->sum) dnnl_primitive_destroy(k->sum);
-    if (k->pack) dnnl_primitive_destroy(k->pack);
-    pons_mem_free(k);
+    if (!*kernel) return;
+    pons_onednn_destroy(&(*kernel)->library);
+    pons_mem_free(*kernel);
     *kernel = NULL;
 }
 
-size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel)
+size_t pons_bf16_packed_bytes(const pons_bf16_kernel *k)
 {
-    return dnnl_memory_desc_get_size(&kernel->b);
+    return k->library ? pons_onednn_packed_bytes(k->library) : pons_amx_bytes(k->N, k->K);
+}
+
+size_t pons_bf16_left_bytes(const pons_bf16_kernel *k)
+{
+    return k->library ? (size_t)(k->K * k->M) * sizeof(uint16_t) : pons_amx_bytes(k->M, k->K);
 }
 
 void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
 {
     for (int i = 0; i < count; i++) {
-        pons_bf16_worker *w = workers[i];
-        if (!w) continue;
-        dnnl_memory_t all[] = {w->a, w->plain, w->b, w->c, w->scratch, w->sum_scratch};
-        for (size_t n = 0; n < sizeof all / sizeof *all; n++)
-            if (all[n]) dnnl_memory_destroy(all[n]);
-        if (w->stream) dnnl_stream_destroy(w->stream);
-        pons_mem_free(w->sum_work);
-        pons_mem_free(w->work);
-        pons_mem_free(w);
+        if (!workers[i]) continue;
+        pons_onednn_worker_destroy(&workers[i]->library);
+        pons_mem_free(workers[i]->work);
+        pons_mem_free(workers[i]);
         workers[i] = NULL;
     }
-}
-
-static pons_status make_worker(const pons_bf16_kernel *k, pons_bf16_worker *w)
-{
-    pons_status st = PONS_OK;
-    w->kernel = k;
-    w->work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(&k->scratch), 1);
-    if (!w->work) return PONS_ERR_NOMEM;
-    PONS_TRY(st,
-             check(dnnl_stream_create(&w->stream, engine, dnnl_stream_default_flags), "stream"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->a, &k->a, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st,
-             check(dnnl_memory_create(&w->plain, &k->plain, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->b, &k->b, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->c, &k->c, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->scratch, &k->scratch, engine, w->work), "memory"));
-    if (!k->sum) goto done;
-    w->sum_work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(&k->sum_scratch), 1);
-    if (!w->sum_work) return PONS_ERR_NOMEM;
-    PONS_TRY(st, check(dnnl_memory_create(&w->sum_scratch, &k->sum_scratch, engine, w->sum_work),
-                       "memory"));
-done:
-    return st;
 }
 
 pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
@@ -200,7 +84,13 @@ pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
     memset(out, 0, (size_t)count * sizeof *out);
     for (int i = 0; i < count; i++) {
         PONS_CALLOC(st, out[i], 1);
-        PONS_TRY(st, make_worker(kernel, out[i]));
+        out[i]->kernel = kernel;
+        if (kernel->library) {
+            PONS_TRY(st, pons_onednn_worker_create(kernel->library, &out[i]->library));
+        } else {
+            out[i]->work = pons_mem_alloc((int64_t)pons_amx_work_bytes(), 1);
+            if (!out[i]->work) return PONS_ERR_NOMEM;
+        }
     }
 done:
     return st;
@@ -208,33 +98,64 @@ done:
 
 bool pons_bf16_pack(pons_bf16_worker *w, const uint16_t *B, void *packed)
 {
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, w->plain}, {DNNL_ARG_TO, w->b}};
-    return dnnl_memory_set_data_handle(w->plain, (void *)(uintptr_t)B) == dnnl_success &&
-           dnnl_memory_set_data_handle(w->b, packed) == dnnl_success &&
-           dnnl_primitive_execute(w->kernel->pack, w->stream, 2, args) == dnnl_success;
+    if (w->library) return pons_onednn_pack(w->library, B, packed);
+    pons_amx_pack(w->kernel->N, w->kernel->K, B, packed);
+    return true;
 }
 
-static bool execute(pons_bf16_worker *w, dnnl_primitive_t product, dnnl_memory_t scratch,
-                    const uint16_t *A, const void *B, float *C)
+/* An operand of oneDNN's gram: [K, n], as it is. */
+static void take_plain(int64_t n, int64_t K, int64_t tokens, int64_t columns, const float *X,
+                       int64_t ldx, const float *scale, uint16_t *to)
 {
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->a},
-                              {DNNL_ARG_WEIGHTS, w->b},
-                              {DNNL_ARG_DST, w->c},
-                              {DNNL_ARG_SCRATCHPAD, scratch}};
-    return dnnl_memory_set_data_handle(w->a, (void *)(uintptr_t)A) == dnnl_success &&
-           dnnl_memory_set_data_handle(w->b, (void *)(uintptr_t)B) == dnnl_success &&
-           dnnl_memory_set_data_handle(w->c, C) == dnnl_success &&
-           dnnl_primitive_execute(product, w->stream, 4, args) == dnnl_success;
+    for (int64_t s = 0; s < K; s++) {
+        enum { PIECE = 256 };
+        float row[PIECE];
+        for (int64_t j = 0; j < n; j += PIECE) {
+            int64_t all = n - j < PIECE ? n - j : PIECE;
+            for (int64_t c = 0; c < all; c++)
+                row[c] = s < tokens && j + c < columns ? X[s * ldx + j + c] * scale[j + c] : 0.0f;
+            pons_bf16_convert(all, row, to + s * n + j);
+        }
+    }
+}
+
+void pons_bf16_take(const pons_bf16_kernel *k, int64_t tokens, int64_t columns, const float *X,
+                    int64_t ldx, const float *scale, void *left, void *right)
+{
+    if (!k->library) {
+        PONS_ASSERT(!left || !right || k->M == k->N);
+        pons_amx_take(right ? k->N : k->M, k->K, tokens, columns, X, ldx, scale, left, right);
+        return;
+    }
+    if (left) take_plain(k->M, k->K, tokens, columns, X, ldx, scale, left);
+    if (right) take_plain(k->N, k->K, tokens, columns, X, ldx, scale, right);
+}
+
+static bool run(pons_bf16_worker *w, bool add, const uint16_t *A, const void *B, float *C)
+{
+    const pons_bf16_kernel *k = w->kernel;
+    if (w->library) return pons_onednn_run(w->library, add, A, B, C);
+    pons_amx_product(k->M, k->N, k->K, A, B, C, add, w->work);
+    return true;
 }
 
 bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
 {
-    return execute(w, w->kernel->product, w->scratch, A, B, C);
+    return run(w, false, A, B, C);
 }
 
 bool pons_bf16_run_add(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
 {
-    return execute(w, w->kernel->sum, w->sum_scratch, A, B, C);
+    return run(w, true, A, B, C);
+}
+
+bool pons_bf16_run_gram(pons_bf16_worker *w, bool add, bool upper, const void *left,
+                        const void *right, float *C)
+{
+    const pons_bf16_kernel *k = w->kernel;
+    if (w->library) return pons_onednn_run(w->library, add, left, right, C);
+    pons_amx_gram(k->M, k->N, k->K, left, right, C, add, upper, w->work);
+    return true;
 }
 
 pons_status pons_bf16_refused(void)
@@ -242,72 +163,4 @@ pons_status pons_bf16_refused(void)
     return pons_fail(PONS_ERR_BUG, "oneDNN: a bf16 tile product failed to run");
 }
 
-const char *pons_bf16_describe(void)
-{
-    static char text[80];
-    const dnnl_version_t *v = dnnl_version();
-    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    const char *name = isa >= dnnl_cpu_isa_avx512_core_amx    ? "AVX512_CORE_AMX"
-                       : isa >= dnnl_cpu_isa_avx512_core_bf16 ? "AVX512_CORE_BF16"
-                       : isa >= dnnl_cpu_isa_avx512_core      ? "AVX512_CORE"
-                                                              : "below AVX512_CORE";
-    snprintf(text, sizeof text, "oneDNN %d.%d.%d %s", v->major, v->minor, v->patch, name);
-    return text;
-}
-
-#else
-
-pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
-                                    pons_bf16_kernel **out)
-{
-    (void)layout, (void)M, (void)N, (void)K, (void)out;
-    return pons_fail(PONS_ERR_UNSUPPORTED,
-                     "bf16 products: this build has no oneDNN; configure with PONS_ONEDNN=ON");
-}
-
-void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel) { (void)kernel; }
-
-size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel)
-{
-    (void)kernel;
-    return 0;
-}
-
-pons_status pons_bf16_workers_create(const pons_bf16_kernel *kernel, int count,
-                                     pons_bf16_worker **out)
-{
-    (void)kernel, (void)count, (void)out;
-    return pons_bf16_refused();
-}
-
-void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers)
-{
-    (void)count, (void)workers;
-}
-
-bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed)
-{
-    (void)worker, (void)B, (void)packed;
-    return false;
-}
-
-bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C)
-{
-    (void)worker, (void)A, (void)B, (void)C;
-    return false;
-}
-
-bool pons_bf16_run_add(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C)
-{
-    (void)worker, (void)A, (void)B, (void)C;
-    return false;
-}
-
-pons_status pons_bf16_refused(void)
-{
-    return pons_fail(PONS_ERR_BUG, "bf16 product in a build without oneDNN");
-}
-
-const char *pons_bf16_describe(void) { return "no oneDNN"; }
-
-#endif
+const char *pons_bf16_describe(void) { return amx() ? "AMX tiles" : pons_onednn_describe(); }

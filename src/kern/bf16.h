@@ -1,9 +1,9 @@
 /**
- * One bf16 tile product of a fixed shape through oneDNN. Internal to the room.
+ * One bf16 product of a fixed shape. Internal to the room.
  *
- * The library is asked for its kernel as on a machine with one thread, so the kernel, its blocking
- * and its bits depend on the shape and the processor alone. In a build without oneDNN creation
- * fails with PONS_ERR_UNSUPPORTED and the rest is never reached.
+ * On AMX tiles of our own where the processor has them and ONEDNN_MAX_CPU_ISA does not forbid them,
+ * else through oneDNN. The bits depend on the shape and the processor alone. Where there is neither,
+ * creation fails with PONS_ERR_UNSUPPORTED and the rest is never reached.
  */
 #ifndef PONS_KERN_BF16_H
 #define PONS_KERN_BF16_H
@@ -24,7 +24,7 @@ typedef struct pons_bf16_worker pons_bf16_worker;
 typedef enum pons_bf16_layout {
     PONS_BF16_PACKED, /* A [M, K]; B [N, K], brought into the kernel's own layout beforehand */
     PONS_BF16_SUMMED, /* the same, and C may be added to */
-    PONS_BF16_GRAM    /* A [K, M] and B [K, N], both as they are; C may be added to */
+    PONS_BF16_GRAM    /* C = L^T R of L [K, M] and R [K, N], both as pons_bf16_take brings them */
 } pons_bf16_layout;
 
 /** Make the kernel for a shape. Local. @return PONS_OK, PONS_ERR_NOMEM or PONS_ERR_UNSUPPORTED. */
@@ -34,8 +34,11 @@ pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel);
 
-/** Bytes of one B as the kernel takes it. Local. */
+/** Bytes of one B, or R, as the kernel takes it. Local. */
 size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel);
+
+/** Bytes of one L as the kernel takes it. Local. */
+size_t pons_bf16_left_bytes(const pons_bf16_kernel *kernel);
 
 /** Make the workers of `count` threads into out[count]. Local. @return PONS_OK or PONS_ERR_NOMEM;
  * entries not made are NULL. */
@@ -49,7 +52,18 @@ void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers);
  * library refused. */
 bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
 
-/** The product of contiguous operands. Local, one thread. @return false when the library
+/**
+ * Bring columns X[tokens, columns] times their scale, rounded to bf16, into the operands of a gram
+ * kernel.
+ *
+ * Local, one thread. Operands are zero past the last token and column. @param tokens at most K
+ * @param columns at most M (left), N (right); @param ldx row stride in elements
+ * @param left, right pons_bf16_left_bytes and pons_bf16_packed_bytes, or NULL
+ */
+void pons_bf16_take(const pons_bf16_kernel *kernel, int64_t tokens, int64_t columns, const float *X,
+                    int64_t ldx, const float *scale, void *left, void *right);
+
+/** The product of contiguous operands, packed. Local, one thread. @return false when the library
  * refused. */
 bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
 
@@ -57,13 +71,19 @@ bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, f
  * pons_bf16_run. */
 bool pons_bf16_run_add(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
 
+/** The product of taken operands, plus C when `add`. Local, one thread. @param upper entries below the
+ * diagonal are not wanted and may hold anything. @return as pons_bf16_run. */
+bool pons_bf16_run_gram(pons_bf16_worker *worker, bool add, bool upper, const void *left,
+                        const void *right, float *C);
+
 /** The failure of a pack or run, as a status with its sentence. Local. */
 pons_status pons_bf16_refused(void);
 
 /** y[i] <- bf16 bits of x[i], nearest even. Local. */
 void pons_bf16_convert(int64_t n, const float *x, uint16_t *y);
 
-/** "oneDNN 2.6.3 AVX512_CORE_AMX", or that the build has none. Borrowed static text. Local. */
+/** What decides the bits of bf16 products: "AMX tiles", or the library's name, version and instruction
+ * set, or that there is none. Borrowed static text. Local. */
 const char *pons_bf16_describe(void);
 
 #endif

@@ -93,31 +93,18 @@ done:
     return st;
 }
 
-/* Tile i of an operand, scaled, in bf16 [S, width]; columns past the last one are zero. */
-static void convert_tile(int64_t S, const tiled *t, int64_t i, uint16_t *to)
-{
-    int64_t first = i * t->width, cols = extent(t, i), d = t->of.d;
-    float row[WIDEST];
-    if (cols < t->width) memset(to, 0, (size_t)(S * t->width) * sizeof *to);
-    for (int64_t s = 0; s < S; s++) {
-        for (int64_t c = 0; c < cols; c++)
-            row[c] = t->of.X[s * d + first + c] * t->of.scale[first + c];
-        pons_bf16_convert(cols, row, to + s * t->width);
-    }
-}
-
 static pons_status add_bf16(const cross *g)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
     int64_t area = g->left.width * g->right.width, count = g->left.tiles * g->right.tiles;
-    int64_t l = g->left.width * g->S, r = g->right.width * g->S; /* entries of a tile */
     pons_bf16_kernel *kernel = NULL;
     pons_bf16_worker **workers = NULL;
-    uint16_t *L = NULL, *R = NULL; /* [tiles, S, width] */
+    uint8_t *L = NULL, *R = NULL; /* [tiles] operands */
     float *products = NULL;
     PONS_TRY(st,
              pons_bf16_kernel_create(PONS_BF16_GRAM, g->left.width, g->right.width, g->S, &kernel));
+    int64_t l = (int64_t)pons_bf16_left_bytes(kernel), r = (int64_t)pons_bf16_packed_bytes(kernel);
     PONS_CALLOC(st, workers, threads);
     PONS_ALLOC(st, L, g->left.tiles * l);
     PONS_ALLOC(st, R, g->right.tiles * r);
@@ -130,15 +117,15 @@ static pons_status add_bf16(const cross *g)
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < g->left.tiles + g->right.tiles; n++) {
             int64_t j = n - g->left.tiles;
-            if (j < 0)
-                convert_tile(g->S, &g->left, n, L + n * l);
-            else
-                convert_tile(g->S, &g->right, j, R + j * r);
+            const tiled *t = j < 0 ? &g->left : &g->right;
+            int64_t i = j < 0 ? n : j, first = i * t->width;
+            pons_bf16_take(kernel, g->S, extent(t, i), t->of.X + first, t->of.d,
+                           t->of.scale + first, j < 0 ? L + i * l : NULL, j < 0 ? NULL : R + i * r);
         }
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < count; n++) {
             int64_t i = n / g->right.tiles, j = n % g->right.tiles;
-            if (pons_bf16_run(workers[self], L + i * l, R + j * r, product))
+            if (pons_bf16_run_gram(workers[self], false, false, L + i * l, R + j * r, product))
                 add_tile(g, i, j, product);
             else
                 failed = 1;

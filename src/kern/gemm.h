@@ -54,7 +54,7 @@ typedef struct pons_matmul pons_matmul;
  * result).
  *
  * Local. W is copied (packed), the caller may free it. @param W [rows, d] fp32
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 in a build without oneDNN; the
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none; the
  * sentence names the option). Memory: rows d 4 (fp32) or 2 (bf16) bytes.
  */
 pons_status pons_matmul_create(int64_t rows, int64_t d, const float *W, bool bf16,
@@ -112,7 +112,7 @@ void pons_kern_begin(void);
 /** Libraries and instruction sets that decide the bits of products. Borrowed static text. Local. */
 const char *pons_kern_arithmetic(void);
 
-/** One line for logs: BLAS core type, oneDNN version and ISA, OpenMP threads. Borrowed static text.
+/** One line for logs: BLAS core type, what bf16 products run on, OpenMP threads. Borrowed static text.
  * Local. */
 const char *pons_kern_describe(void);
 

@@ -85,35 +85,22 @@ done:
     return st;
 }
 
-/* Token s, scaled, in bf16 into tiles [tiles, padded, width]; columns past d and tokens past S are zero. */
-static void convert_token(const gram *g, int64_t s, int64_t padded, uint16_t *x)
-{
-    float row[WIDEST];
-    for (int64_t j = g->top; j < g->tiles; j++) {
-        int64_t first = j * g->width, cols = g->d - first < g->width ? g->d - first : g->width;
-        if (s >= g->S) cols = 0;
-        for (int64_t c = 0; c < cols; c++)
-            row[c] = g->X[s * g->d + first + c] * g->scale[first + c];
-        for (int64_t c = cols; c < g->width; c++)
-            row[c] = 0.0f;
-        pons_bf16_convert(g->width, row, x + (j * padded + s) * g->width);
-    }
-}
-
 static pons_status add_bf16(const gram *g)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
     int64_t count = count_tiles(g), parts = (g->S + DEEPEST - 1) / DEEPEST;
     int64_t depth = ((g->S + parts - 1) / parts + DEPTH_STEP - 1) / DEPTH_STEP * DEPTH_STEP;
-    int64_t padded = parts * depth, part = depth * g->width, entries = parts * part;
+    int64_t columns = g->tiles - g->top; /* tiles of X that are needed */
     pons_bf16_kernel *kernel = NULL;
     pons_bf16_worker **workers = NULL;
-    uint16_t *x = NULL; /* [tiles, padded, width] */
+    uint8_t *left = NULL, *right = NULL; /* [columns, parts] operands */
     float *products = NULL;
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, g->width, g->width, depth, &kernel));
+    int64_t bytes = (int64_t)pons_bf16_left_bytes(kernel); /* of either operand */
     PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, x, g->tiles * entries);
+    PONS_ALLOC(st, left, columns * parts * bytes);
+    PONS_ALLOC(st, right, columns * parts * bytes);
     PONS_ALLOC(st, products, threads * g->width * g->width);
     PONS_TRY(st, pons_bf16_workers_create(kernel, threads, workers));
 #pragma omp parallel num_threads(threads) reduction(| : failed)
@@ -121,16 +108,22 @@ static pons_status add_bf16(const gram *g)
         int self = omp_get_thread_num();
         float *tile = products + self * g->width * g->width;
 #pragma omp for schedule(static)
-        for (int64_t s = 0; s < padded; s++)
-            convert_token(g, s, padded, x);
+        for (int64_t n = 0; n < columns * parts; n++) {
+            int64_t s = n % parts * depth, j = (g->top + n / parts) * g->width;
+            int64_t tokens = g->S - s < depth ? g->S - s : depth;
+            pons_bf16_take(kernel, tokens, g->d - j < g->width ? g->d - j : g->width,
+                           g->X + s * g->d + j, g->d, g->scale + j, left + n * bytes,
+                           right + n * bytes);
+        }
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < count; n++) {
             int64_t i, j;
             find_tile(g, n, &i, &j);
+            const uint8_t *a = left + (i - g->top) * parts * bytes;
+            const uint8_t *b = right + (j - g->top) * parts * bytes;
             for (int64_t k = 0; k < parts; k++)
-                if (!(k ? pons_bf16_run_add : pons_bf16_run)(workers[self],
-                                                             x + i * entries + k * part,
-                                                             x + j * entries + k * part, tile))
+                if (!pons_bf16_run_gram(workers[self], k > 0, i == j, a + k * bytes, b + k * bytes,
+                                        tile))
                     failed = 1;
             if (!failed) add_tile(g, i, j, tile);
         }
@@ -140,7 +133,8 @@ done:
     if (workers) pons_bf16_workers_destroy(threads, workers);
     pons_bf16_kernel_destroy(&kernel);
     pons_mem_free(products);
-    pons_mem_free(x);
+    pons_mem_free(right);
+    pons_mem_free(left);
     pons_mem_free(workers);
     return st;
 }

@@ -1,5 +1,5 @@
 /* Products with a prepared weight matrix. Owns the packed matrix, the packed input and the tiles of
- * X W^T; a tile itself is one BLAS call (fp32) or one oneDNN kernel (bf16). What is made of tiles
+ * X W^T; a tile itself is one BLAS call (fp32) or one kernel (bf16). What is made of tiles
  * beyond storing them is fused.c and loss.c.
  *
  * The product is cut into panels of PANEL tokens from the first one on and into tiles of equal width

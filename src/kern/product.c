@@ -1,5 +1,5 @@
 /* Products of a thread's rows with a shared matrix. Owns packing and the order of tiles; the arithmetic
- * is the micro-kernels' (fp32) or oneDNN's (bf16). */
+ * is the micro-kernels' (fp32) or bf16.h's. */
 #include "kern/product.h"
 
 #include <string.h>
