@@ -44,17 +44,26 @@ done:
     return st;
 }
 
-void pons_cli_print_allocation(const json_t *allocation)
+/* A table of blocks and linears. @param key of a linear in the journal */
+static void print_table(const json_t *linears, const char *key, const char *title, int digits)
 {
-    const json_t *linears = json_object_get(allocation, "linears"), *linear;
+    const json_t *linear;
     size_t i;
-    printf("\nsparsity chosen for each linear:\n%-6s", "block");
+    printf("\n%s chosen for each linear:\n%-6s", title, "block");
     for (int l = 0; l < PONS_LINEARS; l++)
         printf(" %9s", pons_linear_short_name((pons_linear)l));
     json_array_foreach(linears, i, linear)
     {
         if (i % PONS_LINEARS == 0) printf("\n%-6zu", i / PONS_LINEARS);
-        printf(" %9.3f", json_number_value(json_object_get(linear, "sparsity")));
+        printf(" %9.*f", digits, json_number_value(json_object_get(linear, key)));
     }
     printf("\n");
+}
+
+void pons_cli_print_allocation(const json_t *allocation)
+{
+    const json_t *linears = json_object_get(allocation, "linears");
+    print_table(linears, "sparsity", "sparsity", 3);
+    if (json_object_get(json_array_get(linears, 0), "bits"))
+        print_table(linears, "bits", "bits", 0);
 }

@@ -167,6 +167,7 @@ typedef struct pons_recipe {
     } rotation;
 
     pons_weight_quant weights;
+    int allocate_bits; /* weights.allocate_bits: bit b is set where b bits are allowed; 0: bits */
     pons_scale_source scale_from; /* weights.scale_from */
     pons_refit refit;             /* weights.refit */
 

@@ -64,6 +64,8 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
     if (strcmp(name, "prune.allocate") == 0)
         return !pons_method_prunes(r->method) && r->prune.allocate != PONS_ALLOCATE_UNIFORM;
     if (strcmp(name, "prune.spread") == 0) return r->prune.allocate == PONS_ALLOCATE_UNIFORM;
+    if (strcmp(name, "weights.allocate_bits") == 0)
+        return !quantizes || r->prune.allocate == PONS_ALLOCATE_UNIFORM;
     if (strncmp(name, "weights.", 8) == 0) return !quantizes;
     if (strcmp(name, "obr.target") == 0)
         return !pons_method_needs_hessian(r->method) && r->obr.target != PONS_TARGET_DENSE;
@@ -119,7 +121,8 @@ static const char *moot_because(const pons_recipe *recipe, const char *name, con
                  recipe->rotation.file[0] ? "with" : "without");
         return "rotation.file";
     }
-    if (strcmp(name, "prune.spread") == 0) {
+    if (strcmp(name, "prune.spread") == 0 ||
+        (strcmp(name, "weights.allocate_bits") == 0 && pons_method_quantizes(recipe->method))) {
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value with prune.allocate uniform");
         return "prune.allocate";
     }
@@ -223,6 +226,23 @@ static pons_status check_learn(const pons_recipe *r, const pons_recipe_source *s
     return PONS_OK;
 }
 
+/* Widths around the mean that they are to have, so that every sparsity of the whole can be met. */
+static pons_status check_widths(const pons_recipe *r, const pons_recipe_source *source)
+{
+    char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
+    if (r->allocate_bits == 0) return PONS_OK;
+    if (r->weights.down_proj_bits)
+        return pons_recipe_refuse(source, "weights.allocate_bits", "int8_down_proj", "a list",
+                                  "none with int8_down_proj");
+    if (r->allocate_bits >> r->weights.bits && r->allocate_bits & ((2 << r->weights.bits) - 1))
+        return PONS_OK;
+    pons_recipe_key_format(&pons_recipe_keys[pons_recipe_key_find("weights.allocate_bits")], r,
+                           value);
+    snprintf(allowed, sizeof allowed, "none, or some up to and some from weights.bits, %d",
+             r->weights.bits);
+    return pons_recipe_refuse(source, "weights.allocate_bits", "weights.bits", value, allowed);
+}
+
 /* Room for the budget to move in. */
 static pons_status check_allocate(const pons_recipe *r, const pons_recipe_source *source)
 {
@@ -235,7 +255,7 @@ static pons_status check_allocate(const pons_recipe *r, const pons_recipe_source
         return pons_recipe_refuse(source, "prune.allocate", "rotation.kind", "budget",
                                   "uniform with rotation.kind flatquant");
     double room = fmin(r->prune.sparsity, 0.99 - r->prune.sparsity);
-    if (r->prune.spread <= room) return PONS_OK;
+    if (r->prune.spread <= room) return check_widths(r, source);
     snprintf(value, sizeof value, "%g", r->prune.spread);
     snprintf(allowed, sizeof allowed, "at most %g with prune.sparsity %g", fmax(room, 0),
              r->prune.sparsity);

@@ -127,6 +127,9 @@ const pons_recipe_key pons_recipe_keys[] = {
     {"rotation.learn_steps", PONS_KEY_I64, AT(rotation.learn_steps), RANGE(1, MANY),
      .help = "steps of learning it"},
     {"weights.bits", PONS_KEY_INT, AT(weights.bits), RANGE(2, 8), .help = "bits of a weight"},
+    {"weights.allocate_bits", PONS_KEY_SET, AT(allocate_bits), RANGE(2, 8),
+     .help =
+         "prune.allocate budget: bits that a linear may get, weights.bits on average; see README"},
     {"weights.symmetric", PONS_KEY_BOOL, AT(weights.symmetric), .names = booleans,
      .help = "false: with zero points"},
     {"weights.group_size", PONS_KEY_I64, AT(weights.group_size), RANGE(0, MANY),

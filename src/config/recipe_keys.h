@@ -19,6 +19,7 @@ typedef enum pons_recipe_kind {
     PONS_KEY_CHOICE,  /* an enum, one of names */
     PONS_KEY_PATTERN, /* prune.n and prune.m */
     PONS_KEY_INT8,    /* both down_proj_bits fields */
+    PONS_KEY_SET,     /* int with bit k set for each k in [low, high] that is listed; 0: none */
     PONS_KEY_TEXT     /* char [high + 1] */
 } pons_recipe_kind;
 
@@ -43,7 +44,7 @@ typedef struct pons_recipe_key {
 #define PONS_RECIPE_ALLOWED_BYTES 256
 #define PONS_RECIPE_NAME_BYTES 64
 
-#define PONS_RECIPE_KEYS 66
+#define PONS_RECIPE_KEYS 67
 extern const pons_recipe_key pons_recipe_keys[PONS_RECIPE_KEYS];
 
 /** The text of a value in a list of names; NULL when it is not there. Local. */

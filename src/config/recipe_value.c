@@ -61,6 +61,30 @@ static bool parse_pattern(const char *text, pons_recipe *recipe)
     return true;
 }
 
+/* "none", or numbers with commas between them, each once. */
+static bool parse_set(const pons_recipe_key *key, const char *text, int *out)
+{
+    int set = 0;
+    if (strcmp(text, "none") == 0) {
+        *out = 0;
+        return true;
+    }
+    for (;;) {
+        char number[8];
+        int64_t value;
+        size_t length = strcspn(text, ",");
+        if (length >= sizeof number) return false;
+        memcpy(number, text, length);
+        number[length] = 0;
+        if (!parse_integer(number, key->low, key->high, &value) || set & 1 << value) return false;
+        set |= 1 << value;
+        if (!text[length]) break;
+        text += length + 1 + (text[length + 1] == ' ');
+    }
+    *out = set;
+    return true;
+}
+
 /* Whether text is UTF-8 without control characters and line breaks, so that it fits on one line of
  * YAML and of a message. */
 static bool is_one_line(const char *text)
@@ -89,7 +113,7 @@ bool pons_recipe_key_parse(const pons_recipe_key *key, const char *text, bool qu
 {
     void *field = (char *)recipe + key->offset;
     bool is_word = key->kind == PONS_KEY_CHOICE || key->kind == PONS_KEY_PATTERN ||
-                   key->kind == PONS_KEY_TEXT ||
+                   key->kind == PONS_KEY_TEXT || key->kind == PONS_KEY_SET ||
                    (key->kind == PONS_KEY_BOOL && strcmp(key->names->text, "false") != 0);
     if (quoted && !is_word) return false;
     int64_t integer;
@@ -129,6 +153,7 @@ bool pons_recipe_key_parse(const pons_recipe_key *key, const char *text, bool qu
         if (!parse_name(key->names, text, &value)) return false;
         recipe->weights.down_proj_bits = recipe->activations.down_proj_bits = value ? 8 : 0;
         return true;
+    case PONS_KEY_SET: return parse_set(key, text, field);
     case PONS_KEY_TEXT:
         if (strlen(text) > (size_t)key->high || !is_one_line(text)) return false;
         memset(field, 0, (size_t)key->high + 1); /* equal recipes are equal bytes */
@@ -155,6 +180,15 @@ static void format_name(const pons_recipe_name *names, int value, char *out)
         snprintf(out, PONS_RECIPE_VALUE_BYTES, "%s", name);
     else
         snprintf(out, PONS_RECIPE_VALUE_BYTES, "number %d", value);
+}
+
+static void format_set(int set, char *out)
+{
+    size_t used = (size_t)snprintf(out, PONS_RECIPE_VALUE_BYTES, "%s", set ? "" : "none");
+    for (int k = 0; set >> k; k++)
+        if (set >> k & 1)
+            used += (size_t)snprintf(out + used, PONS_RECIPE_VALUE_BYTES - used, "%s%d",
+                                     used ? "," : "", k);
 }
 
 void pons_recipe_key_format(const pons_recipe_key *key, const pons_recipe *recipe,
@@ -185,6 +219,7 @@ void pons_recipe_key_format(const pons_recipe_key *key, const pons_recipe *recip
             snprintf(out, size, "%d bits for weights and %d for activations", w, a);
         break;
     }
+    case PONS_KEY_SET: format_set(*(const int *)field, out); break;
     case PONS_KEY_TEXT: snprintf(out, size, "%.*s", (int)key->high + 1, (const char *)field); break;
     }
 }
@@ -214,6 +249,10 @@ void pons_recipe_key_allowed(const pons_recipe_key *key, char out[PONS_RECIPE_AL
     case PONS_KEY_PATTERN:
         snprintf(out, size,
                  "unstructured, or N:M with 1 <= N < M <= 1024 (N of every M are pruned)");
+        break;
+    case PONS_KEY_SET:
+        snprintf(out, size, "none, or integers %.0f..%.0f with commas between them", key->low,
+                 key->high);
         break;
     case PONS_KEY_TEXT:
         snprintf(out, size, "at most %.0f bytes of UTF-8 on one line", key->high);

@@ -27,48 +27,60 @@ static json_t *group_of(const pons_pack_scheme *s, json_t *targets)
                      0, "input_activations", "output_activations");
 }
 
-/* "re:.*down_proj$" */
-static json_t *pattern(pons_linear linear)
-{
-    return json_sprintf("re:.*%s$", pons_linear_short_name(linear));
-}
-
-/* Groups of the linears stored unlike `base`, by pattern; those not packed go to `ignore`. */
-static int add_exceptions(const pons_pack_scheme scheme[PONS_LINEARS], const pons_pack_scheme *base,
-                          json_t *groups, json_t *ignore)
+/* Append what names the linears stored in this way: "re:.*down_proj$" where all blocks do, else each by its
+ * module. */
+static int add_targets(int64_t layers, const pons_pack_scheme *scheme,
+                       const pons_pack_scheme *wanted, json_t *targets)
 {
     int bad = 0;
     for (int l = 0; l < PONS_LINEARS; l++) {
-        if (scheme[l].bits == 16) {
-            bad |= json_array_append_new(ignore, pattern((pons_linear)l));
-            continue;
-        }
-        bool seen = same_scheme(&scheme[l], base);
-        for (int k = 0; k < l; k++)
-            seen = seen || same_scheme(&scheme[k], &scheme[l]);
+        const char *name = pons_linear_name((pons_linear)l);
+        int64_t count = 0;
+        for (int64_t layer = 0; layer < layers; layer++)
+            count += same_scheme(&scheme[layer * PONS_LINEARS + l], wanted);
+        if (count == layers)
+            bad |= json_array_append_new(
+                targets, json_sprintf("re:.*%s$", pons_linear_short_name((pons_linear)l)));
+        for (int64_t layer = 0; layer < layers && count < layers; layer++)
+            if (same_scheme(&scheme[layer * PONS_LINEARS + l], wanted))
+                bad |= json_array_append_new(
+                    targets, json_sprintf("model.layers.%lld.%s", (long long)layer, name));
+    }
+    return bad;
+}
+
+/* Groups of the linears stored unlike `base`; those not packed go to `ignore`. */
+static int add_exceptions(int64_t layers, const pons_pack_scheme *scheme,
+                          const pons_pack_scheme *base, json_t *groups, json_t *ignore)
+{
+    const pons_pack_scheme dense = {.bits = 16, .symmetric = true};
+    int bad = add_targets(layers, scheme, &dense, ignore);
+    for (int64_t i = 0; i < layers * PONS_LINEARS; i++) {
+        bool seen = scheme[i].bits == 16 || same_scheme(&scheme[i], base);
+        for (int64_t k = 0; k < i && !seen; k++)
+            seen = same_scheme(&scheme[k], &scheme[i]);
         if (seen) continue;
         json_t *targets = json_array();
         char name[32];
-        for (int k = l; k < PONS_LINEARS; k++)
-            if (same_scheme(&scheme[k], &scheme[l]))
-                bad |= json_array_append_new(targets, pattern((pons_linear)k));
+        bad |= add_targets(layers, scheme, &scheme[i], targets);
         snprintf(name, sizeof name, "group_%zu", json_object_size(groups));
-        bad |= json_object_set_new(groups, name, group_of(&scheme[l], targets));
+        bad |= json_object_set_new(groups, name, group_of(&scheme[i], targets));
     }
     return bad;
 }
 
 /* NULL when memory is out; json null when nothing is packed. The class Linear stands last: a loader
- * that stops at the first target that fits, and one that prefers patterns, then agree. */
-static json_t *quantization_config(const pons_pack_scheme scheme[PONS_LINEARS])
+ * that stops at the first target that fits, and one that prefers names and patterns, then agree. */
+static json_t *quantization_config(int64_t layers, const pons_pack_scheme *scheme)
 {
-    int first = 0;
-    while (first < PONS_LINEARS && scheme[first].bits == 16)
+    int64_t first = 0;
+    while (first < layers * PONS_LINEARS && scheme[first].bits == 16)
         first++;
-    if (first == PONS_LINEARS) return json_null();
+    if (first == layers * PONS_LINEARS) return json_null();
     json_t *ignore = json_pack("[s]", "lm_head"), *groups = json_object(), *section = NULL;
     char name[32];
-    if (!ignore || !groups || add_exceptions(scheme, &scheme[first], groups, ignore)) goto done;
+    if (!ignore || !groups || add_exceptions(layers, scheme, &scheme[first], groups, ignore))
+        goto done;
     snprintf(name, sizeof name, "group_%zu", json_object_size(groups));
     if (json_object_set_new(groups, name, group_of(&scheme[first], json_pack("[s]", "Linear"))))
         goto done;
@@ -137,14 +149,14 @@ static int edit(json_t *root, const pons_model_config *config, pons_dtype dtype)
 
 pons_status pons_output_config_write(const char *dir, const pons_model *source,
                                      const pons_model_config *config, pons_dtype dtype,
-                                     const pons_pack_scheme scheme[PONS_LINEARS])
+                                     const pons_pack_scheme *scheme)
 {
     pons_status st = PONS_OK;
     json_t *root = NULL, *section = NULL;
     char *path = pons_mem_printf("%s/config.json", dir);
     if (!path) return PONS_ERR_NOMEM;
     PONS_TRY(st, base_config(source, config, dtype, &root));
-    section = quantization_config(scheme);
+    section = quantization_config(config->layers, scheme);
     if (!section || edit(root, config, dtype) ||
         (!json_is_null(section) && json_object_set(root, "quantization_config", section))) {
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for %s", path);

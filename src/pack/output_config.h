@@ -7,7 +7,7 @@
 
 #include "model/model.h"
 
-/** How a linear is stored in every block of the output. */
+/** How a linear is stored. */
 typedef struct pons_pack_scheme {
     int bits; /* 16: dense */
     bool symmetric;
@@ -16,10 +16,11 @@ typedef struct pons_pack_scheme {
 
 /**
  * Write DIR/config.json.
- * @param config of the output: tied and biases decide the flags; @param scheme of each linear
+ * @param config of the output: tied and biases decide the flags
+ * @param scheme [layers, PONS_LINEARS] of each linear
  */
 pons_status pons_output_config_write(const char *dir, const pons_model *source,
                                      const pons_model_config *config, pons_dtype dtype,
-                                     const pons_pack_scheme scheme[PONS_LINEARS]);
+                                     const pons_pack_scheme *scheme);
 
 #endif

@@ -28,11 +28,11 @@ struct pons_pack_writer {
     const pons_model *source; /* not owned */
     pons_dtype dtype;
     bool dense, untie;
-    pons_model_config config;              /* of the output */
-    pons_pack_scheme scheme[PONS_LINEARS]; /* of every block; bits 0 until the first is written */
-    bool *written;                         /* [layers + 1]; last: the ends */
-    uint64_t *sum;                         /* [layers + 1]: checksums of what was given */
-    json_t *files;                         /* shard name -> SHA-256 of its bytes */
+    pons_model_config config; /* of the output */
+    pons_pack_scheme *scheme; /* [layers, PONS_LINEARS] of the blocks that are written */
+    bool *written;            /* [layers + 1]; last: the ends */
+    uint64_t *sum;            /* [layers + 1]: checksums of what was given */
+    json_t *files;            /* shard name -> SHA-256 of its bytes */
     pons_shard_index index;
 };
 
@@ -44,6 +44,7 @@ static void destroy(pons_pack_writer **writer)
     json_decref(w->index.weight_map);
     pons_mem_free(w->sum);
     pons_mem_free(w->written);
+    pons_mem_free(w->scheme);
     pons_mem_free(w->part);
     pons_mem_free(w->out);
     pons_mem_free(w);
@@ -100,6 +101,7 @@ pons_status pons_pack_writer_create(const char *out, pons_pack_staging staging,
         st = PONS_ERR_NOMEM;
         goto done;
     }
+    PONS_CALLOC(st, w->scheme, w->config.layers * PONS_LINEARS);
     PONS_CALLOC(st, w->written, w->config.layers + 1);
     PONS_CALLOC(st, w->sum, w->config.layers + 1);
     if (staging == PONS_PACK_CONTINUE)
@@ -151,24 +153,19 @@ static pons_status note_sha256(pons_pack_writer *w, const char *file)
 
 /* ---- Blocks. */
 
-/* All blocks must store a linear in the same way: config.json describes it once. */
-static pons_status keep_scheme(pons_pack_writer *w, const pons_pack_linear *p)
+/* What config.json will say of a linear. */
+static pons_status keep_scheme(pons_pack_writer *w, int64_t layer, const pons_pack_linear *p)
 {
     pons_pack_scheme given = {p->bits, p->bits == 16 || p->symmetric,
                               p->bits == 16 ? 0 : p->group_size};
-    pons_pack_scheme *kept = &w->scheme[p->linear];
     int64_t rows, cols;
     pons_linear_shape(&w->config, p->linear, &rows, &cols);
     if (given.group_size == cols) given.group_size = 0;
-    if (!kept->bits) *kept = given;
-    if (kept->bits != given.bits || kept->symmetric != given.symmetric ||
-        kept->group_size != given.group_size)
-        return pons_fail(PONS_ERR_BUG, "%s: blocks store %s in different ways", w->out,
-                         pons_linear_short_name(p->linear));
     if (given.group_size && cols % given.group_size)
         return pons_fail(
             PONS_ERR_SHAPE, "%s: group_size %lld does not divide the %lld columns of %s", w->out,
             (long long)given.group_size, (long long)cols, pons_linear_short_name(p->linear));
+    w->scheme[layer * PONS_LINEARS + p->linear] = given;
     return PONS_OK;
 }
 
@@ -237,7 +234,7 @@ pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
         PONS_ASSERT(linears[l].linear == (pons_linear)l);
         stored[l] = linears[l];
         if (w->dense) stored[l].bits = 16;
-        PONS_TRY(st, keep_scheme(w, &stored[l]));
+        PONS_TRY(st, keep_scheme(w, layer, &stored[l]));
         note_bias(&w->config, &stored[l]);
         count += list_linear(w, layer, &stored[l], tensors + count);
     }
@@ -273,7 +270,7 @@ static pons_status enter_shard(pons_pack_writer *w, int64_t layer, const char *f
                               .symmetric = !t->zero,
                               .group_size = t->group_size,
                               .bias = t->bias ? &present : NULL};
-        PONS_TRY(st, keep_scheme(w, &p));
+        PONS_TRY(st, keep_scheme(w, layer, &p));
         note_bias(&w->config, &p);
     }
     PONS_TRY(st, pons_shard_index_enter(&w->index, file, pons_model_store(block)));

@@ -11,10 +11,9 @@
 #include "base/mt19937.h"
 #include "base/stop.h"
 #include "pipeline/block.h"
-#include "prune/allocate.h"
 #include "quant/weight.h"
 
-enum { POINTS = PONS_ALLOCATE_POINTS, SAMPLE = PONS_ROW_PANEL };
+enum { POINTS = PONS_ALLOCATE_POINTS, WIDTHS = PONS_ALLOCATE_WIDTHS, SAMPLE = PONS_ROW_PANEL };
 
 /* Relative error of the probe at a linear's output: small enough to be linear, well above bf16. */
 #define PROBE 0.1
@@ -23,18 +22,22 @@ enum { POINTS = PONS_ALLOCATE_POINTS, SAMPLE = PONS_ROW_PANEL };
 typedef struct capture {
     pons_block *block; /* dense */
     pons_linear_work works[PONS_LINEARS];
-    float *W[PONS_LINEARS];                /* whole */
-    float *start;                          /* first window at the block's input, on its rank */
-    float *h, *x;                          /* the same on its way */
-    double relative[PONS_LINEARS][POINTS]; /* error */
-    double gain[PONS_LINEARS];             /* of a relative error, in the residual stream */
+    float *W[PONS_LINEARS]; /* whole */
+    float *start;           /* first window at the block's input, on its rank */
+    float *h, *x;           /* the same on its way */
+    double relative[PONS_LINEARS][WIDTHS][POINTS]; /* error */
+    double gain[PONS_LINEARS];                     /* of a relative error, in the residual stream */
 } capture;
 
-/* Sparsities at which curves are measured. */
-static void list_points(const pons_recipe *r, double at[POINTS])
+/* Where curves are measured. Without weights.allocate_bits only kept weights count. */
+static pons_allocate_grid list_points(const pons_recipe *r)
 {
-    for (int k = 0; k < POINTS; k++)
-        at[k] = r->prune.sparsity + r->prune.spread * (k - POINTS / 2) / (POINTS / 2);
+    pons_allocate_grid grid = {.first = r->prune.sparsity - r->prune.spread,
+                               .last = r->prune.sparsity + r->prune.spread};
+    for (int bits = 0; r->allocate_bits >> bits; bits++)
+        if (r->allocate_bits >> bits & 1) grid.bits[grid.widths++] = bits;
+    if (grid.widths == 0) grid.bits[grid.widths++] = 1;
+    return grid;
 }
 
 static int64_t window_floats(const pons_job *job)
@@ -54,9 +57,9 @@ static void sample_rows(int64_t rows, int64_t count, int64_t d, const float *W, 
         memcpy(out + r * d, W + r * rows / count * d, (size_t)d * sizeof *out);
 }
 
-/* Local: relative error of a linear's sampled rows at one sparsity. */
+/* Local: relative error of a linear's sampled rows at one sparsity and width. */
 static pons_status compress_sample(const pons_job *job, const pons_linear_work *w, const float *W,
-                                   double sparsity, const pons_hessian_factor *factor,
+                                   double sparsity, int bits, const pons_hessian_factor *factor,
                                    const pons_row_shared *shared, double *relative)
 {
     pons_status st = PONS_OK;
@@ -81,7 +84,7 @@ static pons_status compress_sample(const pons_job *job, const pons_linear_work *
                           .W = sample,
                           .factor = factor,
                           .recipe = &recipe,
-                          .bits = w->bits,
+                          .bits = bits,
                           .shared = shared};
     PONS_TRY(st, pons_compress_rows(&task, &r, NULL));
     for (int64_t i = 0; i < rows; i++) {
@@ -107,15 +110,20 @@ static pons_status measure_group(pons_job *job, pons_group group, const pons_hes
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_row_shared *shared = NULL;
-    double at[POINTS], start = pons_clock();
+    pons_allocate_grid grid = list_points(&job->recipe);
+    double start = pons_clock();
     int idle = pons_job_idle_ranks(job), turn = 0;
-    list_points(&job->recipe, at);
     PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
     for (int i = 0; i < PONS_LINEARS; i++)
-        for (int k = 0; k < POINTS && pons_linear_group((pons_linear)i) == group; k++, turn++)
+        for (int k = 0; k < grid.widths * POINTS && pons_linear_group((pons_linear)i) == group;
+             k++, turn++) {
+            int width = k / POINTS, point = k % POINTS;
+            int bits = job->recipe.allocate_bits ? grid.bits[width] : c->works[i].bits;
+            double sparsity = grid.first + (grid.last - grid.first) * point / (POINTS - 1);
             if (local == PONS_OK && idle + turn % (job->size - idle) == job->rank)
-                local = compress_sample(job, &c->works[i], c->W[i], at[k], factor, shared,
-                                        &c->relative[i][k]);
+                local = compress_sample(job, &c->works[i], c->W[i], sparsity, bits, factor, shared,
+                                        &c->relative[i][width][point]);
+        }
     PONS_TRY_ALL(st, job->comm, local);
 done:
     pons_row_shared_destroy(&shared);
@@ -261,34 +269,40 @@ static pons_status capture_block(pons_job *job, int64_t layer, size_t *offset,
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK && holds_first_window(job); i++)
         local = probe(job, layer, i, &c);
     PONS_TRY_ALL(st, job->comm, local);
-    pons_comm_sum_f64(job->comm, c.relative[0], PONS_LINEARS * POINTS); /* one rank's, else 0 */
+    /* one rank's, else 0 */
+    pons_comm_sum_f64(job->comm, c.relative[0][0], PONS_LINEARS * WIDTHS * POINTS);
     pons_comm_sum_f64(job->comm, c.gain, PONS_LINEARS);
     for (int i = 0; i < PONS_LINEARS; i++) {
         items[i].weights = c.works[i].rows * c.works[i].cols;
-        for (int k = 0; k < POINTS; k++)
-            items[i].damage[k] = c.gain[i] * c.relative[i][k];
+        for (int k = 0; k < WIDTHS * POINTS; k++)
+            items[i].damage[k / POINTS][k % POINTS] =
+                c.gain[i] * c.relative[i][k / POINTS][k % POINTS];
     }
 done:
     capture_end(&c);
     return st;
 }
 
-/* The sparsities as whole numbers of pruned columns, and what they are said to cost. */
-static pons_status choose(pons_job *job, const pons_allocate_item *items)
+/* Sparsities as whole numbers of pruned columns, and bits; those of the recipe stay 0. */
+static pons_status choose(const pons_job *job, const pons_allocate_item *items,
+                          pons_allocate_choice *choice)
 {
     pons_status st = PONS_OK;
     int64_t n = job->config->layers * PONS_LINEARS;
-    double at[POINTS], total = 0, least = 1, most = 0;
-    list_points(&job->recipe, at);
+    bool widths = job->recipe.allocate_bits != 0;
+    pons_allocate_grid grid = list_points(&job->recipe);
+    double total = 0, least = 1, most = 0;
+    double kept = (1 - job->recipe.prune.sparsity) * (widths ? job->recipe.weights.bits : 1);
     for (int64_t i = 0; i < n; i++)
-        total += job->recipe.prune.sparsity * (double)items[i].weights;
-    PONS_TRY(st, pons_allocate(n, items, at, total, job->sparsity));
+        total += kept * (double)items[i].weights;
+    PONS_TRY(st, pons_allocate(n, items, &grid, total, choice));
     for (int64_t i = 0; i < n; i++) {
         int64_t rows, cols;
         pons_linear_shape(job->config, (pons_linear)(i % PONS_LINEARS), &rows, &cols);
-        job->sparsity[i] = (rint(job->sparsity[i] * (double)cols) + 0.25) / (double)cols;
-        least = fmin(least, job->sparsity[i]);
-        most = fmax(most, job->sparsity[i]);
+        choice[i].sparsity = (rint(choice[i].sparsity * (double)cols) + 0.25) / (double)cols;
+        if (!widths) choice[i].bits = 0;
+        least = fmin(least, choice[i].sparsity);
+        most = fmax(most, choice[i].sparsity);
     }
     if (job->rank == 0)
         pons_log(PONS_LOG_INFO, "allocate: linears = %lld, sparsities from %.3f to %.3f",
@@ -297,68 +311,145 @@ done:
     return st;
 }
 
-/* Rank 0: the line that a resumed run reads, with the curves for whoever wants to know why. */
-static pons_status write_line(const pons_job *job, const pons_allocate_item *items)
+/* A linear in the journal. */
+static json_t *describe(const pons_job *job, int64_t i, const pons_allocate_item *item,
+                        const pons_allocate_choice *choice)
+{
+    pons_allocate_grid grid = list_points(&job->recipe);
+    char name[128];
+    snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)(i / PONS_LINEARS),
+             pons_linear_name((pons_linear)(i % PONS_LINEARS)));
+    json_t *damage = json_array(), *line;
+    for (int k = 0; k < grid.widths * POINTS; k++)
+        json_array_append_new(damage, json_real(item->damage[k / POINTS][k % POINTS]));
+    line =
+        json_pack("{s:s, s:f, s:o}", "name", name, "sparsity", choice->sparsity, "damage", damage);
+    if (choice->bits) json_object_set_new(line, "bits", json_integer(choice->bits));
+    return line;
+}
+
+/* Rank 0: the line that a resumed run reads, with the curves for whoever wants to know why: the damage at
+ * each sparsity, for each width in turn. */
+static pons_status write_line(const pons_job *job, const pons_allocate_item *items,
+                              const pons_allocate_choice *choice)
 {
     json_t *linears = json_array();
-    for (int64_t i = 0; i < job->config->layers * PONS_LINEARS; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)(i / PONS_LINEARS),
-                 pons_linear_name((pons_linear)(i % PONS_LINEARS)));
-        json_t *damage = json_array();
-        for (int k = 0; k < POINTS; k++)
-            json_array_append_new(damage, json_real(items[i].damage[k]));
-        json_array_append_new(linears, json_pack("{s:s, s:f, s:o}", "name", name, "sparsity",
-                                                 job->sparsity[i], "damage", damage));
-    }
+    for (int64_t i = 0; i < job->config->layers * PONS_LINEARS; i++)
+        json_array_append_new(linears, describe(job, i, &items[i], &choice[i]));
     return pons_journal_append(job->journal,
                                json_pack("{s:s, s:o}", "event", "allocation", "linears", linears));
 }
 
-/* Collective: the pass. */
-static pons_status run_pass(pons_job *job)
+/* Tokens of the pass for each column of the widest linear: curves are compared with each other, and what
+ * few tokens do to one they do to all. */
+enum { TOKENS_PER_COLUMN = 8 };
+
+static int64_t count_windows(const pons_job *job)
+{
+    int64_t widest = 0, length = job->recipe.calibration.length;
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        int64_t d = pons_group_dim(job->config, (pons_group)g);
+        widest = d > widest ? d : widest;
+    }
+    int64_t windows = (TOKENS_PER_COLUMN * widest + length - 1) / length;
+    return windows < job->recipe.calibration.windows ? windows : job->recipe.calibration.windows;
+}
+
+static int owner_of(const pons_job *job, int64_t windows, int64_t w)
+{
+    int r = 0;
+    while (pons_job_window_begin(job, windows, r + 1) <= w)
+        r++;
+    return r;
+}
+
+/* Collective: the first windows of the job, from the ranks that hold them to those that will in the pass. */
+static void deal_again(const pons_job *job, pons_job *pass)
+{
+    enum { TAG = 3 };
+    int64_t windows = pass->recipe.calibration.windows, floats = window_floats(job);
+    size_t bytes = (size_t)floats * sizeof *job->h;
+    for (int64_t w = 0; w < windows; w++) {
+        int from = owner_of(job, pons_job_windows(job), w), to = owner_of(job, windows, w);
+        const float *have = job->h + (w - job->window_begin) * floats;
+        float *want = pass->h + (w - pass->window_begin) * floats;
+        if (from == to && job->rank == to)
+            memcpy(want, have, bytes);
+        else if (job->rank == from)
+            pons_comm_send(job->comm, have, bytes, to, TAG);
+        else if (job->rank == to)
+            pons_comm_recv(job->comm, want, bytes, from, TAG);
+    }
+}
+
+/* Collective: the job as the pass sees it: few windows, dense inputs, and of the method what decides where
+ * pruning hurts: its mask and the adjustment, not what is gained on top of them everywhere. */
+static pons_status begin_pass(pons_job *job, pons_job *pass)
+{
+    pons_status st = PONS_OK;
+    *pass = *job;
+    pass->inputs = job->calibration;
+    pass->recipe.calibration.windows = count_windows(job);
+    pass->recipe.calibration.holdout = 0;
+    pass->recipe.scale_from = PONS_SCALE_DENSE;
+    pass->recipe.refit = PONS_REFIT_NONE;
+    pass->recipe.obr.blocks = 2;
+    pass->recipe.polish.sweeps = 0;
+    int64_t windows = pass->recipe.calibration.windows, S = job->recipe.calibration.length;
+    pass->window_begin = pons_job_window_begin(job, windows, job->rank);
+    pass->window_end = pons_job_window_begin(job, windows, job->rank + 1);
+    int64_t mine = pass->window_end - pass->window_begin;
+    pass->h = pons_mem_alloc(mine * window_floats(job), sizeof *pass->h);
+    pass->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *pass->x);
+    PONS_TRY_ALL(st, job->comm, pass->h && pass->x ? PONS_OK : PONS_ERR_NOMEM);
+    deal_again(job, pass);
+done:
+    return st;
+}
+
+/* Collective: the pass. @param choice [layers, PONS_LINEARS] out */
+static pons_status run_pass(pons_job *job, pons_allocate_choice *choice)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_progress progress = {0};
-    pons_runtime inputs = job->inputs;
+    pons_job pass;
     pons_allocate_item *items = NULL;
     size_t *offset = NULL;
-    float *embedded = NULL;
     int64_t layers = job->config->layers;
-    int64_t floats = (job->window_end - job->window_begin) * window_floats(job);
+    PONS_TRY(st, begin_pass(job, &pass));
     items = pons_mem_calloc(layers * PONS_LINEARS, sizeof *items);
     offset = pons_mem_alloc(job->size + 1, sizeof *offset);
-    embedded = pons_mem_alloc(floats, sizeof *embedded);
-    PONS_TRY_ALL(st, job->comm, items && offset && embedded ? PONS_OK : PONS_ERR_NOMEM);
-    memcpy(embedded, job->h, (size_t)floats * sizeof *embedded);
-    job->inputs = job->calibration;
+    PONS_TRY_ALL(st, job->comm, items && offset ? PONS_OK : PONS_ERR_NOMEM);
     pons_progress_begin(&progress, "allocate: blocks", layers);
     for (int64_t layer = 0; layer < layers; layer++) {
         PONS_TRY_ALL(st, job->comm, pons_stop_check());
-        PONS_TRY(st, capture_block(job, layer, offset, items + layer * PONS_LINEARS));
+        PONS_TRY(st, capture_block(&pass, layer, offset, items + layer * PONS_LINEARS));
         pons_progress_update(&progress, layer + 1);
     }
     pons_progress_end(&progress);
-    memcpy(job->h, embedded, (size_t)floats * sizeof *embedded);
-    local = choose(job, items);
-    if (local == PONS_OK && job->rank == 0) local = write_line(job, items);
+    job->seconds = pass.seconds;
+    local = choose(job, items, choice);
+    if (local == PONS_OK && job->rank == 0) local = write_line(job, items, choice);
     PONS_TRY_ALL(st, job->comm, local);
 done:
-    job->inputs = inputs;
     pons_progress_drop(&progress);
-    pons_mem_free(embedded);
+    pons_mem_free(pass.h);
+    pons_mem_free(pass.x);
     pons_mem_free(offset);
     pons_mem_free(items);
     return st;
 }
 
 /* Rank 0: what an earlier process chose. */
-static bool recall(const pons_job *job)
+static bool recall(const pons_job *job, pons_allocate_choice *choice)
 {
     const json_t *line = pons_journal_find(job->journal, "allocation", NULL, 0), *linear;
     size_t i;
-    json_array_foreach(json_object_get(line, "linears"), i, linear) job->sparsity[i] =
-        json_real_value(json_object_get(linear, "sparsity"));
+    json_array_foreach(json_object_get(line, "linears"), i, linear)
+    {
+        choice[i].sparsity = json_real_value(json_object_get(linear, "sparsity"));
+        choice[i].bits = (int)json_integer_value(json_object_get(linear, "bits"));
+    }
     return line != NULL;
 }
 
@@ -366,16 +457,20 @@ pons_status pons_job_allocate(pons_job *job)
 {
     pons_status st = PONS_OK;
     int64_t n = job->config->layers * PONS_LINEARS;
+    pons_allocate_choice *choice = NULL;
     bool known = false;
     if (job->recipe.prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;
-    job->sparsity = pons_mem_calloc(n, sizeof *job->sparsity);
-    PONS_TRY_ALL(st, job->comm, job->sparsity ? PONS_OK : PONS_ERR_NOMEM);
-    if (job->rank == 0) known = recall(job);
+    choice = pons_mem_calloc(n, sizeof *choice);
+    PONS_TRY_ALL(st, job->comm, choice ? PONS_OK : PONS_ERR_NOMEM);
+    if (job->rank == 0) known = recall(job, choice);
     pons_comm_bcast(job->comm, &known, sizeof known, 0);
     if (known)
-        pons_comm_bcast(job->comm, job->sparsity, (size_t)n * sizeof *job->sparsity, 0);
+        pons_comm_bcast(job->comm, choice, (size_t)n * sizeof *choice, 0);
     else
-        PONS_TRY(st, run_pass(job));
+        PONS_TRY(st, run_pass(job, choice));
+    job->choice = choice;
+    choice = NULL;
 done:
+    pons_mem_free(choice);
     return st;
 }

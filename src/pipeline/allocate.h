@@ -1,7 +1,8 @@
 /**
  * prune.allocate: budget. Before the first block is compressed, a pass of the dense model over the
  * calibration windows measures what pruning would cost where, and one Lagrangian over all linears
- * (prune/allocate.h) gives each its own sparsity at the same total. Internal to pipeline.
+ * (prune/allocate.h) gives each its own sparsity, and bits with weights.allocate_bits, at the same total.
+ * Internal to pipeline.
  */
 #ifndef PONS_PIPELINE_ALLOCATE_H
 #define PONS_PIPELINE_ALLOCATE_H
@@ -9,13 +10,14 @@
 #include "pipeline/linear.h"
 
 /**
- * Set job->sparsity: from the journal of a resumed run, else by the pass, which is then written there.
+ * Set job->choice: from the journal of a resumed run, else by the pass, which is then written there.
  * Nothing for prune.allocate: uniform. Collective.
  *
- * The damage of a linear at a sparsity is the relative error that the recipe's method makes on some of
+ * The damage of a linear at a sparsity and number of bits is the relative error that the recipe's method makes on some of
  * its rows there, with the dense model's Hessian, times how much of a relative error at its output shows
  * in the residual stream after its block. The pass leaves the calibration stream as it was.
- * Cost: Hessians and forward pass once more; per linear 5 times 64 rows compressed and a block run over
+ * Cost: Hessians and forward pass once more; per linear 5 times 64 rows compressed, for each
+ * number of bits, and a block run over
  * one window. Memory: the calibration stream's hidden states and the weights of a block once more.
  */
 pons_status pons_job_allocate(pons_job *job);

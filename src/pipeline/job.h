@@ -14,6 +14,7 @@
 #include "pipeline/fingerprint.h"
 #include "pipeline/journal.h"
 #include "pipeline/trace.h"
+#include "prune/allocate.h"
 #include "rotate/rotation.h"
 
 /** Wall seconds of this rank by phase. */
@@ -56,7 +57,9 @@ typedef struct pons_job {
     float *h;     /* [local windows, length, hidden] residual stream */
     float *x;     /* [local windows, length, width] input of the current group */
     float *own_x; /* [length, width] a window as one linear sees it; NULL where groups share x */
-    double *sparsity;             /* [layers, PONS_LINEARS] of each linear; NULL: prune.sparsity */
+    pons_allocate_choice
+        *choice; /* [layers, PONS_LINEARS] of each linear; NULL: as the recipe says;
+                                     bits 0: those of the recipe */
     struct pons_targets *targets; /* the dense model's stream; NULL with obr.target dense */
 
     pons_eval_stream *weights_only, *full; /* NULL unless the recipe evaluates */

@@ -5,7 +5,7 @@
  * whenever the process dies. Lines are JSON objects:
  *
  *   begin     pons, ranks, replace, fingerprint         the run exists; nothing is finished yet
- *   allocation  linears                               sparsities that prune.allocate: budget chose
+ *   allocation  linears                               what prune.allocate: budget chose
  *   block     block, sha256, seconds, linears           the shard of this block is under OUT.part
  *   hidden    after, files                              hidden states after so many blocks are saved
  *   damping   block, input, damping                     the recipe's damping did not do and was raised

@@ -63,8 +63,10 @@ pons_status pons_linear_works_create(pons_job *job, int64_t layer,
         w->bits = !pons_method_quantizes(job->recipe.method)        ? 16
                   : w->linear == PONS_DOWN && quant->down_proj_bits ? quant->down_proj_bits
                                                                     : quant->bits;
-        w->sparsity =
-            job->sparsity ? job->sparsity[layer * PONS_LINEARS + i] : job->recipe.prune.sparsity;
+        const pons_allocate_choice *choice =
+            job->choice ? &job->choice[layer * PONS_LINEARS + i] : NULL;
+        w->sparsity = choice ? choice->sparsity : job->recipe.prune.sparsity;
+        if (choice && choice->bits) w->bits = choice->bits;
         w->groups = w->bits == 16 ? 0 : pons_weight_groups(quant, w->cols);
         w->owner = owner_of(job, layer, i);
         PONS_ALLOC(st, w->row_begin, job->size + 1);

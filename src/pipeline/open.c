@@ -334,7 +334,7 @@ void pons_job_close(pons_job *job)
     pons_targets_destroy(&job->targets);
     pons_rotation_destroy(&job->rotation);
     pons_model_close(&job->model);
-    pons_mem_free(job->sparsity);
+    pons_mem_free(job->choice);
     pons_mem_free(job->h);
     pons_mem_free(job->x);
     pons_mem_free(job->own_x);

@@ -6,52 +6,66 @@
 
 #include "base/mem.h"
 
-/* Segments between two points of a curve, and in all. */
-enum { FINE = 8, SEGMENTS = FINE * (PONS_ALLOCATE_POINTS - 1) };
+/* Places on one curve, and of an item. */
+enum { CURVE = 33, PLACES = CURVE * PONS_ALLOCATE_WIDTHS };
 
-/* A step of one item from one fine sparsity to the next, or over several at once. */
+/* Where an item may be. */
+typedef struct place {
+    pons_allocate_choice choice;
+    double kept, damage; /* bits per weight */
+} place;
+
+/* A step of one item from a place to the next on its hull. */
 typedef struct segment {
     int64_t item;
-    double share, slope; /* sparsity it adds; damage per pruned weight */
-    int order;           /* along the item's curve */
+    place to;
+    double saved, slope; /* bits per weight; damage per bit */
+    int order;           /* along the item's hull */
 } segment;
 
-/* Damage at fine point k, between the points by their logarithms where they have any. */
-static double interpolate(const pons_allocate_item *item, int k)
+/* Damage a share t of the way from the first sparsity to the last: by the parabola through the logarithms
+ * where they exist, else along two lines. */
+static double interpolate(const double damage[PONS_ALLOCATE_POINTS], double t)
 {
-    int i = k / FINE;
-    if (k % FINE == 0) return item->damage[i];
-    double a = item->damage[i], b = item->damage[i + 1], t = (double)(k % FINE) / FINE;
-    return a > 0 && b > 0 ? exp(log(a) + t * (log(b) - log(a))) : a + t * (b - a);
+    double a = damage[0], b = damage[1], c = damage[2], x = 2 * t - 1;
+    if (a > 0 && b > 0 && c > 0) return b * exp(0.5 * x * (log(c / a) + x * log(c / b * (a / b))));
+    return x < 0 ? b - x * (a - b) : b + x * (c - b);
 }
 
-static double fine_at(const double *at, int k)
+/* From many kept bits to few. */
+static int by_kept(const void *left, const void *right)
 {
-    int i = k / FINE;
-    if (k % FINE == 0) return at[i];
-    return at[i] + (double)(k % FINE) / FINE * (at[i + 1] - at[i]);
+    const place *a = left, *b = right;
+    if (a->kept != b->kept) return a->kept > b->kept ? -1 : 1;
+    return a->damage < b->damage ? -1 : a->damage > b->damage;
 }
 
-/* Segments of the lower convex hull of one curve; how many. */
-static int cut(int64_t i, const pons_allocate_item *item, const double *at, segment *out)
+/* The lower convex hull of all places of an item, from many kept bits to few; how many. */
+static int hull_of(const pons_allocate_item *item, const pons_allocate_grid *grid, place *hull)
 {
-    int hull[SEGMENTS + 1], n = 0;
-    double x[SEGMENTS + 1], y[SEGMENTS + 1];
-    for (int k = 0; k <= SEGMENTS; k++) {
-        x[k] = fine_at(at, k);
-        y[k] = interpolate(item, k);
+    place places[PLACES];
+    int count = 0, n = 0;
+    for (int w = 0; w < grid->widths; w++)
+        for (int k = 0; k < CURVE; k++) {
+            double t = (double)k / (CURVE - 1), range = grid->last - grid->first;
+            double s = grid->first + t * range;
+            places[count++] = (place){
+                {s, grid->bits[w]}, (1 - s) * grid->bits[w], interpolate(item->damage[w], t)};
+        }
+    qsort(places, (size_t)count, sizeof *places, by_kept);
+    for (int k = 0; k < count; k++) {
+        const place *p = &places[k];
+        if (k > 0 && p->kept == places[k - 1].kept) continue;
         while (n >= 2) {
-            int b = hull[n - 1], a = hull[n - 2];
-            if ((y[b] - y[a]) * (x[k] - x[b]) <= (y[k] - y[b]) * (x[b] - x[a])) break;
+            const place *a = &hull[n - 2], *b = &hull[n - 1];
+            if ((b->damage - a->damage) * (b->kept - p->kept) <=
+                (p->damage - b->damage) * (a->kept - b->kept))
+                break;
             n--;
         }
-        hull[n++] = k;
+        hull[n++] = *p;
     }
-    for (int h = 0; h + 1 < n; h++) {
-        double dx = x[hull[h + 1]] - x[hull[h]], dy = y[hull[h + 1]] - y[hull[h]];
-        out[h] = (segment){i, dx, dy / (dx * (double)item->weights), h};
-    }
-    return n - 1;
+    return n;
 }
 
 static int by_slope(const void *left, const void *right)
@@ -62,25 +76,36 @@ static int by_slope(const void *left, const void *right)
     return a->order - b->order;
 }
 
-pons_status pons_allocate(int64_t n, const pons_allocate_item *items, const double *at,
-                          double total, double *sparsity)
+pons_status pons_allocate(int64_t n, const pons_allocate_item *items,
+                          const pons_allocate_grid *grid, double total,
+                          pons_allocate_choice *choice)
 {
     pons_status st = PONS_OK;
     segment *segments = NULL;
     int64_t count = 0;
-    PONS_ALLOC(st, segments, n * SEGMENTS);
+    double excess = -total;
+    PONS_ALLOC(st, segments, n * (grid->widths * CURVE));
     for (int64_t i = 0; i < n; i++) {
-        count += cut(i, &items[i], at, segments + count);
-        sparsity[i] = at[0];
-        total -= at[0] * (double)items[i].weights;
+        place hull[PLACES];
+        int places = hull_of(&items[i], grid, hull);
+        for (int h = 1; h < places; h++) {
+            double saved = hull[h - 1].kept - hull[h].kept;
+            double more = hull[h].damage - hull[h - 1].damage;
+            segments[count++] =
+                (segment){i, hull[h], saved, more / (saved * (double)items[i].weights), h};
+        }
+        choice[i] = hull[0].choice;
+        excess += hull[0].kept * (double)items[i].weights;
     }
     qsort(segments, (size_t)count, sizeof *segments, by_slope);
-    for (int64_t k = 0; k < count && total > 0; k++) {
+    for (int64_t k = 0; k < count && excess > 0; k++) {
         const segment *s = &segments[k];
-        double weights = (double)items[s->item].weights, share = s->share;
-        if (share * weights > total) share = total / weights;
-        sparsity[s->item] += share;
-        total -= share * weights;
+        double weights = (double)items[s->item].weights, left = s->saved - excess / weights;
+        choice[s->item] = s->to.choice;
+        if (left > 0) /* more than is needed: so much is kept after all */
+            choice[s->item].sparsity =
+                fmax(s->to.choice.sparsity - left / s->to.choice.bits, grid->first);
+        excess -= s->saved * weights;
     }
 done:
     pons_mem_free(segments);

@@ -381,6 +381,24 @@ static void contradictions(void **state)
     REFUSE(1, "prune: {sparsity: .1, allocate: budget}", "prune.spread", "at most 0.1");
     REFUSE(1, "prune: {pattern: 2:4, allocate: budget}", "prune.allocate", "n:m");
     REFUSE(1, "prune: {spread: 0.1}", "prune.spread", "prune.allocate uniform");
+    REFUSE(1, "weights: {allocate_bits: '3,4'}", "weights.allocate_bits", "prune.allocate uniform");
+    REFUSE(2, "prune: {allocate: budget}\nweights: {allocate_bits: '5,8'}", "weights.allocate_bits",
+           "found 5,8", "up to and some from weights.bits, 4");
+    REFUSE(3, "int8_down_proj: true\nprune: {allocate: budget}\nweights: {allocate_bits: '4,8'}",
+           "weights.allocate_bits", "none with int8_down_proj");
+    static const char *const sets[] = {"",    "3,",    ",3",  "3,4,3",  "1,4",   "4,9",
+                                       "3;4", "3,  4", "3,x", "none,4", "[3, 4]"};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        char text[96];
+        snprintf(text, sizeof text, "prune:\n  allocate: budget\nweights: {allocate_bits: '%s'}",
+                 sets[i]);
+        REFUSE(3, text, "weights.allocate_bits", "none, or integers 2..8 with commas");
+    }
+    accept("prune: {allocate: budget}\nweights:\n  allocate_bits: 8, 3,4", &r);
+    assert_int_equal(r.allocate_bits, 1 << 3 | 1 << 4 | 1 << 8);
+    round_trip(&r);
+    accept("prune: {allocate: budget}\nweights: {allocate_bits: none}", &r);
+    assert_int_equal(r.allocate_bits, 0);
     REFUSE(2, "method: rtn\nobr: {target: compensated_inputs}", "obr.target", "does not calibrate");
     REFUSE(1, "obr: {residual: true}", "obr.residual", "obr.target dense");
     REFUSE(1, "calibration: {holdout: 2}", "calibration.holdout", "0 with obr.target dense");
@@ -509,8 +527,8 @@ static void key_list(void **state)
             fail_msg("%s is not listed", name);
         keys++;
     }
-    /* all but rotation.tolerance, rotation.learn_* and prune.spread, which need rotation.file,
-     * rotation.learn and prune.allocate budget */
+    /* all but rotation.tolerance, rotation.learn_*, prune.spread and weights.allocate_bits, which need
+     * rotation.file, rotation.learn and prune.allocate budget */
     assert_int_equal(keys, 62);
     free(list);
     free(yaml);
