@@ -7,13 +7,14 @@ usage() {
   cat <<TEXT
 Usage: ablation.sh [--short] [--ranks N] [--only REGEX] [--list] [--help]
 
-Compress SmolLM2-135M-Instruct once for each row of the table, then print the table: perplexity, and how much of obr_gptq's
-log perplexity over the dense model's is left. A run that is already there is not made again; stop and go on at will.
+Compress SmolLM2-135M-Instruct once for each row of the table, the most telling first, and print the table: perplexity, how much
+of obr_gptq's log perplexity over the dense model's is left, processor time beside obr_gptq's. A run that is already there is not
+made again, and rows that need the same run share it; stop and go on at will: table.md has the rows so far.
 
   --short       16 windows x 1024 instead of the full protocol (32 x 2048, evaluation on 20 x 2048)
   --ranks N     MPI ranks (default 2)
   --only REGEX  rows whose name matches, and those they are compared with
-  --list        print the rows and what they change
+  --list        print the rows, what they change, and which are there
 
 Reports are kept in PONS_WORK/ablation (now $PONS_WORK/ablation).
 TEXT
@@ -40,37 +41,53 @@ if [ $protocol = short ]; then
 fi
 a16="activations.bits=16 kv.bits=16"
 paper=configs/smollm2/obr-gptq.yaml best=configs/smollm2/best-w4a16.yaml best4=configs/smollm2/best-w4a4kv4.yaml
+half="prune.pattern=2:4 prune.sparsity=0.5" # which leaves an allocation nothing to choose
 
-# name | compared with | recipe | overrides
+# name | compared with | recipe | overrides. Targets dense, weights are the same whatever activations are: the runs of
+# obr_gptq that are compared with both kinds give both perplexities.
 rows=(
-  "w4a16 obr_gptq||$paper|$a16"
-  "w4a16 + mask dual_swap|w4a16 obr_gptq|$paper|$a16 prune.mask=dual_swap"
-  "w4a16 + mask admm|w4a16 obr_gptq|$paper|$a16 prune.mask=admm"
-  "w4a16 + scale|w4a16 obr_gptq|$paper|$a16 weights.scale_from=compensated"
-  "w4a16 + blocks|w4a16 obr_gptq|$paper|$a16 obr.blocks=8"
-  "w4a16 + refit|w4a16 obr_gptq|$paper|$a16 weights.refit=closed_form"
-  "w4a16 + polish|w4a16 obr_gptq|$paper|$a16 polish.sweeps=8"
-  "w4a16 + targets|w4a16 obr_gptq|$paper|$a16 obr.target=compensated_inputs obr.residual=true"
+  "w4a16 obr_gptq||$paper|"
   "w4a16 best|w4a16 obr_gptq|$best|"
-  "w4a16 best - mask|w4a16 obr_gptq|$best|prune.mask=wanda"
-  "w4a16 best - scale|w4a16 obr_gptq|$best|weights.scale_from=dense"
-  "w4a16 best - blocks|w4a16 obr_gptq|$best|obr.blocks=2"
-  "w4a16 best - polish|w4a16 obr_gptq|$best|polish.sweeps=0"
-  "w4a16 best - targets|w4a16 obr_gptq|$best|obr.target=dense obr.residual=false"
-  "w4a16 2:4 obr_gptq||$paper|$a16 prune.pattern=2:4 prune.sparsity=0.5"
-  "w4a16 2:4 best|w4a16 2:4 obr_gptq|$best|prune.pattern=2:4 prune.sparsity=0.5"
-  "w4a16 60 % obr_gptq||$paper|$a16 prune.sparsity=0.6"
-  "w4a16 60 % best|w4a16 60 % obr_gptq|$best|prune.sparsity=0.6"
-  "w4a16 seed 1 obr_gptq||$paper|$a16 seed=1"
-  "w4a16 seed 1 best|w4a16 seed 1 obr_gptq|$best|seed=1"
-  "w4a16 seed 2 obr_gptq||$paper|$a16 seed=2"
-  "w4a16 seed 2 best|w4a16 seed 2 obr_gptq|$best|seed=2"
   "w4a4kv4 obr_gptq||$paper|"
   "w4a4kv4 best|w4a4kv4 obr_gptq|$best4|"
-  "w4a4kv4 best - mask|w4a4kv4 obr_gptq|$best4|prune.mask=wanda"
+  "w4a16 2:4 obr_gptq||$paper|$a16 $half"
+  "w4a16 2:4 best|w4a16 2:4 obr_gptq|$best|$half prune.allocate=uniform"
+  "w4a16 60 % obr_gptq||$paper|$a16 prune.sparsity=0.6"
+  "w4a16 60 % best|w4a16 60 % obr_gptq|$best|prune.sparsity=0.6"
+  "w4a16 seed 1 obr_gptq||$paper|seed=1"
+  "w4a16 seed 1 best|w4a16 seed 1 obr_gptq|$best|seed=1"
+  "w4a4kv4 seed 1 obr_gptq||$paper|seed=1"
+  "w4a4kv4 seed 1 best|w4a4kv4 seed 1 obr_gptq|$best4|seed=1"
+  "w4a16 seed 2 obr_gptq||$paper|seed=2"
+  "w4a16 seed 2 best|w4a16 seed 2 obr_gptq|$best|seed=2"
+  "w4a4kv4 seed 2 obr_gptq||$paper|seed=2"
+  "w4a4kv4 seed 2 best|w4a4kv4 seed 2 obr_gptq|$best4|seed=2"
+  "w4a16 best - allocation|w4a16 obr_gptq|$best|prune.allocate=uniform"
+  "w4a16 best - targets|w4a16 obr_gptq|$best|obr.target=dense obr.residual=false"
+  "w4a16 best - mask|w4a16 obr_gptq|$best|prune.mask=wanda"
+  "w4a16 best - blocks|w4a16 obr_gptq|$best|obr.blocks=2"
+  "w4a16 best - scale|w4a16 obr_gptq|$best|weights.scale_from=dense"
+  "w4a16 best - polish|w4a16 obr_gptq|$best|polish.sweeps=0"
+  "w4a4kv4 best - allocation|w4a4kv4 obr_gptq|$best4|prune.allocate=uniform"
   "w4a4kv4 best - targets|w4a4kv4 obr_gptq|$best4|obr.target=dense obr.residual=false"
+  "w4a4kv4 best - mask|w4a4kv4 obr_gptq|$best4|prune.mask=wanda"
   "w4a4kv4 best - learned rotation|w4a4kv4 obr_gptq|$best4|rotation.learn=false"
+  "w4a16 + allocation|w4a16 obr_gptq|$paper|$a16 prune.allocate=budget"
+  "w4a16 + mask admm|w4a16 obr_gptq|$paper|$a16 prune.mask=admm"
+  "w4a16 + targets|w4a16 obr_gptq|$paper|$a16 obr.target=compensated_inputs obr.residual=true"
+  "w4a16 + blocks|w4a16 obr_gptq|$paper|$a16 obr.blocks=8"
+  "w4a16 + polish|w4a16 obr_gptq|$paper|$a16 polish.sweeps=8"
+  "w4a16 + scale|w4a16 obr_gptq|$paper|$a16 weights.scale_from=compensated"
+  "w4a16 + refit|w4a16 obr_gptq|$paper|$a16 weights.refit=closed_form"
+  "w4a16 + mask dual_swap|w4a16 obr_gptq|$paper|$a16 prune.mask=dual_swap"
+  "w4a16 + allocation of bits|w4a16 obr_gptq|$paper|$a16 prune.allocate=budget weights.allocate_bits=3,4,8"
+  "w4a16 best + bits|w4a16 obr_gptq|$best|weights.allocate_bits=3,4,8"
 )
+
+report_of() { # recipe overrides: its name is what was run
+  local run="${1##*/} $2"
+  printf '%s/%s.json' "$results" "${run//[^A-Za-z0-9]/_}"
+}
 
 # Rows that are asked for, and those they need.
 wanted=()
@@ -86,30 +103,38 @@ for row in "${rows[@]}"; do
 done
 [ ${#wanted[@]} -gt 0 ] || die "no row matches '$only' (see --list)"
 if [ $list = 1 ]; then
-  printf '%s\n' "${wanted[@]}" | awk -F'|' '{ printf "%-34s %-34s %s\n", $1, $3, $4 }'
+  for row in "${wanted[@]}"; do
+    IFS='|' read -r name base recipe sets <<<"$row"
+    there=' '
+    [ ! -s "$(report_of "$recipe" "$sets")" ] || there='*'
+    printf '%s %-34s %-34s %s\n' "$there" "$name" "$recipe" "$sets"
+  done
   exit 0
 fi
 
 [ -x "$PONS_BIN" ] || bash jobs/build.sh release
-model=$(bash jobs/fetch-smollm2.sh "$PONS_WORK/smollm2")
+model=${PONS_SMOLLM2:-$(bash jobs/fetch-smollm2.sh "$PONS_WORK/smollm2")}
 mkdir -p "$results"
 dense=$results/dense.json
 [ -s "$dense" ] || mpirun -n "$ranks" "$PONS_BIN" eval ppl --model "$model" --text tests/data/wikitext2-test.txt \
   --windows $windows --length $length --json >"$dense.part"
 [ -s "$dense" ] || mv "$dense.part" "$dense"
 
-table=()
+table=() TIMEFORMAT=%U
 for row in "${wanted[@]}"; do
   IFS='|' read -r name base recipe sets <<<"$row"
-  report="$results/${name//[^a-z0-9]/_}.json"
+  report=$(report_of "$recipe" "$sets")
+  if [ ! -s "$report" ]; then
+    say "$name: $recipe $sets"
+    options=()
+    for set in $sets ${short[@]+"${short[@]}"}; do options+=(--set "$set"); done
+    { time mpirun -n "$ranks" "$PONS_BIN" compress "$recipe" --model "$model" --calib tests/data/wikitext2-valid.txt \
+      --out "$results/model" --run "$results/model.run" --force --json ${options[@]+"${options[@]}"} \
+      >"$report.part" 2>&3; } 3>&2 2>"${report%.json}.user"
+    mv "$report.part" "$report"
+    rm -rf "$results/model" "$results/model.run"
+  fi
   table+=("$name" "$base" "$report")
-  [ -s "$report" ] && continue
-  say "$name: $recipe $sets"
-  options=()
-  for set in $sets ${short[@]+"${short[@]}"}; do options+=(--set "$set"); done
-  mpirun -n "$ranks" "$PONS_BIN" compress "$recipe" --model "$model" --calib tests/data/wikitext2-valid.txt \
-    --out "$results/model" --run "$results/model.run" --force --json ${options[@]+"${options[@]}"} >"$report.part"
-  mv "$report.part" "$report"
-  rm -rf "$results/model" "$results/model.run"
+  python3 jobs/ablation_table.py "$dense" "${table[@]}" >"$results/table.md"
 done
-python3 jobs/ablation_table.py "$dense" "${table[@]}" | tee "$results/table.md"
+cat "$results/table.md"

@@ -47,7 +47,12 @@ void pons_mask_row(pons_mask_rule rule, int64_t d, const float *metric, uint8_t 
         equal = count - below;
     }
     for (int64_t j = 0; j < d; j++)
-        mask[j] = !(metric[j] < last || (metric[j] == last && equal-- > 0));
+        mask[j] = !(metric[j] < last);
+    for (int64_t j = 0; equal > 0 && j < d; j++) { /* ties: the first of them go */
+        if (metric[j] != last) continue;
+        mask[j] = 0;
+        equal--;
+    }
 }
 
 pons_status pons_mask_score(pons_mask_rule rule, int64_t rows, int64_t d, const float *W,

@@ -15,7 +15,7 @@ float pons_select_kth(int64_t n, const float *x, int64_t k, int64_t *below)
     uint32_t prefix = 0, known = 0;
     int64_t smaller = 0;
     for (int pass = 0; pass < 3; pass++) {
-        int64_t count[DIGITS];
+        uint32_t count[DIGITS];
         memset(count, 0, sizeof count);
         for (int64_t i = 0; i < n; i++) {
             uint32_t bits = pons_float_bits(x[i]);
