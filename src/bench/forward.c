@@ -94,8 +94,7 @@ pons_status pons_bench_forward(const pons_bench_setting *s, const pons_model *mo
                  .input = input,
                  .h = h,
                  .x = x};
-    f.runtime.activations.bits = f.runtime.kv.bits = 16; /* as while calibrating */
-    f.runtime.activations.down_proj_bits = 0;
+    pons_runtime_drop_quantizers(&f.runtime); /* as while calibrating */
     PONS_TRY(st, time_block(s, model, bf16, &f, &r.seconds, &r.workspace_bytes));
     memcpy(plain, h, f.bytes);
     if (bf16) {

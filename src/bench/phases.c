@@ -213,7 +213,14 @@ typedef struct gptq {
 static pons_sweep sweep_of(const gptq *g)
 {
     const pons_bench_problem *p = g->problem;
-    return (pons_sweep){p->rows, p->d, p->factor->U, PONS_BENCH_BITS, p->d, 1, p->scale, p->zero};
+    return (pons_sweep){.rows = p->rows,
+                        .d = p->d,
+                        .U = p->factor->U,
+                        .bits = PONS_BENCH_BITS,
+                        .group_size = p->d,
+                        .groups = 1,
+                        .scale = p->scale,
+                        .zero = p->zero};
 }
 
 static pons_status run_gptq(void *user)

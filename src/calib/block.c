@@ -233,16 +233,16 @@ static void turn(const pons_block *b, const pons_runtime *runtime, int64_t s, in
     pons_rope(n, c->heads, hd, q, q_dim, cosine, sine);
     pons_rope(n, c->kv_heads, hd, k, kv_dim, cosine, sine);
     if (runtime->transforms) {
-        pons_learned_turn(c, b->transforms, &runtime->kv, n, q, k, v + s * kv_dim);
+        pons_learned_turn(c, b->transforms, runtime, n, q, k, v + s * kv_dim);
         return;
     }
-    if (runtime->kv.bits == 16) return;
-    if (runtime->hadamard_qk) { /* R3 leaves q k^T as it is and spreads outliers of k */
+    if (runtime->kv.bits < 16 &&
+        runtime->hadamard_qk) { /* R3 leaves q k^T as it is and spreads outliers of k */
         pons_hadamard_rows(q, n * c->heads, hd, hd);
         pons_hadamard_rows(k, n * c->kv_heads, hd, hd);
     }
     quantize_kv(c, &runtime->kv, n, k);
-    quantize_kv(c, &runtime->kv, n, v + s * kv_dim);
+    quantize_kv(c, &runtime->values, n, v + s * kv_dim);
 }
 
 /* x <- attention of one sequence of S tokens. */

@@ -42,18 +42,21 @@ void pons_learned_input(const pons_model_config *c, const float *transforms, pon
     }
 }
 
-void pons_learned_turn(const pons_model_config *c, const float *transforms, const pons_kv_quant *kv,
-                       int64_t n, float *q, float *k, float *v)
+void pons_learned_turn(const pons_model_config *c, const float *transforms,
+                       const pons_runtime *runtime, int64_t n, float *q, float *k, float *v)
 {
     int64_t hd = c->head_dim;
     const float *clip = part(c, transforms, PONS_TRANSFORM_KV_CLIP);
-    if (kv->bits == 16) return;
+    const pons_kv_quant *keys = &runtime->kv, *values = &runtime->values;
+    if (values->bits < 16)
+        pons_activation_quantize_learned(values->bits, values->symmetric, clip + 2, n * c->kv_heads,
+                                         hd, v);
+    if (keys->bits == 16) return;
     pons_kronecker_rows(n, c->heads, hd, NULL, part(c, transforms, PONS_TRANSFORM_QUERY), q,
                         c->heads * hd);
     pons_kronecker_rows(n, c->kv_heads, hd, NULL, part(c, transforms, PONS_TRANSFORM_KEY), k,
                         c->kv_heads * hd);
-    pons_activation_quantize_learned(kv->bits, kv->symmetric, clip, n * c->kv_heads, hd, k);
-    pons_activation_quantize_learned(kv->bits, kv->symmetric, clip + 2, n * c->kv_heads, hd, v);
+    pons_activation_quantize_learned(keys->bits, keys->symmetric, clip, n * c->kv_heads, hd, k);
 }
 
 void pons_learned_quantize(const pons_model_config *c, const float *transforms,

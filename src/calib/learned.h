@@ -14,7 +14,7 @@ void pons_learned_input(const pons_model_config *config, const float *transforms
 /** Transform n tokens of queries [n, heads, head_dim] and keys [n, kv_heads, head_dim] after RoPE,
  * then quantize keys and values; nothing at 16 bits. */
 void pons_learned_turn(const pons_model_config *config, const float *transforms,
-                       const pons_kv_quant *kv, int64_t n, float *q, float *k, float *v);
+                       const pons_runtime *runtime, int64_t n, float *q, float *k, float *v);
 
 /** Quantize n tokens x [n, dim] as the input of one linear. */
 void pons_learned_quantize(const pons_model_config *config, const float *transforms,

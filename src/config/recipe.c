@@ -46,6 +46,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->kv.bits = 4;
     recipe->kv.per_head = true;
     recipe->kv.clip_ratio = 1.0f;
+    recipe->values = recipe->kv;
     recipe->output.format = PONS_OUTPUT_PACK_QUANTIZED;
     recipe->output.dtype = PONS_DTYPE_BF16;
     recipe->evaluate.windows = 20;
@@ -134,6 +135,13 @@ static void imply(const pons_recipe_source *source, pons_recipe *recipe)
 {
     if (!pons_recipe_given(source, "rotation.seed") && !recipe->rotation.file[0])
         recipe->rotation.seed = recipe->seed;
+    if (!pons_recipe_given(source, "values.bits")) recipe->values.bits = recipe->kv.bits;
+    if (!pons_recipe_given(source, "values.symmetric"))
+        recipe->values.symmetric = recipe->kv.symmetric;
+    if (!pons_recipe_given(source, "values.per_head"))
+        recipe->values.per_head = recipe->kv.per_head;
+    if (!pons_recipe_given(source, "values.clip_ratio"))
+        recipe->values.clip_ratio = recipe->kv.clip_ratio;
     if (!pons_recipe_given(source, "rotation.center_embedding"))
         recipe->rotation.center_embedding = recipe->compat == PONS_COMPAT_FAITHFUL &&
                                             pons_rotation_kind_folds(recipe->rotation.kind);
@@ -217,6 +225,12 @@ bool pons_method_takes_mask(pons_method method)
 {
     return pons_method_prunes(method) && method != PONS_METHOD_SPARSEGPT_GPTQ &&
            method != PONS_METHOD_EXACT_OBS;
+}
+
+bool pons_method_sweeps(pons_method method)
+{
+    return method == PONS_METHOD_GPTQ || method == PONS_METHOD_SPARSEGPT_GPTQ ||
+           method == PONS_METHOD_OBR_GPTQ;
 }
 
 bool pons_method_compensates(pons_method method)

@@ -116,7 +116,8 @@ typedef struct pons_act_quant {
     int down_proj_bits;      /* 0: as bits; 8 under int8_down_proj */
 } pons_act_quant;
 
-/** kv: quantization of keys (after RoPE and the online Hadamard) and values (specification 4.3). */
+/** kv, values: quantization of keys (after RoPE and the online Hadamard) and values (specification
+ * 4.3). */
 typedef struct pons_kv_quant {
     int bits; /* 2..8; 16: off */
     bool symmetric;
@@ -186,6 +187,7 @@ typedef struct pons_recipe {
         int64_t block;       /* GPTQ block, columns */
         int64_t blocks;      /* up to 2: the paper's halves; more: each rounded by GPTQ, the columns
                                 after it solved again */
+        bool act_order;      /* GPTQ takes its columns by decreasing H_jj */
         pons_solver solver;
         pons_compute precision; /* of the dual solver's iterations */
         double tolerance;       /* dual solver: largest excess of a row's layer error over the least
@@ -199,7 +201,8 @@ typedef struct pons_recipe {
     } polish;
 
     pons_act_quant activations;
-    pons_kv_quant kv;
+    pons_kv_quant kv;     /* keys and, but for what `values` says, values */
+    pons_kv_quant values; /* as kv unless given */
 
     bool keep_hessians; /* hessians: keep | discard */
 
@@ -225,7 +228,7 @@ void pons_recipe_default(pons_recipe *recipe);
  *
  * Local (rank 0 reads, the struct is broadcast as bytes: it holds no pointers).
  * Applied in this order: defaults, file, overrides; then what was not given follows from the rest:
- * rotation.seed from seed, rotation.center_embedding from compat, no activations.o_proj_head_groups
+ * rotation.seed from seed, values from kv, rotation.center_embedding from compat, no activations.o_proj_head_groups
  * under flatquant, output.format dense for a method
  * without codes, prune.sparsity n/m from the pattern. When an override changes the method, what the
  * file asks of stages that the new method lacks (prune, weights, packing) returns to its default;
@@ -271,6 +274,9 @@ bool pons_method_prunes(pons_method method);
 bool pons_method_quantizes(pons_method method);
 bool pons_method_needs_hessian(pons_method method);
 bool pons_method_needs_all_rows(pons_method method);
+
+/** Whether columns are swept from left to right, errors fed forward (obr.act_order). Local. */
+bool pons_method_sweeps(pons_method method);
 
 /** Whether prune.mask chooses what the method prunes; whether the method adjusts kept weights for pruned
  * ones at once (weights.scale_from); whether its codes can be improved with the Hessian

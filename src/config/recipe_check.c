@@ -59,6 +59,8 @@ bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
         return !pons_method_polishes(r->method) && r->refit != PONS_REFIT_NONE;
     if (strcmp(name, "obr.blocks") == 0)
         return r->method != PONS_METHOD_OBR_GPTQ && r->obr.blocks > 2;
+    if (strcmp(name, "obr.act_order") == 0)
+        return !pons_method_sweeps(r->method) && r->obr.act_order;
     if (strcmp(name, "polish.sweeps") == 0)
         return !pons_method_polishes(r->method) && r->polish.sweeps > 0;
     if (strcmp(name, "prune.allocate") == 0)
@@ -104,6 +106,7 @@ static const char *missing_lever(const char *name)
     if (!strcmp(name, "weights.scale_from")) return "compensate";
     if (!strcmp(name, "weights.refit") || !strcmp(name, "polish.sweeps")) return "polish codes";
     if (!strcmp(name, "obr.blocks")) return "round block by block";
+    if (!strcmp(name, "obr.act_order")) return "sweep over columns";
     return NULL;
 }
 
@@ -196,6 +199,11 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
             return pons_recipe_refuse(source, levers[i], "compat", value, allowed);
         }
     }
+    if (r->obr.act_order && r->method != PONS_METHOD_GPTQ) {
+        snprintf(allowed, sizeof allowed, "false under compat: faithful with method %s",
+                 pons_method_name(r->method));
+        return pons_recipe_refuse(source, "obr.act_order", "compat", "true", allowed);
+    }
     if (r->method == PONS_METHOD_OBR_GPTQ && r->obr.alpha != 0.5) {
         snprintf(value, sizeof value, "%g", r->obr.alpha);
         return pons_recipe_refuse(source, "obr.alpha", "compat", value,
@@ -275,7 +283,7 @@ static pons_status check_target(const pons_recipe *r, const pons_recipe_source *
                                   "0 with obr.target dense");
     }
     if (r->obr.target == PONS_TARGET_QUANTIZED_INPUTS && r->activations.bits == 16 &&
-        r->activations.down_proj_bits == 0 && r->kv.bits == 16)
+        r->activations.down_proj_bits == 0 && r->kv.bits == 16 && r->values.bits == 16)
         return pons_recipe_refuse(source, "obr.target", "activations.bits", "quantized_inputs",
                                   "dense or compensated_inputs where activations and kv have 16 "
                                   "bits");
@@ -304,7 +312,10 @@ static pons_status check_flatquant(const pons_recipe *r, const pons_recipe_sourc
          r->obr.target != PONS_TARGET_DENSE},
         {"kv.per_head", "false", "true with rotation.kind flatquant", !r->kv.per_head},
         {"kv.clip_ratio", "a ratio", "1 with rotation.kind flatquant, which has learned it",
-         r->kv.clip_ratio != 1}};
+         r->kv.clip_ratio != 1},
+        {"values.per_head", "false", "true with rotation.kind flatquant", !r->values.per_head},
+        {"values.clip_ratio", "a ratio", "1 with rotation.kind flatquant, which has learned it",
+         r->values.clip_ratio != 1}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].bad)
             return pons_recipe_refuse(source, rules[i].key, "rotation.kind", rules[i].found,
@@ -377,6 +388,14 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
     return PONS_OK;
 }
 
+/* Blocks are rounded from left to right, the rest solved in between. */
+static pons_status check_order(const pons_recipe *r, const pons_recipe_source *source)
+{
+    if (!r->obr.act_order || r->obr.blocks <= 2) return PONS_OK;
+    return pons_recipe_refuse(source, "obr.act_order", "obr.blocks", "true",
+                              "false with more than 2 obr.blocks");
+}
+
 pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_source *source)
 {
     char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
@@ -388,6 +407,7 @@ pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_sou
     PONS_TRY(st, check_allocate(r, source));
     PONS_TRY(st, check_rotation(r, source));
     PONS_TRY(st, check_wave(r, source));
+    PONS_TRY(st, check_order(r, source));
     if (pons_method_prunes(r->method) && r->prune.n > 0 &&
         fabs(r->prune.sparsity - (double)r->prune.n / r->prune.m) > 1e-9) {
         snprintf(value, sizeof value, "%g", r->prune.sparsity);

@@ -179,9 +179,9 @@ static void set(reference *r, const char *format, ...)
     va_end(args);
 }
 
-static void set_bool(reference *r, const char *key, bool value)
+static void set_bool(reference *r, const char *section, const char *key, bool value)
 {
-    set(r, "%s=%s", key, value ? "true" : "false");
+    set(r, "%s.%s=%s", section, key, value ? "true" : "false");
 }
 
 static pons_status refuse(const char *name, const char *reason)
@@ -235,7 +235,7 @@ static pons_status translate_calibration(reference *r)
     set(r, "calibration.join=%s", flat ? "stripped" : "lines");
     set(r, "evaluate.windows=0");
     set(r, "evaluate.join=lines");
-    set_bool(r, "evaluate.special", r->program != PONS_REFERENCE_SPINQUANT);
+    set_bool(r, "evaluate", "special", r->program != PONS_REFERENCE_SPINQUANT);
     if (r->program == PONS_REFERENCE_SPINQUANT)
         set(r, "evaluate.length=%s", value_of(r, "model_max_length"));
     return PONS_OK;
@@ -279,45 +279,45 @@ static pons_status translate_activations(reference *r)
     PONS_TRY(st, number_of(r, "a_groupsize", &group));
     if (flat && group > 0) return refuse("a_groupsize", "FlatQuant refuses groups of activations");
     set(r, "activations.bits=%s", value_of(r, "a_bits"));
-    set_bool(r, "activations.symmetric", !is_on(r, "a_asym"));
+    set_bool(r, "activations", "symmetric", !is_on(r, "a_asym"));
     set(r, "activations.group_size=%g", group > 0 ? group : 0);
-    set_bool(r, "activations.o_proj_head_groups", r->program == PONS_REFERENCE_SPINQUANT);
+    set_bool(r, "activations", "o_proj_head_groups", r->program == PONS_REFERENCE_SPINQUANT);
     if (!flat) set(r, "activations.clip_ratio=%s", value_of(r, "a_clip_ratio"));
-    if (is_on(r, "int8_down_proj")) set_bool(r, "int8_down_proj", true);
+    if (is_on(r, "int8_down_proj")) set(r, "int8_down_proj=true");
 done:
     return st;
 }
 
-/* Keys and values share their settings in a recipe. */
+/* Keys under kv, values under values. @param per_head whatever their group size says */
+static pons_status translate_quantizer(reference *r, const char *section, const char *which,
+                                       bool per_head)
+{
+    pons_status st = PONS_OK;
+    double group;
+    char name[32];
+    snprintf(name, sizeof name, "%s_groupsize", which);
+    PONS_TRY(st, number_of(r, name, &group));
+    set_bool(r, section, "per_head", per_head || group > 0);
+    snprintf(name, sizeof name, "%s_bits", which);
+    set(r, "%s.bits=%s", section, value_of(r, name));
+    snprintf(name, sizeof name, "%s_asym", which);
+    set_bool(r, section, "symmetric", !is_on(r, name));
+    snprintf(name, sizeof name, "%s_clip_ratio", which);
+    if (r->program != PONS_REFERENCE_FLATQUANT)
+        set(r, "%s.clip_ratio=%s", section, value_of(r, name));
+done:
+    return st;
+}
+
 static pons_status translate_kv(reference *r)
 {
-    static const char *const shared[][2] = {
-        {"k_bits", "v_bits"}, {"k_asym", "v_asym"}, {"k_clip_ratio", "v_clip_ratio"}};
     pons_status st = PONS_OK;
-    double k, v;
-    for (int i = 0; i < 3; i++)
-        if (strcmp(value_of(r, shared[i][0]), value_of(r, shared[i][1])))
-            return pons_fail(PONS_ERR_USAGE,
-                             "--%s and --%s differ ('%s', '%s'): keys and values have the same "
-                             "settings in a recipe",
-                             shared[i][0], shared[i][1], value_of(r, shared[i][0]),
-                             value_of(r, shared[i][1]));
-    if (r->program == PONS_REFERENCE_FLATQUANT && strcmp(value_of(r, "q_bits"), "16"))
+    bool flat = r->program == PONS_REFERENCE_FLATQUANT;
+    if (flat && strcmp(value_of(r, "q_bits"), "16"))
         return refuse("q_bits", "queries stay at 16 bits");
-    PONS_TRY(st, number_of(r, "k_groupsize", &k));
-    PONS_TRY(st, number_of(r, "v_groupsize", &v));
-    bool quantized = strcmp(value_of(r, "k_bits"), "16") != 0;
-    if (r->program == PONS_REFERENCE_SPINQUANT) v = 1; /* always per head */
-    if (r->program == PONS_REFERENCE_FLATQUANT) k = v = 1;
-    if (quantized && (k > 0) != (v > 0))
-        return refuse("k_groupsize",
-                      "keys and values are quantized alike in a recipe: both per head "
-                      "(as SpinQuant's values always are) or both per token");
-    set(r, "kv.bits=%s", value_of(r, "k_bits"));
-    set_bool(r, "kv.symmetric", !is_on(r, "k_asym"));
-    set_bool(r, "kv.per_head", v > 0);
-    if (r->program != PONS_REFERENCE_FLATQUANT)
-        set(r, "kv.clip_ratio=%s", value_of(r, "k_clip_ratio"));
+    PONS_TRY(st, translate_quantizer(r, "kv", "k", flat));
+    PONS_TRY(st,
+             translate_quantizer(r, "values", "v", flat || r->program == PONS_REFERENCE_SPINQUANT));
 done:
     return st;
 }

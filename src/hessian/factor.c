@@ -237,23 +237,27 @@ done:
     return st;
 }
 
-pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
-                                        int64_t *info, pons_hessian_factor **out)
+/* The factor of n columns of H + rho I. @param column [n] NULL: as they are */
+static pons_status factor_again(const pons_hessian_factor *factor, int64_t n, const int64_t *column,
+                                double rho, int64_t *info, pons_hessian_factor **out)
 {
     enum { ROWS = 64 }; /* converted at a time */
     pons_status st = PONS_OK;
     pons_hessian_factor *f = NULL;
-    int64_t d = factor->d;
-    double *rows = pons_mem_alloc(ROWS * d, sizeof *rows), *norm = pons_mem_calloc(d, sizeof *norm);
+    double *rows = pons_mem_alloc(ROWS * n, sizeof *rows), *norm = pons_mem_calloc(n, sizeof *norm);
     *out = NULL;
     PONS_TRY_ALL(st, factor->comm, rows && norm ? PONS_OK : PONS_ERR_NOMEM);
-    PONS_TRY(st, pons_hessian_factor_begin(factor->comm, d, &f));
-    for (int64_t first = 0; first < d; first += ROWS) {
-        int64_t n = d - first < ROWS ? d - first : ROWS;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = i; j < d - first; j++)
-                rows[i * d + j] = factor->H[(first + i) * d + first + j] + (i == j ? rho : 0.0);
-        pons_hessian_factor_take(f, first, n, rows, d);
+    PONS_TRY(st, pons_hessian_factor_begin(factor->comm, n, &f));
+    for (int64_t first = 0; first < n; first += ROWS) {
+        int64_t count = n - first < ROWS ? n - first : ROWS;
+        for (int64_t i = 0; i < count; i++) {
+            int64_t row = column ? column[first + i] : first + i;
+            for (int64_t j = i; j < n - first; j++) {
+                int64_t at = row * factor->d + (column ? column[first + j] : first + j);
+                rows[i * n + j] = factor->H[at] + (i == j ? rho : 0.0);
+            }
+        }
+        pons_hessian_factor_take(f, first, count, rows, n);
     }
     PONS_TRY(st, pons_hessian_factor_finish(f, norm, 0.0, info));
     if (*info) goto done;
@@ -264,6 +268,19 @@ done:
     pons_mem_free(norm);
     pons_mem_free(rows);
     return st;
+}
+
+pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
+                                        int64_t *info, pons_hessian_factor **out)
+{
+    return factor_again(factor, factor->d, NULL, rho, info, out);
+}
+
+pons_status pons_hessian_factor_ordered(const pons_hessian_factor *factor, int64_t n,
+                                        const int64_t *column, int64_t *info,
+                                        pons_hessian_factor **out)
+{
+    return factor_again(factor, n, column, 0.0, info, out);
 }
 
 void pons_hessian_factor_destroy(pons_hessian_factor **factor)

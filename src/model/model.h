@@ -21,7 +21,7 @@ typedef struct pons_runtime {
     pons_dtype hadamard_dtype; /* what those two round their input and result to; F32: nothing */
     bool transforms; /* learned transforms and clipping of every block: model/transforms.h */
     pons_act_quant activations;
-    pons_kv_quant kv;
+    pons_kv_quant kv, values; /* of keys, of values */
 } pons_runtime;
 
 /** No online transform, activations and KV at 16 bits. Local. */

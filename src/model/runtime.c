@@ -11,12 +11,13 @@ pons_runtime pons_runtime_plain(void)
         .hadamard_dtype = PONS_DTYPE_F32,
         .activations = {.bits = 16, .symmetric = true, .clip_ratio = 1},
         .kv = {.bits = 16, .symmetric = true, .clip_ratio = 1},
+        .values = {.bits = 16, .symmetric = true, .clip_ratio = 1},
     };
 }
 
 void pons_runtime_drop_quantizers(pons_runtime *runtime)
 {
-    runtime->activations.bits = runtime->kv.bits = 16;
+    runtime->activations.bits = runtime->kv.bits = runtime->values.bits = 16;
     runtime->activations.down_proj_bits = 0;
 }
 
@@ -92,6 +93,7 @@ pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_
                                         "transforms",
                                         "activations",
                                         "kv",
+                                        "values",
                                         NULL};
     pons_status st = PONS_OK;
     pons_runtime r;
@@ -110,24 +112,34 @@ pons_status pons_runtime_from_json(const char *path, const json_t *object, pons_
     PONS_TRY(st, read_activations(&part, &r.activations));
     PONS_TRY(st, pons_fields_object(&f, "kv", "runtime.kv.", &part));
     PONS_TRY(st, read_kv(&part, &r.kv));
+    r.values = r.kv; /* an older output has one object for both */
+    if (pons_fields_has(&f, "values")) {
+        PONS_TRY(st, pons_fields_object(&f, "values", "runtime.values.", &part));
+        PONS_TRY(st, read_kv(&part, &r.values));
+    }
     *out = r;
 done:
     return st;
 }
 
+static json_t *kv_to_json(const pons_kv_quant *kv)
+{
+    return json_pack("{s:i, s:b, s:b, s:f}", "bits", kv->bits, "symmetric", (int)kv->symmetric,
+                     "per_head", (int)kv->per_head, "clip_ratio",
+                     pons_fields_shortest(kv->clip_ratio));
+}
+
 pons_status pons_runtime_to_json(const pons_runtime *r, json_t **out)
 {
     json_t *o = json_pack(
-        "{s:b, s:b, s:b, s:s, s:b, s:{s:i, s:b, s:I, s:b, s:f, s:i}, s:{s:i, s:b, s:b, s:f}}",
-        "hadamard_qk", (int)r->hadamard_qk, "hadamard_heads", (int)r->hadamard_heads,
-        "hadamard_down", (int)r->hadamard_down, "hadamard_dtype",
-        pons_dtype_name(r->hadamard_dtype), "transforms", (int)r->transforms, "activations", "bits",
-        r->activations.bits, "symmetric", (int)r->activations.symmetric, "group_size",
-        (json_int_t)r->activations.group_size, "o_proj_head_groups",
-        (int)r->activations.o_proj_head_groups, "clip_ratio",
+        "{s:b, s:b, s:b, s:s, s:b, s:{s:i, s:b, s:I, s:b, s:f, s:i}, s:o, s:o}", "hadamard_qk",
+        (int)r->hadamard_qk, "hadamard_heads", (int)r->hadamard_heads, "hadamard_down",
+        (int)r->hadamard_down, "hadamard_dtype", pons_dtype_name(r->hadamard_dtype), "transforms",
+        (int)r->transforms, "activations", "bits", r->activations.bits, "symmetric",
+        (int)r->activations.symmetric, "group_size", (json_int_t)r->activations.group_size,
+        "o_proj_head_groups", (int)r->activations.o_proj_head_groups, "clip_ratio",
         pons_fields_shortest(r->activations.clip_ratio), "down_proj_bits",
-        r->activations.down_proj_bits, "kv", "bits", r->kv.bits, "symmetric", (int)r->kv.symmetric,
-        "per_head", (int)r->kv.per_head, "clip_ratio", pons_fields_shortest(r->kv.clip_ratio));
+        r->activations.down_proj_bits, "kv", kv_to_json(&r->kv), "values", kv_to_json(&r->values));
     if (!o) return pons_fail(PONS_ERR_NOMEM, "out of memory for the runtime settings");
     *out = o;
     return PONS_OK;

@@ -38,7 +38,9 @@ pons_status pons_blocks_round(const pons_row_shared *shared, const pons_solve_pa
         int64_t begin = shared->edge[k], end = shared->edge[k + 1];
         if (begin == end) continue;
         double start = pons_clock();
-        if (gptq && (blocks > 2 || k > 0))
+        if (gptq && k > 0 && shared->order)
+            PONS_TRY(st, pons_order_gptq(shared->order, sweep, V, panel->mask, codes));
+        else if (gptq && (blocks > 2 || k > 0))
             PONS_TRY(st, pons_gptq_sweep(sweep, begin, end, V, panel->mask, codes));
         else
             round_columns(sweep, panel->mask, begin, end, V, codes);

@@ -12,7 +12,7 @@
 /**
  * Round the blocks of `shared`.
  *
- * Two blocks: the first to nearest, the second by GPTQ, or to nearest, too. More: each by GPTQ. Local,
+ * Two blocks: the first to nearest, the second by GPTQ, in the order of `shared`, or to nearest, too. More: each by GPTQ. Local,
  * parallel over rows; a row's bits depend on it alone.
  * @param panel mask and dense weights; @param sweep scales of its rows
  * @param V [rows, d] in: compensated weights; out: values of codes

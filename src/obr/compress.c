@@ -132,8 +132,14 @@ static void round_all(const job *j, const float *V)
 static pons_sweep sweep_of(const job *j)
 {
     const pons_row_task *t = j->task;
-    return (pons_sweep){t->rows,       t->d,      t->factor->U,     t->bits,
-                        j->group_size, j->groups, j->result->scale, j->result->zero};
+    return (pons_sweep){.rows = t->rows,
+                        .d = t->d,
+                        .U = t->factor->U,
+                        .bits = t->bits,
+                        .group_size = j->group_size,
+                        .groups = j->groups,
+                        .scale = j->result->scale,
+                        .zero = j->result->zero};
 }
 
 /* First column of the GPTQ half: p, or in faithful mode the first block of the whole width that
@@ -179,7 +185,9 @@ static pons_status run_halves(job *j, bool gptq)
     if (!gptq) return PONS_OK;
     double begin = pons_clock();
     pons_sweep sweep = sweep_of(j);
-    st = pons_gptq_sweep(&sweep, start, t->d, j->V, j->mask, j->result->codes);
+    st = j->shared->order
+             ? pons_order_gptq(j->shared->order, &sweep, j->V, j->mask, j->result->codes)
+             : pons_gptq_sweep(&sweep, start, t->d, j->V, j->mask, j->result->codes);
     j->metrics->gptq_seconds += pons_clock() - begin;
     j->metrics->products += sweep_products(j, start);
     return st;
@@ -225,11 +233,21 @@ static pons_status run_exact_obs(job *j)
 static pons_status run_sweep(job *j, bool prune)
 {
     double begin = pons_clock();
+    const pons_recipe *r = j->recipe;
+    const pons_order *order = j->shared->order;
+    int8_t *codes = j->result->codes;
     pons_sweep sweep = sweep_of(j);
-    pons_status st = prune ? pons_sparsegpt_sweep(&sweep, j->recipe->obr.block, j->W,
-                                                  j->recipe->prune.sparsity, j->recipe->prune.n,
-                                                  j->recipe->prune.m, j->mask, j->result->codes)
-                           : pons_gptq_sweep(&sweep, 0, j->task->d, j->W, NULL, j->result->codes);
+    pons_status st;
+    if (prune && order)
+        st = pons_order_sparsegpt(order, &sweep, r->obr.block, j->W, r->prune.sparsity, r->prune.n,
+                                  r->prune.m, j->mask, codes);
+    else if (prune)
+        st = pons_sparsegpt_sweep(&sweep, r->obr.block, j->W, r->prune.sparsity, r->prune.n,
+                                  r->prune.m, j->mask, codes);
+    else if (order)
+        st = pons_order_gptq(order, &sweep, j->W, NULL, codes);
+    else
+        st = pons_gptq_sweep(&sweep, 0, j->task->d, j->W, NULL, codes);
     j->metrics->gptq_seconds += pons_clock() - begin;
     j->metrics->products += sweep_products(j, 0);
     return st;

@@ -15,6 +15,7 @@ typedef struct pons_sweep {
     int64_t group_size, groups; /* columns per scale, scales per row */
     const float *scale;         /* [rows, groups] */
     const int8_t *zero;         /* [rows, groups] */
+    const int64_t *column; /* [d] of the linear, whose group's scale a column has; NULL: itself */
 } pons_sweep;
 
 /**

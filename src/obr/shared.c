@@ -73,6 +73,17 @@ done:
     return st;
 }
 
+/* The order of the columns that GPTQ is left with. */
+static pons_status make_order(const pons_hessian_factor *factor, const pons_recipe *r,
+                              pons_row_shared *s)
+{
+    bool half = r->method == PONS_METHOD_OBR_GPTQ;
+    bool chooses = r->method == PONS_METHOD_SPARSEGPT_GPTQ && r->prune.n > 0;
+    int64_t from = half ? (int64_t)(r->obr.alpha * (double)factor->d) : 0;
+    if (from == factor->d) return PONS_OK;
+    return pons_order_create(factor, from, chooses ? r->prune.m : 1, &s->order);
+}
+
 /* What a method with a Hessian shares. Collective. */
 static pons_status prepare(const pons_hessian_factor *factor, const pons_recipe *r, bool bf16,
                            pons_row_shared *s)
@@ -83,6 +94,7 @@ static pons_status prepare(const pons_hessian_factor *factor, const pons_recipe 
     bool masks = pons_method_takes_mask(r->method);
     bool halves = r->obr.blocks <= 2 && r->scale_from == PONS_SCALE_DENSE;
     s->solver = pons_row_solver(r, factor->d, bf16);
+    if (r->obr.act_order) PONS_TRY(st, make_order(factor, r, s));
     if ((compensates && !halves) || (masks && r->prune.mask == PONS_MASK_DUAL_SWAP))
         PONS_TRY(st, pons_rest_create(factor, 0, s->solver, bf16, r->obr.tolerance, &s->whole));
     if (masks) PONS_TRY(st, pons_mask_prepare(factor, r, bf16, s));
@@ -121,6 +133,7 @@ void pons_row_shared_destroy(pons_row_shared **shared)
     pons_rest_destroy(&s->whole);
     pons_mem_free(s->edge);
     pons_mem_free(s->column);
+    pons_order_destroy(&s->order);
     pons_shared_destroy(&s->inverse);
     pons_dual_destroy(&s->dual);
     pons_mem_free(s);

@@ -8,6 +8,7 @@
 #include "hessian/shrink.h"
 #include "obr/compress.h"
 #include "obr/dual.h"
+#include "obr/order.h"
 #include "obr/rest.h"
 
 /** Values of rho that the admm mask goes through, and iterations with each. */
@@ -29,6 +30,7 @@ struct pons_row_shared {
      * [(H^-1)_EE^-1]_ii / H_ii over pruned ones E, of sets that are drawn. */
     double kept, pruned;
 
+    pons_order *order;    /* obr.act_order; NULL: columns are swept as they stand */
     pons_shared *inverse; /* exact_obs: [d, d] upper triangle of H^-1; NULL: none */
 };
 

@@ -98,12 +98,17 @@ static void store_tile(tile *t, int64_t rows, int64_t width, float *E, int8_t *c
     }
 }
 
-/* Grids of some rows at a column. */
-static void load_grids(const pons_sweep *sweep, int64_t first, int64_t rows, int64_t column,
-                       tile *t)
+/* The group whose scale a column has. */
+static int64_t group_of(const pons_sweep *sweep, int64_t column)
+{
+    return (sweep->column ? sweep->column[column] : column) / sweep->group_size;
+}
+
+/* Grids of some rows. */
+static void load_grids(const pons_sweep *sweep, int64_t first, int64_t rows, int64_t group, tile *t)
 {
     for (int64_t r = 0; r < ROWS; r++) {
-        int64_t at = (first + r) * sweep->groups + column / sweep->group_size;
+        int64_t at = (first + r) * sweep->groups + group;
         t->scale[r] = r < rows ? sweep->scale[at] : 1.0f;
         t->zero[r] = r < rows ? (float)sweep->zero[at] : 0.0f;
     }
@@ -132,8 +137,9 @@ static void sweep_tile(const pons_sweep *sweep, int64_t first, int64_t rows, int
     int64_t lanes = round_up(rows, PONS_LANES);
     for (int64_t j = 0; j < width; j++) {
         const float *u = sweep->U + (begin + j) * sweep->d + begin;
-        if (j == 0 || (begin + j) % sweep->group_size == 0)
-            load_grids(sweep, first, rows, begin + j, t);
+        int64_t group = group_of(sweep, begin + j);
+        if (j == 0 || group != group_of(sweep, begin + j - 1))
+            load_grids(sweep, first, rows, group, t);
         round_column(t, j, lanes, half, u[j]);
         for (int64_t k = j + 1; k < width; k++)
             for (int64_t r = 0; r < lanes; r += PONS_LANES)

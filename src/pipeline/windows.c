@@ -133,7 +133,8 @@ static pons_status open_streams(pons_job *job, const int32_t *ids, int64_t windo
     PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->calibration, job->bf16,
                                          pons_job_idle_ranks(job), ids, windows, length,
                                          pons_job_embed, job, &job->weights_only));
-    if (job->runtime.activations.bits < 16 || job->runtime.kv.bits < 16)
+    if (job->runtime.activations.bits < 16 || job->runtime.kv.bits < 16 ||
+        job->runtime.values.bits < 16)
         PONS_TRY(st, pons_eval_stream_create(job->comm, job->config, &job->runtime, job->bf16,
                                              pons_job_idle_ranks(job), ids, windows, length,
                                              pons_job_embed, job, &job->full));

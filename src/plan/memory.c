@@ -82,7 +82,7 @@ static void add_standing(const shape *s, pons_plan_phase *p)
     const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
     double tokens = (double)(s->windows * s->S), linears = 0;
-    double streams = (r->activations.bits < 16 || r->kv.bits < 16) ? 2 : 1;
+    double streams = r->activations.bits < 16 || r->kv.bits < 16 || r->values.bits < 16 ? 2 : 1;
     add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
     double peers = ceil((double)s->in->ranks / s->in->nodes) - 1;
     if (s->in->ranks > 1) /* Open MPI: its own pools, and a segment of every rank of the node */
@@ -216,6 +216,9 @@ static void plan_solve(shape *s, int group)
     if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
     if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
     add(p, "inverse of the Hessian and its packed forms", PONS_PLAN_NODE, true, shared);
+    if (r->obr.act_order)
+        add(p, "Hessian and U in the order of the sweep", PONS_PLAN_NODE, true,
+            8 * (r->method == PONS_METHOD_OBR_GPTQ ? tail : square));
 
     p = add_phase(s, "gather", pons_group_name((pons_group)group));
     double all = cells(s, group, false), packed = all * (s->in->bf16 ? 2 : 4);

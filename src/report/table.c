@@ -58,8 +58,10 @@ static double printed(const pons_report_run *run, const char *metric, const char
 
 static void put_bits(pons_report_table *t, int column, const pons_recipe *r)
 {
-    put(t, column, "%d-%d-%d", pons_method_quantizes(r->method) ? r->weights.bits : 16,
-        r->activations.bits, r->kv.bits);
+    char values[8] = "";
+    if (r->values.bits != r->kv.bits) snprintf(values, sizeof values, "/%d", r->values.bits);
+    put(t, column, "%d-%d-%d%s", pons_method_quantizes(r->method) ? r->weights.bits : 16,
+        r->activations.bits, r->kv.bits, values);
 }
 
 pons_status pons_table_results(const pons_report_run *runs, int count, pons_report_table *out)
@@ -79,7 +81,8 @@ pons_status pons_table_results(const pons_report_run *runs, int count, pons_repo
         double weights_only = pons_report_number(run->manifest, "perplexity.weights_only");
         double full = pons_report_number(run->manifest, "perplexity.full");
         double paper = printed(run, "Wiki2_PPL", "Wiki2_PPL_approx");
-        if (!isfinite(full) && run->recipe.activations.bits == 16 && run->recipe.kv.bits == 16)
+        if (!isfinite(full) && run->recipe.activations.bits == 16 && run->recipe.kv.bits == 16 &&
+            run->recipe.values.bits == 16)
             full = weights_only;
         out->rows++;
         put(out, 0, "%s%s", run->name, run->manifest ? "" : " (not finished)");

@@ -20,7 +20,7 @@ struct pons_rotation {
     bool online, center_embedding;
     pons_dtype hadamard_dtype;
     pons_act_quant activations;
-    pons_kv_quant kv;
+    pons_kv_quant kv, values;
     int64_t hidden, intermediate, layers, heads, kv_heads, head_dim;
     pons_orthogonal r1;
     pons_orthogonal *r2; /* [r2_count]: one per layer (spinquant), or one for all (quarot) */
@@ -127,6 +127,7 @@ pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_con
     r->center_embedding = active && recipe->rotation.center_embedding;
     r->activations = recipe->activations;
     r->kv = recipe->kv;
+    r->values = recipe->values;
     r->hidden = config->hidden;
     r->intermediate = config->intermediate;
     r->layers = config->layers;
@@ -168,7 +169,8 @@ pons_runtime pons_rotation_runtime(const pons_rotation *r)
                           .hadamard_dtype = r->hadamard_dtype,
                           .transforms = r->flat != NULL,
                           .activations = r->activations,
-                          .kv = r->kv};
+                          .kv = r->kv,
+                          .values = r->values};
 }
 
 bool pons_rotation_folds(const pons_rotation *r) { return pons_rotation_kind_folds(r->kind); }

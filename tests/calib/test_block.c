@@ -211,22 +211,22 @@ static void sylvester(double *x, int64_t n, int64_t step)
 static void oracle_attention(oracle *o)
 {
     const pons_model_config *c = &o->w->config;
-    const pons_kv_quant *kv = &o->runtime->kv;
+    const pons_kv_quant *keys = &o->runtime->kv, *values = &o->runtime->values;
     int64_t hd = c->head_dim, H = c->heads, G = c->kv_heads, S = o->S;
     double *q = oracle_linear(o, PONS_Q), *k = oracle_linear(o, PONS_K),
            *v = oracle_linear(o, PONS_V), *score = malloc((size_t)S * sizeof *score);
     oracle_rope(o, H, q);
     oracle_rope(o, G, k);
-    if (kv->bits < 16 && o->runtime->hadamard_qk) {
+    if (keys->bits < 16 && o->runtime->hadamard_qk) {
         for (int64_t i = 0; i < S * H; i++)
             sylvester(q + i * hd, hd, 1);
         for (int64_t i = 0; i < S * G; i++)
             sylvester(k + i * hd, hd, 1);
     }
-    oracle_quantize(o, kv->bits, kv->symmetric, (double)kv->clip_ratio, kv->per_head ? hd : 0,
-                    G * hd, k);
-    oracle_quantize(o, kv->bits, kv->symmetric, (double)kv->clip_ratio, kv->per_head ? hd : 0,
-                    G * hd, v);
+    oracle_quantize(o, keys->bits, keys->symmetric, (double)keys->clip_ratio,
+                    keys->per_head ? hd : 0, G * hd, k);
+    oracle_quantize(o, values->bits, values->symmetric, (double)values->clip_ratio,
+                    values->per_head ? hd : 0, G * hd, v);
     for (int64_t t = 0; t < S; t++)
         for (int64_t n = 0; n < H; n++) {
             int64_t g = n / (H / G), first = o->window && t >= o->window ? t - o->window + 1 : 0;
@@ -383,13 +383,19 @@ static void online_and_quantized(void **state)
     r.hadamard_qk = r.hadamard_down = true;
     compare_seeds(&c, &r, 0); /* R3 waits for quantized keys */
     r.kv = (pons_kv_quant){.bits = 4, .symmetric = false, .per_head = true, .clip_ratio = 1};
+    r.values = r.kv;
     r.activations = (pons_act_quant){.bits = 4, .o_proj_head_groups = true, .clip_ratio = 1};
     compare_seeds(&c, &r, 0); /* SpinQuant's settings */
     r.hadamard_heads = true;
     r.kv = (pons_kv_quant){.bits = 3, .symmetric = true, .per_head = false, .clip_ratio = 0.95f};
     r.activations =
         (pons_act_quant){.bits = 5, .symmetric = true, .clip_ratio = 0.9f, .down_proj_bits = 8};
-    compare_seeds(&c, &r, 0); /* QuaRot's, with a clip */
+    compare_seeds(&c, &r, 0); /* QuaRot's, with a clip; values at 4 bits per head */
+    r.values = r.kv;
+    r.kv.bits = 16;
+    compare_seeds(&c, &r, 0); /* R3 waits for quantized keys, values do not */
+    r.kv.bits = 3;
+    r.values.bits = 16;
     r.activations = (pons_act_quant){.bits = 4, .group_size = 8, .clip_ratio = 1};
     r.hadamard_qk = false;
     compare_seeds(&c, &r, 0);
@@ -495,7 +501,7 @@ static void same_bits(void **state)
     c.head_dim = 32;
     pons_runtime r = pons_runtime_plain();
     r.hadamard_qk = r.hadamard_heads = r.hadamard_down = true;
-    r.kv = (pons_kv_quant){.bits = 4, .per_head = true, .clip_ratio = 1};
+    r.kv = r.values = (pons_kv_quant){.bits = 4, .per_head = true, .clip_ratio = 1};
     r.activations = (pons_act_quant){.bits = 4, .clip_ratio = 1};
     weights w = random_weights(&c, 5, true);
     int64_t S = 301, longer = 320;

@@ -36,7 +36,10 @@ gives 'quarot --prune_n 2 --prune_m 4.0 --seed 7 --nsamples 16 --percdamp .05 --
   method=obr_rtn compat=faithful rotation.kind=none
 gives 'quarot --rotate --rotate_mode random --obr_alpha=0.75 --act_order' method=obr_gptq compat=corrected obr.alpha=0.75 rotation.mode=random \
   rotation.center_embedding=true
-grep -q '^# --act_order: their OBR ignores it$' "$scratch/recipe.yaml" || fail "no word of --act_order"
+grep -q '^# --act_order: their OBR ignores it; .*obr.act_order: true' "$scratch/recipe.yaml" || fail "no word of --act_order"
+gives 'quarot --k_bits 8 --v_bits 3 --k_asym --v_groupsize 128 --k_clip_ratio 0.95' kv.bits=8 kv.symmetric=false kv.per_head=false \
+  kv.clip_ratio=0.95 values.bits=3 values.symmetric=true values.per_head=true values.clip_ratio=1
+gives 'spinquant --k_bits 4' kv.bits=4 kv.per_head=false values.bits=16 values.per_head=true
 gives 'spinquant --a_bits 8 --bf16 False' method=none compat=faithful activations.bits=8 kv.bits=16 rotation.kind=none output.dtype=f16
 gives 'python FlatQuant/main.py --model Qwen/Qwen2.5-7B-Instruct --w_bits 4 --a_bits 4 --k_bits 4 --v_bits 4 --k_asym --v_asym
   --k_groupsize 128 --v_groupsize 128 --lwc --lac --cali_trans --add_diag --reload_matrix --matrix_path "a dir"' \
@@ -51,7 +54,7 @@ on 1 compress --reference-args 'quarot --rotate=1' && fail "a flag takes a value
 on 1 compress --reference-args 'main.py --seed 1' && fail "a program is guessed"
 grep -q 'say which with --reference' "$scratch/err" || fail "no word of --reference: $(cat "$scratch/err")"
 on 1 compress --reference spinquant --reference-args 'main.py --seed 1' || fail "--reference: $(cat "$scratch/err")"
-for words in 'quarot --w_asym' 'quarot --cal_dataset c4' 'quarot --k_bits 8' 'quarot --k_asym' 'quarot --k_groupsize 128' 'quarot --k_pre_rope' \
+for words in 'quarot --w_asym' 'quarot --cal_dataset c4' 'quarot --k_pre_rope' \
   'flatquant --lwc --lac' 'flatquant --q_bits 4' 'flatquant --a_groupsize 64' 'quarot --percdamp x'; do
   on 1 compress --reference-args "$words" && fail "accepted: $words"
   grep -q "^pons: .*--" "$scratch/err" || fail "$words: $(cat "$scratch/err")"

@@ -146,7 +146,7 @@ static void every_key(void **state)
         "  seed: 12\n"
         "weights: {bits: 3, symmetric: false, group_size: 64, clip: none}\n"
         "prune: {sparsity: 0.3}\n"
-        "obr: {alpha: 1, damping: 1e-3, block: 32, solver: dual, precision: bf16, "
+        "obr: {alpha: 1, damping: 1e-3, block: 32, act_order: true, solver: dual, precision: bf16, "
         "tolerance: 1e-4}\n"
         "activations:\n"
         "  bits: 8\n"
@@ -155,6 +155,7 @@ static void every_key(void **state)
         "  o_proj_head_groups: false\n"
         "  clip_ratio: 0.9\n"
         "kv: {bits: 16, symmetric: true, per_head: false, clip_ratio: .95}\n"
+        "values: {bits: 3, symmetric: false, per_head: true, clip_ratio: .7}\n"
         "output: {format: dense, dtype: 'f16'}\n"
         "evaluate: {text: \"a \\\"b\\\" \\\\ \xc3\xa9  #c.txt\", windows: 0, "
         "length: 2}\n";
@@ -180,11 +181,29 @@ static void every_key(void **state)
     assert_true(r.activations.group_size == 128 && !r.activations.o_proj_head_groups);
     assert_true(r.activations.clip_ratio == 0.9f && r.kv.clip_ratio == 0.95f);
     assert_true(r.kv.bits == 16 && r.kv.symmetric && !r.kv.per_head);
+    assert_true(r.values.bits == 3 && !r.values.symmetric && r.values.per_head);
+    assert_true(r.values.clip_ratio == 0.7f && r.obr.act_order);
     assert_int_equal(r.output.format, PONS_OUTPUT_DENSE);
     assert_int_equal(r.output.dtype, PONS_DTYPE_F16);
     assert_string_equal(r.evaluate.text, "a \"b\" \\ \xc3\xa9  #c.txt");
     assert_true(r.evaluate.windows == 0 && r.evaluate.length == 2);
     round_trip(&r);
+}
+
+/* Values are as kv says, but for what is said of them. */
+static void values_follow(void **state)
+{
+    (void)state;
+    pons_recipe r;
+    accept("kv: {bits: 3, symmetric: true, per_head: false, clip_ratio: .9}", &r);
+    assert_true(r.values.bits == 3 && r.values.symmetric && !r.values.per_head);
+    assert_true(r.values.clip_ratio == 0.9f);
+    round_trip(&r);
+    accept("kv: {bits: 3, symmetric: true}\nvalues: {bits: 16}", &r);
+    assert_true(r.kv.bits == 3 && r.values.bits == 16 && r.values.symmetric && r.values.per_head);
+    round_trip(&r);
+    REFUSE(1, "values: {bits: 1}", "values.bits", "found 1", "16");
+    REFUSE(1, "values: {clip_ratio: 0}", "values.clip_ratio", "0 < x <= 1");
 }
 
 static void round_trips(void **state)
@@ -333,6 +352,10 @@ static void contradictions(void **state)
            "faithful");
     REFUSE(2, "compat: faithful\nobr: {alpha: .25}", "obr.alpha", "found 0.25", "0.5", "faithful");
     accept("compat: faithful\nmethod: obr_rtn\nobr: {alpha: .25}", &r);
+    REFUSE(2, "compat: faithful\nobr: {act_order: true}", "obr.act_order", "false", "obr_gptq");
+    accept("compat: faithful\nmethod: gptq\nobr: {act_order: true}", &r);
+    REFUSE(2, "method: obr_rtn\nobr: {act_order: true}", "obr.act_order", "sweep over columns");
+    REFUSE(1, "obr: {act_order: true, blocks: 3}", "obr.act_order", "obr.blocks");
     REFUSE(2, "compat: faithful\nprune: {mask: admm}", "prune.mask", "found admm", "wanda");
     REFUSE(2, "compat: faithful\nobr: {blocks: 4}", "obr.blocks", "found 4", "2 under");
     REFUSE(2, "method: sparsegpt_gptq\nprune: {mask: obs}", "prune.mask", "found obs", "wanda",
@@ -373,6 +396,9 @@ static void contradictions(void **state)
     REFUSE(2, "rotation: {kind: flatquant, file: f}\nactivations: {o_proj_head_groups: true}",
            "activations.o_proj_head_groups");
     REFUSE(2, "rotation: {kind: flatquant, file: f}\nkv: {clip_ratio: .9}", "kv.clip_ratio");
+    REFUSE(2, "rotation: {kind: flatquant, file: f}\nvalues: {clip_ratio: .9}",
+           "values.clip_ratio");
+    REFUSE(2, "rotation: {kind: flatquant, file: f}\nvalues: {per_head: false}", "values.per_head");
     accept("compat: faithful\nrotation: {kind: flatquant, file: f}", &r);
     assert_false(r.rotation.center_embedding || r.activations.o_proj_head_groups);
     round_trip(&r);
@@ -529,7 +555,7 @@ static void key_list(void **state)
     }
     /* all but rotation.tolerance, rotation.learn_*, prune.spread and weights.allocate_bits, which need
      * rotation.file, rotation.learn and prune.allocate budget */
-    assert_int_equal(keys, 62);
+    assert_int_equal(keys, 67);
     free(list);
     free(yaml);
 }
@@ -549,11 +575,12 @@ static void full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),       cmocka_unit_test(every_key),
-        cmocka_unit_test(round_trips),    cmocka_unit_test(implied_values),
-        cmocka_unit_test(wrong_values),   cmocka_unit_test(wrong_structure),
-        cmocka_unit_test(contradictions), cmocka_unit_test(overrides),
-        cmocka_unit_test(struct_check),   cmocka_unit_test(method_traits),
-        cmocka_unit_test(key_list),       cmocka_unit_test(full_disk)};
+        cmocka_unit_test(defaults),        cmocka_unit_test(every_key),
+        cmocka_unit_test(values_follow),   cmocka_unit_test(round_trips),
+        cmocka_unit_test(implied_values),  cmocka_unit_test(wrong_values),
+        cmocka_unit_test(wrong_structure), cmocka_unit_test(contradictions),
+        cmocka_unit_test(overrides),       cmocka_unit_test(struct_check),
+        cmocka_unit_test(method_traits),   cmocka_unit_test(key_list),
+        cmocka_unit_test(full_disk)};
     return cmocka_run_group_tests(tests, make_path, remove_path);
 }

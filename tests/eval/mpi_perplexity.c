@@ -143,6 +143,7 @@ static void same_bits(pons_comm *comm, pons_model *model)
     runtime.activations.bits = runtime.kv.bits = 4;
     runtime.activations.clip_ratio = runtime.kv.clip_ratio = 1;
     runtime.kv.per_head = true;
+    runtime.values = runtime.kv;
     double quantized = plain_forward(comm, model, &runtime, ids, WINDOWS, LENGTH);
     CHECK(quantized != expected);
     float *gain = malloc((size_t)c->hidden * sizeof *gain);

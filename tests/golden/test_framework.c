@@ -109,7 +109,7 @@ static void check_spinquant(const char *folder)
     r.rotation.kind = PONS_ROTATION_SPINQUANT;
     memcpy(r.rotation.file, f.file, sizeof r.rotation.file);
     r.rotation.center_embedding = true; /* as the reference: the faithful mode's */
-    r.activations.bits = r.kv.bits = 16;
+    r.activations.bits = r.kv.bits = r.values.bits = 16;
 
     rotated_model m = rotated_open(f.model, &r);
     int64_t table = m.config->vocab * m.config->hidden;
@@ -150,7 +150,7 @@ static void check_flatquant(const char *folder)
     memcpy(r.rotation.file, f.file, sizeof r.rotation.file);
     r.activations.o_proj_head_groups = false;
     r.activations.symmetric = true;
-    r.activations.bits = r.kv.bits = 16;
+    r.activations.bits = r.kv.bits = r.values.bits = 16;
 
     rotated_model m = rotated_open(f.model, &r);
     int64_t hidden = m.config->hidden;
@@ -172,7 +172,7 @@ static void check_flatquant(const char *folder)
     float *logits = logits_of(&f, &r, &n);
     check("logits_a16kv16", logits, expected(f.expected, "logits_a16kv16", n), n, 1e-3);
     pons_mem_free(logits);
-    r.activations.bits = r.kv.bits = 4;
+    r.activations.bits = r.kv.bits = r.values.bits = 4;
     logits = logits_of(&f, &r, &n);
     const float *four = expected(f.expected, "logits_a4kv4", n);
     const float *sixteen = expected(f.expected, "logits_a16kv16", n);

@@ -59,7 +59,7 @@ def load(out):
     config = json.load(open(os.path.join(out, "config.json")))
     manifest = json.load(open(os.path.join(out, "pons.json")))["runtime"]
     if any(manifest[key] for key in ("hadamard_qk", "hadamard_heads", "hadamard_down")) or \
-            manifest["activations"]["bits"] < 16 or manifest["kv"]["bits"] < 16:
+            manifest["activations"]["bits"] < 16 or manifest["kv"]["bits"] < 16 or manifest["values"]["bits"] < 16:
         sys.exit(f"{out}: pons.json asks for work while the model runs, which no standard engine does")
     options = {}
     groups = config.get("quantization_config", {}).get("config_groups", {})

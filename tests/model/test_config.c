@@ -428,6 +428,7 @@ static void runtime_json(void **state)
     r.kv.bits = 3;
     r.kv.symmetric = false;
     r.kv.clip_ratio = 0.95f;
+    r.values = (pons_kv_quant){.bits = 6, .symmetric = true, .clip_ratio = 0.7f};
     assert_int_equal(pons_runtime_to_json(&r, &o), PONS_OK);
     assert_true(json_real_value(json_object_get(json_object_get(o, "kv"), "clip_ratio")) == 0.95);
     assert_int_equal(pons_runtime_from_json("pons.json", o, &again), PONS_OK);
@@ -438,6 +439,14 @@ static void runtime_json(void **state)
     assert_true(again.activations.symmetric && !again.kv.symmetric);
     assert_true(again.activations.clip_ratio == 0.9f && again.kv.clip_ratio == 0.95f);
     assert_int_equal(again.kv.bits, 3);
+    assert_true(again.values.bits == 6 && again.values.symmetric && !again.values.per_head);
+    assert_true(again.values.clip_ratio == 0.7f);
+    json_object_set_new(json_object_get(o, "values"), "bits", json_integer(1));
+    assert_int_equal(pons_runtime_from_json("pons.json", o, &again), PONS_ERR_INPUT);
+    assert_non_null(strstr(pons_error_message(), "pons.json: runtime.values.bits: found 1"));
+    json_object_del(o, "values"); /* an output of before: as keys */
+    assert_int_equal(pons_runtime_from_json("pons.json", o, &again), PONS_OK);
+    assert_true(again.values.bits == 3 && !again.values.symmetric && again.values.per_head);
 
     json_object_set_new(json_object_get(o, "kv"), "bits", json_integer(9));
     assert_int_equal(pons_runtime_from_json("pons.json", o, &again), PONS_ERR_INPUT);

@@ -118,6 +118,51 @@ static void all_methods(void **state)
     obr_problem_destroy(&p);
 }
 
+/* obr.act_order against the naive sweep, which takes the largest H_jj left; and that it is one. */
+static void act_order(void **state)
+{
+    (void)state;
+    static const pons_method methods[] = {PONS_METHOD_GPTQ, PONS_METHOD_SPARSEGPT_GPTQ,
+                                          PONS_METHOD_OBR_GPTQ};
+    static const struct {
+        double sparsity;
+        int n, m;
+    } patterns[] = {{0.5, 0, 0}, {0.3, 0, 0}, {0.0, 2, 4}, {0.9, 4, 8}};
+    for (int dead = 0; dead < 2; dead++) {
+        obr_problem p;
+        obr_problem_create(5, 24, 80, dead ? 6 : 0, &p);
+        for (size_t k = 0; k < sizeof methods / sizeof *methods; k++)
+            for (size_t s = 0; s < sizeof patterns / sizeof *patterns; s++)
+                for (int variant = 0; variant < 6; variant++) {
+                    pons_recipe recipe = obr_recipe(methods[k]);
+                    char what[100];
+                    recipe.obr.act_order = true;
+                    recipe.obr.alpha = (double[]){0.0, 0.3, 0.5}[variant / 2];
+                    if (variant == 2 && methods[k] == PONS_METHOD_OBR_GPTQ)
+                        recipe.scale_from = PONS_SCALE_COMPENSATED;
+                    recipe.weights.symmetric = variant % 2;
+                    recipe.weights.group_size = variant % 2 ? 24 : 0;
+                    recipe.prune.sparsity = patterns[s].sparsity;
+                    recipe.prune.n = patterns[s].n;
+                    recipe.prune.m = patterns[s].m;
+                    snprintf(what, sizeof what, "act_order: method %d pattern %zu variant %d",
+                             (int)methods[k], s, variant);
+                    check(&p, &recipe, what);
+                    pons_row_result in_order, plain;
+                    obr_result_create(&p, &recipe, &in_order);
+                    obr_result_create(&p, &recipe, &plain);
+                    pons_row_task task = task_of(&p, &recipe);
+                    assert_int_equal(pons_compress_rows(&task, &in_order, NULL), PONS_OK);
+                    recipe.obr.act_order = false;
+                    assert_int_equal(pons_compress_rows(&task, &plain, NULL), PONS_OK);
+                    assert_memory_not_equal(in_order.codes, plain.codes, (size_t)(p.m * p.d));
+                    obr_result_destroy(&plain);
+                    obr_result_destroy(&in_order);
+                }
+        obr_problem_destroy(&p);
+    }
+}
+
 static void shapes_and_alphas(void **state)
 {
     (void)state;
@@ -342,9 +387,9 @@ int main(void)
 {
     omp_set_num_threads(1); /* hundreds of tiny problems; threads are test_split's subject */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_methods), cmocka_unit_test(shapes_and_alphas),
-        cmocka_unit_test(automatic),   cmocka_unit_test(order_of_errors),
-        cmocka_unit_test(faithful),    cmocka_unit_test(without_factor),
-        cmocka_unit_test(refusals)};
+        cmocka_unit_test(all_methods),       cmocka_unit_test(act_order),
+        cmocka_unit_test(shapes_and_alphas), cmocka_unit_test(automatic),
+        cmocka_unit_test(order_of_errors),   cmocka_unit_test(faithful),
+        cmocka_unit_test(without_factor),    cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

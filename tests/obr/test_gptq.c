@@ -79,14 +79,14 @@ static void destroy(layer *l)
 /* Rows [row, row + rows) as a sweep. */
 static pons_sweep sweep_of(const layer *l, int64_t row, int64_t rows)
 {
-    return (pons_sweep){rows,
-                        l->d,
-                        l->U,
-                        l->bits,
-                        l->group_size,
-                        l->groups,
-                        l->scale + row * l->groups,
-                        l->zero + row * l->groups};
+    return (pons_sweep){.rows = rows,
+                        .d = l->d,
+                        .U = l->U,
+                        .bits = l->bits,
+                        .group_size = l->group_size,
+                        .groups = l->groups,
+                        .scale = l->scale + row * l->groups,
+                        .zero = l->zero + row * l->groups};
 }
 
 static float metric(const layer *l, float w, int64_t j)

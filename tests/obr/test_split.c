@@ -70,6 +70,9 @@ static void check(const obr_problem *p, pons_method method, pons_solver solver, 
     recipe.obr.solver = solver;
     recipe.obr.block = 32;
     check_recipe(p, recipe, splits);
+    if (!pons_method_sweeps(method)) return;
+    recipe.obr.act_order = true;
+    check_recipe(p, recipe, splits);
 }
 
 /* Everything that improves on the published algorithm, under every mask. */

@@ -16,22 +16,22 @@ calibration: {windows: 5, length: 64}
 evaluate: {text: $work/text.ids, windows: 7, length: 32}
 YAML
 
-compress() { # ranks threads coordinator_works method
+compress() { # ranks threads coordinator_works method [key=value]
     OMP_NUM_THREADS=$2 mpirun -n "$1" "$PONS_BIN" compress "$work/recipe.yaml" --model "$model" --calib "$work/text.ids" \
-        --out "$work/out" --force --set "coordinator_works=$3" --set "method=$4" --json
+        --out "$work/out" --force --set "coordinator_works=$3" --set "method=$4" ${5:+--set "$5"} --json
 }
 field() { python3 -c 'import json,sys; v=json.load(sys.stdin)
 for k in sys.argv[1].split("."): v=v[k]
 print(v)' "$1"; }
 
-for method in rtn gptq wanda_rtn sparsegpt_gptq obr_rtn obr_gptq; do
+for method in rtn gptq wanda_rtn sparsegpt_gptq obr_rtn obr_gptq "obr_gptq obr.act_order=true"; do
     expected=
     layouts=("1 1 true" "3 2 true")
     case $method in # every layout for the method that splits rows furthest and the one that cannot split them
     obr_gptq | sparsegpt_gptq) layouts+=("1 3 true" "2 1 true" "4 1 true" "3 1 false") ;;
     esac
     for layout in "${layouts[@]}"; do
-        # shellcheck disable=SC2086 # three words
+        # shellcheck disable=SC2086 # three words and one or two
         compress $layout $method >"$work/report.json" 2>"$work/log" || { cat "$work/log"; exit 1; }
         digest=$(field digest <"$work/report.json")/$(field perplexity.weights_only <"$work/report.json")/$(field perplexity.full <"$work/report.json")
         expected=${expected:-$digest}

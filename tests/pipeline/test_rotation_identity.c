@@ -55,7 +55,7 @@ static void check_model(const char *name, pons_rotation_kind kind, pons_rotate_m
     recipe.rotation.online = online;
     recipe.rotation.center_embedding = false;
     recipe.activations.bits = 16;
-    recipe.kv.bits = 16;
+    recipe.kv.bits = recipe.values.bits = 16;
     double d = deviation(directory, &recipe);
     printf("%-18s %-9s %-8s online %d: deviation %.2e\n", name, pons_rotation_kind_name(kind),
            mode == PONS_ROTATE_RANDOM ? "random" : "hadamard", online, d);
@@ -89,7 +89,7 @@ static void centering_is_seen(void **state)
     pons_recipe recipe;
     snprintf(directory, sizeof directory, "%s/models/llama-gqa", getenv("PONS_FIXTURES"));
     pons_recipe_default(&recipe);
-    recipe.activations.bits = recipe.kv.bits = 16;
+    recipe.activations.bits = recipe.kv.bits = recipe.values.bits = 16;
     recipe.rotation.center_embedding = true;
     assert_true(deviation(directory, &recipe) > 1e-4);
 }

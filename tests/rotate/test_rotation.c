@@ -485,6 +485,7 @@ static void runtime_flags(void **state)
             pons_recipe r = recipe((pons_rotation_kind)kind, PONS_ROTATE_HADAMARD, online);
             r.activations.bits = 5;
             r.kv.bits = 6;
+            r.values.bits = 3;
             pons_rotation *rotation = create(&r, &c);
             pons_runtime runtime = pons_rotation_runtime(rotation);
             bool active = kind != PONS_ROTATION_NONE;
@@ -493,6 +494,7 @@ static void runtime_flags(void **state)
             assert_int_equal(runtime.hadamard_down, active && online);
             assert_int_equal(runtime.hadamard_heads, kind == PONS_ROTATION_QUAROT && online);
             assert_true(runtime.activations.bits == 5 && runtime.kv.bits == 6);
+            assert_int_equal(runtime.values.bits, 3);
             pons_rotation_destroy(&rotation);
         }
 }

@@ -225,23 +225,52 @@ static double *trailing_inverse(const oracle *o, int64_t start)
 /* Take column j out of the inverse. */
 static void eliminate(int64_t d, int64_t j, double *inverse)
 {
-    double pivot = inverse[j * d + j];
-    for (int64_t a = j + 1; a < d; a++)
-        for (int64_t b = j + 1; b < d; b++)
-            inverse[a * d + b] -= inverse[a * d + j] * inverse[j * d + b] / pivot;
+    double pivot = inverse[j * d + j], *row = malloc((size_t)d * sizeof *row);
+    memcpy(row, inverse + j * d, (size_t)d * sizeof *row);
+    for (int64_t a = 0; a < d; a++)
+        for (int64_t b = 0; b < d; b++)
+            inverse[a * d + b] -= row[a] * row[b] / pivot;
+    free(row);
 }
 
-/* U_jj^2: the diagonal of the inverse when the sweep reaches j. */
-static double *pivots(const oracle *o)
+/* U_jj^2: the diagonal of the inverse when the sweep reaches j. @param order [d] */
+static double *pivots(const oracle *o, const int64_t *order)
 {
     int64_t d = o->d;
     double *inverse = trailing_inverse(o, 0), *pivot = malloc((size_t)d * sizeof *pivot);
-    for (int64_t j = 0; j < d; j++) {
-        pivot[j] = inverse[j * d + j];
-        eliminate(d, j, inverse);
+    for (int64_t k = 0; k < d; k++) {
+        pivot[order[k]] = inverse[order[k] * d + order[k]];
+        eliminate(d, order[k], inverse);
     }
     free(inverse);
     return pivot;
+}
+
+/* The columns from `start` on, as they stand or by decreasing H_jj, in units of m where masks of n:m are
+ * chosen on the way. */
+static int64_t *sweep_order(const oracle *o, int64_t start)
+{
+    int64_t d = o->d, unit = 1, *order = malloc((size_t)(d + 1) * sizeof *order);
+    if (o->recipe->method == PONS_METHOD_SPARSEGPT_GPTQ && o->recipe->prune.n)
+        unit = o->recipe->prune.m;
+    bool *taken = calloc((size_t)d + 1, sizeof *taken);
+    for (int64_t at = 0; at < d - start; at += unit) {
+        int64_t most = -1;
+        double best = 0.0;
+        for (int64_t first = start; first < d; first += unit) {
+            double sum = 0.0;
+            for (int64_t j = first; j < first + unit; j++)
+                sum += o->H[j * d + j];
+            if (taken[first] || (most >= 0 && (!o->recipe->obr.act_order || sum <= best))) continue;
+            most = first;
+            best = sum;
+        }
+        taken[most] = true;
+        for (int64_t k = 0; k < unit; k++)
+            order[at + k] = most + k;
+    }
+    free(taken);
+    return order;
 }
 
 static int ascending(const void *a, const void *b)
@@ -250,11 +279,11 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* SparseGPT's masks for what begins at column j, from current values V. */
-static void sparsegpt_mask(const oracle *o, int64_t j, const double *V, const double *pivot,
-                           uint8_t *mask)
+/* SparseGPT's masks for what begins at column order[at], from current values V. */
+static void sparsegpt_mask(const oracle *o, const int64_t *order, int64_t at, const double *V,
+                           const double *pivot, uint8_t *mask)
 {
-    int64_t d = o->d, m = o->problem->m, block = o->recipe->obr.block;
+    int64_t d = o->d, m = o->problem->m, block = o->recipe->obr.block, j = order[at];
     double *metric = malloc((size_t)(m * d) * sizeof *metric);
     for (int64_t i = 0; i < m; i++)
         for (int64_t k = 0; k < d; k++)
@@ -263,40 +292,42 @@ static void sparsegpt_mask(const oracle *o, int64_t j, const double *V, const do
     if (o->recipe->prune.n) {
         for (int64_t i = 0; i < m && j % group == 0; i++)
             prune_least(metric + i * d, j, j + group, o->recipe->prune.n, mask + i * d);
-    } else if (j % block == 0) {
-        int64_t end = j + block < d ? j + block : d, n = 0;
+    } else if (at % block == 0) {
+        int64_t end = at + block < d ? at + block : d, n = 0;
         double *list = malloc((size_t)(m * block) * sizeof *list);
         for (int64_t i = 0; i < m; i++)
-            for (int64_t k = j; k < end; k++)
-                list[n++] = metric[i * d + k];
+            for (int64_t k = at; k < end; k++)
+                list[n++] = metric[i * d + order[k]];
         qsort(list, (size_t)n, sizeof *list, ascending);
         double threshold = list[(int64_t)((double)n * o->recipe->prune.sparsity)];
         for (int64_t i = 0; i < m; i++)
-            for (int64_t k = j; k < end; k++)
-                mask[i * d + k] = metric[i * d + k] > threshold;
+            for (int64_t k = at; k < end; k++)
+                mask[i * d + order[k]] = metric[i * d + order[k]] > threshold;
         free(list);
     }
     free(metric);
 }
 
-/* Column by column from `start`, errors fed forward through the inverse of what is left. */
+/* Column by column of those from `start` on, errors fed forward through the inverse of what is left. */
 static void sweep(const oracle *o, int64_t start, double *V, bool choose, uint8_t *mask,
                   int8_t *codes)
 {
-    int64_t d = o->d;
-    double *inverse = trailing_inverse(o, start), *pivot = choose ? pivots(o) : NULL;
-    for (int64_t j = start; j < d; j++) {
-        if (choose) sparsegpt_mask(o, j, V, pivot, mask);
+    int64_t d = o->d, *order = sweep_order(o, start);
+    double *inverse = trailing_inverse(o, start), *pivot = choose ? pivots(o, order) : NULL;
+    for (int64_t at = 0; at < d - start; at++) {
+        int64_t j = order[at];
+        if (choose) sparsegpt_mask(o, order, at, V, pivot, mask);
         for (int64_t i = 0; i < o->problem->m; i++) {
             double *v = V + i * d;
             int8_t code = mask[i * d + j] ? code_of(o, i, j, v[j]) : zero_of(o, i, j);
             double error = (v[j] - value_of(o, i, j, code)) / inverse[j * d + j];
             codes[i * d + j] = code;
-            for (int64_t k = j + 1; k < d; k++)
-                v[k] -= error * inverse[j * d + k];
+            for (int64_t k = at + 1; k < d - start; k++)
+                v[order[k]] -= error * inverse[j * d + order[k]];
         }
         eliminate(d, j, inverse);
     }
+    free(order);
     free(pivot);
     free(inverse);
 }
