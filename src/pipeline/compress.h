@@ -35,7 +35,7 @@ typedef struct pons_compress_options {
  *   linears, rows, weights, zeros, sparsity, bits (per weight as stored), bytes (of OUT's tensors),
  *   relative_error (sum of errors over sum of energies), digest, out, run, seconds {total, learn, read,
  *   forward, hessian, factor, solve, clip, gptq, pack, evaluate, checkpoint}, peak_rss_bytes,
- *   idle and efficiency (trace.h), and when the
+ *   idle, efficiency and memory (trace.h), and when the
  *   recipe evaluates: perplexity {windows, tokens, weights_only, full}
  * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence
  *         says that OUT is complete and only the report failed. When blocks were committed, RUN and

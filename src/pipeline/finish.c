@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -151,13 +150,6 @@ static pons_status count_bytes(const char *path, int64_t *all, int64_t *linears)
     }
     pons_store_close(&store);
     return PONS_OK;
-}
-
-static int64_t peak_rss_bytes(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (int64_t)usage.ru_maxrss * 1024;
 }
 
 /* What the manifest of OUT says, also when an earlier process wrote it: the perplexity, or NULL. */
@@ -324,7 +316,7 @@ pons_status pons_job_report(pons_job *job, json_t **report)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     json_t *balance = NULL;
-    double peak = (double)peak_rss_bytes();
+    double peak = pons_trace_peak(job->trace);
     pons_comm_max_f64(job->comm, &peak, 1);
     PONS_TRY(st, close_trace(job, &balance));
     if (job->rank == 0) local = close_run(job, (int64_t)peak, balance, report);

@@ -1,8 +1,10 @@
 /* Owns the events of this rank and their way into one file. Does not decide what a phase is. */
 #include "pipeline/trace.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -28,6 +30,8 @@ struct pons_trace {
     int64_t count, capacity;
     double seconds[PONS_PHASES]; /* of phases; WAIT: of all communication */
     double waited[PONS_PHASES];  /* of these, inside communication */
+    double memory[PONS_PHASES];  /* bytes, largest resident set */
+    double peak;                 /* of the whole job */
 };
 
 /* Shorter ones cost more than they tell. */
@@ -45,6 +49,22 @@ static void add(pons_trace *t, event e)
         t->capacity = capacity;
     }
     t->events[t->count++] = e;
+}
+
+/* The largest resident set since the last call, in bytes: Linux forgets it when told to; where it is not
+ * allowed, since the process began. */
+static double take_resident(pons_trace *t)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    if (file) {
+        fputs("5", file);
+        fclose(file);
+    }
+    double bytes = 1024.0 * (double)usage.ru_maxrss;
+    t->peak = fmax(t->peak, bytes);
+    return bytes;
 }
 
 static void note_wait(void *user, double start, double end)
@@ -65,6 +85,7 @@ pons_status pons_trace_begin(pons_comm *comm, pons_trace **out)
     t->capacity = FIRST;
     t->block = -1;
     pons_comm_barrier(comm);
+    take_resident(t);
     t->origin = pons_clock();
     pons_comm_set_watch(note_wait, t);
     *out = t;
@@ -92,6 +113,7 @@ double pons_trace_phase(pons_trace *t, pons_phase phase, double start)
         if (t->events[i].phase == PONS_PHASE_WAIT && t->events[i].start >= start)
             t->waited[phase] += t->events[i].end - t->events[i].start;
     t->seconds[phase] += end - start;
+    t->memory[phase] = fmax(t->memory[phase], take_resident(t));
     if (end - start >= SHORTEST) add(t, (event){start, end, t->block, (int32_t)phase, false});
     return end - start;
 }
@@ -99,6 +121,12 @@ double pons_trace_phase(pons_trace *t, pons_phase phase, double start)
 void pons_trace_behind(pons_trace *t, pons_phase phase, int64_t block, pons_task_span span)
 {
     add(t, (event){span.start, span.end, block, (int32_t)phase, true});
+}
+
+double pons_trace_peak(pons_trace *t)
+{
+    take_resident(t);
+    return t->peak;
 }
 
 /* ---- The file */
@@ -196,16 +224,19 @@ done:
 /* ---- In short */
 
 static json_t *describe(int teams, double wall, const double *waited, int team_size,
-                        const double *useful, const double *longest, int size)
+                        const double *useful, const double *longest, const double *memory, int size)
 {
-    json_t *idle = json_array(), *efficiency = json_object();
+    json_t *idle = json_array(), *efficiency = json_object(), *bytes = json_object();
     for (int k = 0; k < teams; k++)
         json_array_append_new(idle, json_real(waited[k] / (wall * team_size)));
     for (int p = 0; p < PONS_PHASE_WAIT; p++)
         if (longest[p] > 0)
             json_object_set_new(efficiency, names[p],
                                 json_real(useful[p] / (longest[p] * (double)size)));
-    return json_pack("{s:o, s:o}", "idle", idle, "efficiency", efficiency);
+    for (int p = 0; p < PONS_PHASE_WAIT; p++)
+        if (memory[p] > 0)
+            json_object_set_new(bytes, names[p], json_integer((json_int_t)memory[p]));
+    return json_pack("{s:o, s:o, s:o}", "idle", idle, "efficiency", efficiency, "memory", bytes);
 }
 
 pons_status pons_trace_summarize(pons_trace *t, pons_comm *comm, int team_size, json_t **out)
@@ -224,8 +255,9 @@ pons_status pons_trace_summarize(pons_trace *t, pons_comm *comm, int team_size, 
     pons_comm_sum_f64(comm, waited, teams);
     pons_comm_sum_f64(comm, useful, PONS_PHASES);
     pons_comm_max_f64(comm, longest, PONS_PHASES);
+    pons_comm_max_f64(comm, t->memory, PONS_PHASES);
     if (rank == 0) {
-        *out = describe(teams, wall, waited, team_size, useful, longest, size);
+        *out = describe(teams, wall, waited, team_size, useful, longest, t->memory, size);
         if (!*out) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");
     }
     PONS_TRY_ALL(st, comm, st);

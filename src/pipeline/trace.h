@@ -1,6 +1,6 @@
 /**
  * When each rank did what, and when it waited for others: RUN/trace.json for Perfetto or
- * chrome://tracing, the idle share of each team, the efficiency of each phase. Internal to pipeline.
+ * chrome://tracing, the idle share of each team, efficiency and memory of each phase. Internal to pipeline.
  */
 #ifndef PONS_PIPELINE_TRACE_H
 #define PONS_PIPELINE_TRACE_H
@@ -49,14 +49,18 @@ double pons_trace_phase(pons_trace *trace, pons_phase phase, double start);
  * and shows as a line of its own. Local. */
 void pons_trace_behind(pons_trace *trace, pons_phase phase, int64_t block, pons_task_span span);
 
+/** Largest resident set of this process so far, in bytes; getrusage forgets it at the end of a phase.
+ * Local. */
+double pons_trace_peak(pons_trace *trace);
+
 /** Write the trace of all ranks. Collective on comm, the one of pons_trace_begin; same team_size on every
  * rank. @param path on rank 0 */
 pons_status pons_trace_write(pons_trace *trace, pons_comm *comm, int team_size, const char *path);
 
 /**
  * What the trace says in short: {"idle": [share of each team's time inside communication], "efficiency":
- * {phase: mean over ranks of the seconds outside communication, over the seconds of the slowest rank}}.
- * Collective on comm. @param[out] out on rank 0 a new reference, NULL elsewhere
+ * {phase: mean over ranks of the seconds outside communication, over the seconds of the slowest rank},
+ * "memory": {phase: bytes of the largest resident set of a rank}}. Collective on comm. @param[out] out on rank 0 a new reference, NULL elsewhere
  */
 pons_status pons_trace_summarize(pons_trace *trace, pons_comm *comm, int team_size, json_t **out);
 

@@ -24,7 +24,7 @@ static const char style[] =
     "th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;"
     "min-width:170px}td small{color:var(--soft)}\n"
     ".figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,480px),1fr));"
-    "gap:18px}\n"
+    "gap:18px;margin-top:14px}\n"
     "figure{margin:0;padding:12px 14px;background:var(--box);border-radius:8px}"
     "figcaption{font-weight:600;font-size:14px}\n"
     "svg{display:block;width:100%;height:auto}svg text{font:11.5px system-ui,sans-serif;"
@@ -36,7 +36,9 @@ static const char style[] =
     "margin-right:5px}\n"
     "pre{background:var(--box);padding:12px "
     "14px;border-radius:8px;overflow-x:auto;font-size:12.5px}"
-    "summary{cursor:pointer;margin-top:14px}\n";
+    "summary{cursor:pointer;margin-top:14px}\n"
+    "@media(max-width:560px){body{padding:20px 14px 40px}svg text{font-size:17px}svg "
+    ".bar{font-size:14px}figure{padding:10px 8px}}\n";
 
 static void print_style(FILE *out)
 {
@@ -77,25 +79,31 @@ static void print_table(FILE *out, const pons_report_table *t)
     fprintf(out, "</table></div>\n<p class=\"note\">%s</p>\n", t->note);
 }
 
-/* Block errors of all runs on one chart. */
+static bool has_errors(const pons_report_run *run)
+{
+    for (int64_t b = 0; b < run->blocks; b++)
+        if (isfinite(run->block_error[b])) return true;
+    return false;
+}
+
+/* Block errors of all runs on one chart, as far as each has come. */
 static void compare_errors(FILE *out, const pons_report_page *page)
 {
     pons_svg_series series[PONS_SVG_COLOURS];
-    int64_t points = 0;
     int count = 0;
-    for (int i = 0; i < page->count; i++)
-        if (page->runs[i].blocks > points) points = page->runs[i].blocks;
     for (int i = 0; i < page->count && count < PONS_SVG_COLOURS; i++) {
         const pons_report_run *run = &page->runs[i];
-        if (run->blocks != points) continue; /* another architecture, or not finished */
-        series[count].y = run->block_error;
-        series[count].stride = 1;
+        if (!has_errors(run)) continue;
+        series[count] =
+            (pons_svg_series){.y = run->block_error, .stride = 1, .points = run->blocks};
         snprintf(series[count++].name, sizeof series->name, "%s", run->name);
     }
     if (count < 2) return;
     fputs("<div class=\"figures\">\n", out);
-    pons_svg_lines(out, &(pons_svg_chart){"Relative output error of each block, by run", "block",
-                                          "error", true, points, count, series});
+    pons_svg_lines(out, &(pons_svg_chart){count < page->count && count == PONS_SVG_COLOURS
+                                              ? "Relative output error of each block, first runs"
+                                              : "Relative output error of each block, by run",
+                                          "block", "error", true, count, series});
     fputs("</div>\n", out);
 }
 
@@ -105,11 +113,10 @@ static void chart_linears(FILE *out, const char *title, const char *unit, bool l
 {
     pons_svg_series series[PONS_LINEARS];
     for (int i = 0; i < PONS_LINEARS; i++) {
-        series[i].y = values + i;
-        series[i].stride = PONS_LINEARS;
+        series[i] = (pons_svg_series){.y = values + i, .stride = PONS_LINEARS, .points = blocks};
         snprintf(series[i].name, sizeof series->name, "%s", pons_linear_short_name((pons_linear)i));
     }
-    pons_svg_lines(out, &(pons_svg_chart){title, "block", unit, log, blocks, PONS_LINEARS, series});
+    pons_svg_lines(out, &(pons_svg_chart){title, "block", unit, log, PONS_LINEARS, series});
 }
 
 static void chart_codes(FILE *out, const pons_report_run *run)
@@ -120,32 +127,31 @@ static void chart_codes(FILE *out, const pons_report_run *run)
     if (run->coded == 0) return;
     for (int c = 0; c < PONS_REPORT_CODES; c++)
         share[c] = (double)run->codes[c] / (double)run->coded;
-    pons_svg_series series = {"share", share, 1};
+    pons_svg_series series = {"share", share, 1, PONS_REPORT_CODES};
     pons_svg_bars(out,
                   &(pons_svg_chart){"4-bit codes of all linears", "code", "share of weights", false,
-                                    PONS_REPORT_CODES, 1, &series},
+                                    1, &series},
                   label);
 }
 
-static void chart_phases(FILE *out, const pons_report_run *run)
+/* What the report says of each phase that there was. @param unit of the numbers in the report */
+static void chart_phases(FILE *out, const pons_report_run *run, const char *key, const char *title,
+                         const char *y, double unit)
 {
     enum { MOST = 20 };
     const char *label[MOST], *phase;
-    double seconds[MOST];
+    double amount[MOST];
     json_t *value;
     int count = 0;
-    json_object_foreach(json_object_get(run->report, "seconds"), phase, value)
+    json_object_foreach(json_object_get(run->report, key), phase, value)
     {
-        if (count == MOST || !strcmp(phase, "total")) continue;
+        if (count == MOST || !strcmp(phase, "total") || !(json_number_value(value) > 0)) continue;
         label[count] = phase;
-        seconds[count++] = json_number_value(value);
+        amount[count++] = json_number_value(value) / unit;
     }
     if (count == 0) return;
-    pons_svg_series series = {"seconds", seconds, 1};
-    pons_svg_bars(out,
-                  &(pons_svg_chart){"Time of each phase, rank 0", "phase", "seconds", false, count,
-                                    1, &series},
-                  label);
+    pons_svg_series series = {"", amount, 1, count};
+    pons_svg_bars(out, &(pons_svg_chart){title, "phase", y, false, 1, &series}, label);
 }
 
 /* Rows by the number of products that the solver needed for them. */
@@ -165,29 +171,35 @@ static void chart_iterations(FILE *out, const pons_report_run *run)
         snprintf(text[i], sizeof text[i], count <= 24 || i % 4 == 0 ? "%d" : "", (int)i);
         label[i] = text[i];
     }
-    pons_svg_series series = {"rows", rows, 1};
-    pons_svg_bars(out,
-                  &(pons_svg_chart){"Solver: rows by iterations", "iterations", "rows", false,
-                                    count, 1, &series},
-                  label);
+    pons_svg_series series = {"rows", rows, 1, count};
+    pons_svg_bars(
+        out,
+        &(pons_svg_chart){"Solver: rows by iterations", "iterations", "rows", false, 1, &series},
+        label);
 }
 
 static void print_run(FILE *out, const pons_report_run *run)
 {
-    pons_svg_series seconds = {"seconds", run->block_seconds, 1};
+    pons_svg_series seconds = {"seconds", run->block_seconds, 1, run->blocks};
     fputs("<h2>", out);
     pons_html_text(out, run->name);
-    fputs("</h2>\n<p class=\"note\">", out);
-    pons_html_text(out, run->path);
-    fputs("</p>\n<div class=\"figures\">\n", out);
+    fputs("</h2>\n", out);
+    if (strcmp(run->name, run->path)) {
+        fputs("<p class=\"note\">", out);
+        pons_html_text(out, run->path);
+        fputs("</p>\n", out);
+    }
+    fputs("<div class=\"figures\">\n", out);
     chart_linears(out, "Relative output error of each linear", "error", true, run->blocks,
                   run->error);
-    chart_linears(out, "Zeros of each linear", "share", false, run->blocks, run->sparsity);
+    chart_linears(out, "Zeros of each linear", "share of weights", false, run->blocks,
+                  run->sparsity);
     chart_codes(out, run);
     chart_iterations(out, run);
-    chart_phases(out, run);
-    pons_svg_lines(out, &(pons_svg_chart){"Time of each block", "block", "seconds", false,
-                                          run->blocks, 1, &seconds});
+    chart_phases(out, run, "seconds", "Time of each phase, rank 0", "seconds", 1);
+    chart_phases(out, run, "memory", "Memory of each phase, largest rank", "peak, MB", 1e6);
+    pons_svg_lines(out,
+                   &(pons_svg_chart){"Time of each block", "block", "seconds", false, 1, &seconds});
     fputs("</div>\n<details><summary>Recipe</summary><pre>", out);
     pons_html_text(out, run->recipe_text);
     fputs("</pre></details>\n", out);

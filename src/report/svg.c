@@ -2,8 +2,10 @@
 #include "report/svg.h"
 
 #include <math.h>
+#include <string.h>
 
-enum { WIDTH = 640, HEIGHT = 260, LEFT = 62, RIGHT = 14, TOP = 10, BOTTOM = 42, MOST_TICKS = 12 };
+enum { WIDTH = 640, HEIGHT = 268, LEFT = 76, RIGHT = 14, TOP = 10, BOTTOM = 52, MOST_TICKS = 12 };
+enum { LETTER = 7 }; /* about the width of one below a bar */
 
 typedef struct axis {
     double low, high; /* log10 of them on a logarithmic axis */
@@ -46,18 +48,26 @@ static void scale_linear(axis *a, double largest)
         add_tick(a, i * step);
 }
 
-/* Whole decades, or 1, 2, 5 steps when there are few. */
+/* Between whole decades, or steps of 1, 2, 5 when there are few: the closest that hold all values. */
 static void scale_log(axis *a, double smallest, double largest)
 {
     static const double steps[] = {1, 2, 5};
+    int first = (int)floor(log10(smallest)), last = (int)ceil(log10(largest));
+    bool wide = log10(largest) - log10(smallest) > 2.5;
+    double below = first, above = last;
     a->log = true;
-    a->low = floor(log10(smallest) * 3) / 3 - 0.02;
-    a->high = ceil(log10(largest) * 3) / 3 + 0.02;
-    bool wide = a->high - a->low > 2.5;
-    for (int decade = (int)floor(a->low); decade <= a->high; decade++)
+    for (int decade = first; decade <= last; decade++)
         for (int s = 0; s < (wide ? 1 : 3); s++) {
             double at = log10(steps[s]) + decade;
-            if (at >= a->low && at <= a->high) add_tick(a, at);
+            if (at <= log10(smallest)) below = at;
+            if (at >= log10(largest) && at < above) above = at;
+        }
+    a->low = below;
+    a->high = above > below ? above : below + 1;
+    for (int decade = first; decade <= last + 1; decade++)
+        for (int s = 0; s < (wide ? 1 : 3); s++) {
+            double at = log10(steps[s]) + decade;
+            if (at >= a->low - 1e-9 && at <= a->high + 1e-9) add_tick(a, at);
         }
 }
 
@@ -66,7 +76,7 @@ static bool scale(const pons_svg_chart *chart, axis *a)
 {
     double smallest = INFINITY, largest = -INFINITY;
     for (int s = 0; s < chart->count; s++)
-        for (int64_t i = 0; i < chart->points; i++) {
+        for (int64_t i = 0; i < chart->series[s].points; i++) {
             double y = chart->series[s].y[i * chart->series[s].stride];
             if (!isfinite(y) || (chart->log && y <= 0)) continue;
             smallest = fmin(smallest, y);
@@ -106,8 +116,12 @@ static void begin(FILE *out, const pons_svg_chart *chart, const axis *a)
     for (int t = 0; t < a->ticks; t++) {
         double value = a->log ? pow(10, a->tick[t]) : a->tick[t], y = y_of(a, value);
         fprintf(out, "<path class=\"grid\" d=\"M%d %.1fH%d\"/>", LEFT, y, WIDTH - RIGHT);
-        fprintf(out, "<text x=\"%d\" y=\"%.1f\" class=\"end\">%g</text>\n", LEFT - 8, y + 4,
-                value < 1e-12 ? 0 : value);
+        double unit = value >= 1e6 ? 1e6 : value >= 1e4 ? 1e3 : 1;
+        fprintf(out, "<text x=\"%d\" y=\"%.1f\" class=\"end\">%g%s</text>\n", LEFT - 8, y + 4,
+                value < 1e-12 ? 0 : value / unit,
+                unit > 1e3 ? "M"
+                : unit > 1 ? "k"
+                           : "");
     }
     fprintf(out, "<text x=\"%d\" y=\"%d\" class=\"middle name\">", (WIDTH + LEFT - RIGHT) / 2,
             HEIGHT - 4);
@@ -118,15 +132,24 @@ static void begin(FILE *out, const pons_svg_chart *chart, const axis *a)
     fputs("</text>\n", out);
 }
 
+/* The longest series. */
+static int64_t points_of(const pons_svg_chart *chart)
+{
+    int64_t points = 0;
+    for (int s = 0; s < chart->count; s++)
+        if (chart->series[s].points > points) points = chart->series[s].points;
+    return points;
+}
+
 /* One path, broken where a value is missing; single points get a dot anyway. */
 static void draw_line(FILE *out, const pons_svg_chart *chart, const axis *a, int s)
 {
     const pons_svg_series *series = &chart->series[s];
-    double step =
-        chart->points > 1 ? (double)(WIDTH - LEFT - RIGHT) / (double)(chart->points - 1) : 0;
+    int64_t points = points_of(chart);
+    double step = points > 1 ? (double)(WIDTH - LEFT - RIGHT) / (double)(points - 1) : 0;
     bool pen = false;
     fprintf(out, "<path class=\"line s%d\" d=\"", s % PONS_SVG_COLOURS);
-    for (int64_t i = 0; i < chart->points; i++) {
+    for (int64_t i = 0; i < series->points; i++) {
         double y = series->y[i * series->stride];
         bool shown = isfinite(y) && !(chart->log && y <= 0);
         if (shown)
@@ -134,12 +157,12 @@ static void draw_line(FILE *out, const pons_svg_chart *chart, const axis *a, int
         pen = shown;
     }
     fputs("\"/>\n", out);
-    for (int64_t i = 0; i < chart->points; i++) {
+    for (int64_t i = 0; i < series->points; i++) {
         double y = series->y[i * series->stride];
         if (!isfinite(y) || (chart->log && y <= 0)) continue;
         fprintf(out, "<circle class=\"s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>",
                 s % PONS_SVG_COLOURS, LEFT + (double)i * step, y_of(a, y),
-                chart->points <= 48 ? "2.2" : "1.2");
+                points <= 48 ? "2.2" : "1.2");
         pons_html_text(out, series->name);
         fprintf(out, " %lld: %.4g</title></circle>\n", (long long)i, y);
     }
@@ -150,8 +173,9 @@ void pons_svg_lines(FILE *out, const pons_svg_chart *chart)
     axis a = {0};
     if (!scale(chart, &a)) return;
     begin(out, chart, &a);
-    double span = (double)(chart->points > 1 ? chart->points - 1 : 1), step = nice_step(span);
-    for (double x = 0; x < (double)chart->points; x += step < 1 ? 1 : step)
+    int64_t points = points_of(chart);
+    double span = (double)(points > 1 ? points - 1 : 1), step = nice_step(span);
+    for (double x = 0; x < (double)points; x += step < 1 ? 1 : step)
         fprintf(out, "<text x=\"%.1f\" y=\"%d\" class=\"middle\">%g</text>\n",
                 LEFT + x * (WIDTH - LEFT - RIGHT) / span, HEIGHT - BOTTOM + 16, x);
     for (int s = 0; s < chart->count; s++)
@@ -163,13 +187,16 @@ void pons_svg_bars(FILE *out, const pons_svg_chart *chart, const char *const *la
 {
     axis a = {0};
     const pons_svg_series *series = chart->series;
-    double slot = (double)(WIDTH - LEFT - RIGHT) / (double)chart->points;
+    double slot = (double)(WIDTH - LEFT - RIGHT) / (double)series->points;
+    bool two_rows = false;
     if (!scale(chart, &a)) return;
     begin(out, chart, &a);
-    for (int64_t i = 0; i < chart->points; i++) {
+    for (int64_t i = 0; i < series->points; i++)
+        two_rows |= LETTER * (double)strlen(label[i]) > slot;
+    for (int64_t i = 0; i < series->points; i++) {
         double value = series->y[i * series->stride], x = LEFT + (double)i * slot;
         fprintf(out, "<text x=\"%.1f\" y=\"%d\" class=\"middle bar\">", x + slot / 2,
-                HEIGHT - BOTTOM + 16);
+                HEIGHT - BOTTOM + (two_rows && i % 2 ? 29 : 16));
         pons_html_text(out, label[i]);
         fputs("</text>", out);
         if (!(value > 0)) continue;

@@ -14,13 +14,12 @@ enum { PONS_SVG_COLOURS = 8 };
 typedef struct pons_svg_series {
     char name[160];
     const double *y; /* y[i * stride] at x = i; NaN: no point */
-    int64_t stride;
+    int64_t stride, points;
 } pons_svg_series;
 
 typedef struct pons_svg_chart {
     const char *title, *x, *y; /* what the axes are */
     bool log;                  /* y on a logarithmic axis; else it starts at 0 */
-    int64_t points;            /* of each series */
     int count;
     const pons_svg_series *series; /* [count] */
 } pons_svg_chart;
@@ -29,7 +28,7 @@ typedef struct pons_svg_chart {
  * has a point. */
 void pons_svg_lines(FILE *out, const pons_svg_chart *chart);
 
-/** A figure with one bar per value of the first series, `label[i]` below it. */
+/** A figure with one bar per value of the first series, `label[i]` below it; long labels on two rows. */
 void pons_svg_bars(FILE *out, const pons_svg_chart *chart, const char *const *label);
 
 /** Text with what HTML reserves replaced. */

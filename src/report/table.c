@@ -72,7 +72,7 @@ pons_status pons_table_results(const pons_report_run *runs, int count, pons_repo
     pons_status st = PONS_OK;
     bool any = false;
     PONS_TRY(st, begin(out, "Results",
-                       "zeros: share of the weights of all linears; error: squared output error of "
+                       "Zeros: share of the weights of all linears; error: squared output error of "
                        "all linears over the squared output; bits: stored per weight, scales "
                        "included; printed: in the paper, for the row that the label names.",
                        count, header));
@@ -123,8 +123,8 @@ pons_status pons_table_tasks(const pons_report_run *runs, int count, pons_report
         header[k + 1] = tasks[k][1];
     header[TASKS + 1] = "mean";
     PONS_TRY(st, begin(out, "Zero-shot accuracy, percent",
-                       "acc_norm for PIQA, HellaSwag and ARC, acc for BoolQ and WinoGrande; "
-                       "below it what the paper prints, and the difference. The mean is over the "
+                       "acc_norm for PIQA, HellaSwag and ARC, acc for BoolQ and WinoGrande; below "
+                       "them what the paper prints, and the difference. The mean is over the "
                        "tasks measured.",
                        count, header));
     for (int i = 0; i < count; i++) {
@@ -152,9 +152,26 @@ done:
     return st;
 }
 
+/* Whether any run spent time in a phase. */
+static bool is_used(const pons_report_run *runs, int count, const char *phase)
+{
+    for (int i = 0; i < count; i++)
+        if (pons_report_number(json_object_get(runs[i].report, "seconds"), phase) > 0) return true;
+    return false;
+}
+
+/* "145.6", and below it "512 MB" where the report says so. */
+static void put_cost(pons_report_table *t, int column, double seconds, double bytes)
+{
+    if (isfinite(seconds) && isfinite(bytes))
+        put(t, column, "%.1f\n%.0f MB", seconds, bytes / 1e6);
+    else
+        put_number(t, column, "%.1f", seconds);
+}
+
 pons_status pons_table_cost(const pons_report_run *runs, int count, pons_report_table *out)
 {
-    enum { BEFORE = 2, AFTER = 1 };
+    enum { BEFORE = 2 };
     const char *header[PONS_TABLE_COLUMNS + 1] = {"run", "ranks"}, *phase;
     const json_t *first = NULL;
     json_t *value;
@@ -164,24 +181,25 @@ pons_status pons_table_cost(const pons_report_run *runs, int count, pons_report_
         if (runs[i].report) first = runs[i].report;
     json_object_foreach(json_object_get(first, "seconds"), phase, value)
     {
-        if (columns + AFTER < PONS_TABLE_COLUMNS) header[columns++] = phase;
+        if (columns < PONS_TABLE_COLUMNS && is_used(runs, count, phase)) header[columns++] = phase;
     }
-    header[columns++] = "memory, GB";
-    PONS_TRY(st, begin(out, "Time and memory",
-                       "seconds of rank 0, of the last process when a run was resumed; memory: "
-                       "largest resident set of a rank.",
-                       count, header));
+    PONS_TRY(st,
+             begin(out, "Time and memory",
+                   "Seconds of rank 0, of the last process when a run was resumed. Below them the "
+                   "largest resident set of a rank; that of solve is also of mask, clip, gptq "
+                   "and polish.",
+                   count, header));
     for (int i = 0; i < count; i++) {
-        const json_t *report = runs[i].report;
+        const json_t *report = runs[i].report, *seconds = json_object_get(report, "seconds"),
+                     *memory = json_object_get(report, "memory");
         if (!report) continue;
         out->rows++;
         put(out, 0, "%s", runs[i].name);
         put_number(out, 1, "%.0f", pons_report_number(report, "ranks"));
-        for (int c = BEFORE; c < columns - AFTER; c++)
-            put_number(out, c, "%.1f",
-                       pons_report_number(json_object_get(report, "seconds"), header[c]));
-        put_number(out, columns - AFTER, "%.2f",
-                   pons_report_number(report, "peak_rss_bytes") / 1e9);
+        for (int c = BEFORE; c < columns; c++)
+            put_cost(out, c, pons_report_number(seconds, header[c]),
+                     !strcmp(header[c], "total") ? pons_report_number(report, "peak_rss_bytes")
+                                                 : pons_report_number(memory, header[c]));
     }
     if (!first) out->rows = 0;
 done:

@@ -43,7 +43,7 @@ balance = Balance()
 balance.feed(page)
 assert not balance.open and "http" not in page and "<b>" not in page and 'a &lt;b&gt; &amp; &quot;c&quot;' in page
 charts = [tree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.S)]
-assert len(charts) == 1 + 6 + 5, len(charts)  # all runs; each run's, without iterations where nothing was solved
+assert len(charts) == 1 + 7 + 6, len(charts)  # all runs; each run's, without iterations where nothing was solved
 
 manifest = json.load(open(f"{scratch}/paper/pons.json"))
 printed = {r["metric"]: r["value"] for r in csv.DictReader(open(tables))
@@ -58,7 +58,23 @@ for column, task, metric in (1, "piqa", "PIQA"), (2, "boolq", "BoolQ"):
     mine, theirs = 100 * scores[task]["score"], float(printed[metric])
     assert tasks[column] == f"{mine:.2f}<br>{theirs:.2f} ({mine - theirs:+.2f})", tasks
 assert tasks[3] == "-<br>" + printed["HellaSwag"], tasks
-assert cost[1] == "2" and len(cost) > 10, cost
+report = json.load(open(f"{scratch}/paper.run/report.json"))
+header = next([c.strip() for c in l.strip("|\n").split("|")] for l in text.splitlines() if l.startswith("| run | ranks"))
+assert cost[:2] == [results[0], "2"] and cost[2] == f"{report['seconds']['total']:.1f}<br>{report['peak_rss_bytes'] / 1e6:.0f} MB", cost
+for phase, cell in zip(header[3:], cost[3:]):
+    memory = report["memory"].get(phase)
+    assert cell == f"{report['seconds'][phase]:.1f}" + (f"<br>{memory / 1e6:.0f} MB" if memory else ""), (phase, cell)
+assert {"read", "forward", "hessian", "solve", "evaluate"} < set(header) and "learn" not in header, header
+assert max(report["memory"].values()) <= report["peak_rss_bytes"] and min(report["memory"].values()) > 1e6, report["memory"]
+
+# A label below a bar is beside no other: those of one row are wide apart.
+for chart in charts:
+    rows = {}
+    for t in chart.iter("text"):
+        if "bar" in t.get("class", "") and t.text:
+            rows.setdefault(t.get("y"), []).append((float(t.get("x")), 7 * len(t.text)))
+    for row in rows.values():
+        assert all(b[0] - a[0] >= (a[1] + b[1]) / 2 for a, b in zip(row, row[1:])), row
 
 # Errors per linear, a row per block.
 for linear in manifest["linears"]:
