@@ -3,11 +3,13 @@
 An implementation of the whole chain (rotation, calibration, methods, quantizers, perplexity) that shares nothing with Pons nor
 with the code that made the reference: it says what spread a perplexity of that table has. Each run differs from the next in
 its last bits only (damping 0.01 (1 + 1e-6 nudge)), which thirty quantized blocks turn into several percent of perplexity.
+What it gave is in smollm2_protocol_runs.csv.
 
     smollm2_protocol.py --model MODEL.gguf --calib VALID.i32 --text TEST.i32 --method obr_rtn,obr_gptq --nudge 0,1,2 --json
     (token ids: pons tokenize --model MODEL.gguf --text FILE.txt --out FILE.i32)
 
-Runs on a GPU in seconds, on a CPU in an hour. --method dense measures the rotated model, --no-rotation the one of the file.
+A run takes less than half a minute on a large GPU; on a CPU expect an hour. --method dense measures the rotated model,
+--no-rotation the one of the file.
 Needs torch, numpy and gguf.
 """
 import argparse
