@@ -5,6 +5,7 @@
 #   a time limit             the job is stopped before it, requeued, finishes with the same bytes
 #   a node is powered off    likewise
 #   a sweep                  array jobs that wait for one with the Hessians give the bytes of runs without them
+#   a table of the paper     rows and report; with shared Hessians, the bytes of rows that make their own
 #   scancel                  leaves a state directory that a later run finishes, with the same bytes
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -13,7 +14,7 @@ usage() {
   cat <<TEXT
 Usage: test-slurm.sh [--keep] [CASE...]
 
-CASE: nodes, sweep, limit, poweroff, cancel (default: all; about ten minutes on two idle cores). --keep leaves the folder with
+CASE: nodes, sweep, paper, limit, poweroff, cancel (default: all; about ten minutes on two idle cores). --keep leaves the folder with
 Slurm's and the jobs' logs. Needs root, namespaces, and Debian's slurm-wlm and munge (apt-get install slurm-wlm munge);
 ends with 77 and says what is missing where it cannot run.
 TEXT
@@ -23,12 +24,12 @@ while [ $# -gt 0 ]; do
   case $1 in
     --help|-h) usage; exit 0 ;;
     --keep) keep=1 ;;
-    nodes|sweep|limit|poweroff|cancel) cases+=("$1") ;;
+    nodes|sweep|paper|limit|poweroff|cancel) cases+=("$1") ;;
     *) usage >&2; exit 2 ;;
   esac
   shift
 done
-[ ${#cases[@]} -gt 0 ] || cases=(nodes sweep limit poweroff cancel)
+[ ${#cases[@]} -gt 0 ] || cases=(nodes sweep paper limit poweroff cancel)
 
 skip() { say "skipped: $*"; exit 77; }
 PATH=$PATH:/usr/sbin:/sbin
@@ -160,6 +161,7 @@ state_is() { [[ $(field "$1" JobState) =~ ^($2)$ ]]; }
 has_ended() { state_is "$1" "COMPLETED|FAILED|TIMEOUT|CANCELLED|NODE_FAIL|OUT_OF_MEMORY"; }
 has_blocks() { [ "$(journal_blocks "$1")" -ge "$2" ]; }
 was_requeued() { [ "$(field "$1" Restarts)" != 0 ]; }
+no_jobs() { ! squeue -h 2>/dev/null | grep -q .; }
 is_gone() { ! squeue -h -j "$1" 2>/dev/null | grep -q .; }
 
 batch() { # NAME SCRIPT SBATCH_ARGUMENT...: with OUT and OPTIONS of the caller
@@ -244,6 +246,44 @@ case_sweep() {
   finished_alike sweep/two-of-four "${job}_4" "$(digest "$cluster/pattern")"
   grep -q . "$cluster/sweep/capture.run/hessians/"* || fail "sweep: no Hessians"
   say "sweep: an array on the Hessians of one job gives the bytes of runs that make their own"
+}
+
+# A small model stands in for Llama2-7B; the report is there when the last job is gone.
+case_paper() {
+  local work=$cluster/paper row
+  mkdir -p "$work/models" "$work/wikitext2" "$work/tasks"
+  cp -r tests/golden/models/mistral-headdim "$work/models/Llama2-7B"
+  cp tests/golden/tasks/tokenizer.json "$work/models/Llama2-7B"
+  cp tests/golden/tasks/winogrande.jsonl "$work/tasks"
+  head -n 200 tests/data/wikitext2-valid.txt | tee "$work/wikitext2/wiki.train.raw" >"$work/wikitext2/wiki.test.raw"
+  table() { # what paper.sbatch is told, but for where it works
+    env "$@" OMP_NUM_THREADS=1 PONS_PAPER="$work" SBATCH_OUTPUT="$cluster/job-paper-%A-%a.log" SBATCH_EXPORT=ALL \
+      PONS_OPTIONS="--set calibration.windows=4 --set calibration.length=64 --set evaluate.windows=1 --set evaluate.length=64" \
+      bash jobs/paper.sbatch Table1_QuaRot Llama2-7B >>"$cluster/job-paper.log" 2>&1 || fail "paper: paper.sbatch $*"
+  }
+  ends() { # REPORT: it is there, beside the printed numbers
+    wait_for 300 "paper ends" no_jobs
+    [ "$(grep -c '^| Table1_QuaRot Llama2-7B' "$work/runs/Table1_QuaRot.md")" = 15 ] || fail "paper: not five rows in each of three tables"
+    grep -q '<br>61.48 (' "$work/runs/Table1_QuaRot.md" || fail "paper: no WinoGrande beside the printed 61.48"
+    grep -q '(not finished)' "$work/runs/Table1_QuaRot.md" && fail "paper: a row is not finished"
+    mv "$work/runs" "$1"
+  }
+  table
+  ends "$cluster/rows"
+  table PONS_SHARE=1
+  ends "$cluster/shared"
+  table PONS_LOCAL=1 PONS_RANKS=1
+  ends "$cluster/local"
+  for row in "$cluster"/local/Table1_QuaRot/Llama2-7B/*.run; do
+    row=Table1_QuaRot/Llama2-7B/$(basename "$row" .run)
+    [ "$(digest "$cluster/rows/$row")" = "$(digest "$cluster/local/$row")" ] || fail "paper: $row is another model than without Slurm"
+  done
+  row=Table1_QuaRot/Llama2-7B/obr-rtn-4-4-4
+  "$PONS_BIN" --quiet compress "configs/paper/$row.yaml" --model "$work/models/Llama2-7B" --calib "$work/wikitext2/wiki.train.raw" --out "$cluster/own" \
+    --set wave=4096 --set compat=corrected --set calibration.windows=4 --set calibration.length=64 --set evaluate.text= >/dev/null
+  [ "$(digest "$cluster/shared/$row")" = "$(digest "$cluster/own")" ] || fail "paper: other Hessians than its own"
+  [ "$(digest "$cluster/shared/$row")" != "$(digest "$cluster/rows/$row")" ] || fail "paper: PONS_SHARE changes nothing"
+  say "paper: a table's rows and its report, each calibrated, and all from one row's Hessians"
 }
 
 case_limit() {

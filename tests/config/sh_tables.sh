@@ -43,6 +43,8 @@ list() { bash "$PONS_SOURCE/jobs/paper.sbatch" --list "$@" 2>"$scratch/err"; }
 [ "$(list Table1_QuaRot Llama2-7B Llama3-8B | wc -l)" = 10 ] || fail "paper.sbatch --list TABLE MODEL: $(list Table1_QuaRot Llama2-7B Llama3-8B)"
 list Table1_QuaRot GPT && fail "paper.sbatch lists an unknown model"
 bash "$PONS_SOURCE/jobs/paper.sbatch" Table2 2>"$scratch/err" && fail "paper.sbatch takes an unknown table"
+PONS_SHARE=1 bash "$PONS_SOURCE/jobs/paper.sbatch" Table11_FlatQuant Llama2-7B 2>"$scratch/share" && fail "PONS_SHARE with FlatQuant"
+grep -q 'no Hessians in common' "$scratch/share" || fail "PONS_SHARE with FlatQuant: $(cat "$scratch/share")"
 grep -q 'Table11_FlatQuant' "$scratch/err" || fail "paper.sbatch does not name the tables: $(cat "$scratch/err")"
 
 # A table run to its report, on a small model in place of a large one and with less calibration.
