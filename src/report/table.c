@@ -95,7 +95,7 @@ pons_status pons_table_results(const pons_report_run *runs, int count, pons_repo
         put_number(out, 7, perplexity_format(weights_only), weights_only);
         put_number(out, 8, perplexity_format(full), full);
         put_number(out, 9, perplexity_format(paper), paper);
-        put_number(out, 10, "%+.2f", full - paper);
+        put_number(out, 10, fabs(full - paper) < 1000 ? "%+.2f" : "%+.0f", full - paper);
         any |= isfinite(paper);
     }
     if (!any) out->columns -= 2; /* no row of the paper */
