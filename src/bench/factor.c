@@ -52,20 +52,38 @@ static pons_status run(void *user)
     return st;
 }
 
-/* LAPACK's seconds for the whole matrix on `threads` threads of this rank. @param A [d, d] */
-static double run_lapack(int64_t d, int threads, double *A)
+typedef struct lapack {
+    int64_t d;
+    double *A; /* [d, d] */
+} lapack;
+
+/* The whole matrix on this rank. */
+static pons_status run_lapack(void *user)
 {
-    int n = (int)d, info, before = omp_get_max_threads();
-    for (int64_t i = 0; i < d * d; i++)
-        A[i] = entry(d, i / d, i % d);
-    omp_set_num_threads(threads);
-    double start = pons_clock();
-    dpotrf_("U", &n, A, &n, &info); /* column-major upper: row-major lower */
+    const lapack *l = user;
+    int64_t d = l->d;
+    int n = (int)d, info;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < d; j++)
+            l->A[i * d + j] = entry(d, i, j);
+    dpotrf_("U", &n, l->A, &n, &info); /* column-major upper: row-major lower */
     PONS_ASSERT(info == 0);
-    dtrtri_("U", "N", &n, A, &n, &info);
-    double seconds = pons_clock() - start;
+    dtrtri_("U", "N", &n, l->A, &n, &info);
+    return PONS_OK;
+}
+
+/* Its seconds on the threads of all ranks together, of which the others wait. Rank 0. */
+static pons_status time_lapack(const pons_bench_setting *s, int ranks, lapack *l, double *seconds)
+{
+    int before = omp_get_max_threads();
+    pons_bench_setting all = *s;
+    all.comm = pons_par_alone();
+    all.threads = s->threads * ranks;
+    omp_set_num_threads(all.threads);
+    pons_status st = pons_bench_time(&all, run_lapack, l, seconds, NULL);
     omp_set_num_threads(before);
-    return seconds;
+    return st;
 }
 
 /* Largest difference of this rank's tiles from LAPACK's inverse, over its largest entry. */
@@ -117,20 +135,19 @@ pons_status pons_bench_factor(const pons_bench_setting *s, int64_t d, bool scala
 {
     pons_status st = PONS_OK;
     work w = {.d = d, .scalapack = scalapack};
-    double *A = NULL, lapack[2] = {0, 0}; /* seconds, difference */
+    lapack l = {.d = d};
+    double baseline[2] = {0, 0}; /* seconds, difference */
     pons_bench_result r =
         pons_bench_result_empty(s, "factor", scalapack ? "ScaLAPACK" : "tiled", "fp64");
     PONS_TRY(st, pons_tiles_create(s->comm, d, &w.tiles));
     PONS_TRY(st, pons_bench_time(s, run, &w, &r.seconds, &r.workspace_bytes));
-    if (pons_comm_rank(s->comm) == 0) A = pons_mem_alloc(d * d, sizeof *A);
-    PONS_TRY_ALL(st, s->comm, A || pons_comm_rank(s->comm) ? PONS_OK : PONS_ERR_NOMEM);
-    for (int64_t k = 0; A && k < s->repeat; k++) {
-        double seconds = run_lapack(d, s->threads * r.ranks, A);
-        if (k == 0 || seconds < lapack[0]) lapack[0] = seconds;
-    }
-    if (A) lapack[1] = difference(&w, A);
-    pons_comm_max_f64(s->comm, lapack, 2);
-    r.relative_error = lapack[1];
+    if (pons_comm_rank(s->comm) == 0) l.A = pons_mem_alloc(d * d, sizeof *l.A);
+    PONS_TRY_ALL(st, s->comm, l.A || pons_comm_rank(s->comm) ? PONS_OK : PONS_ERR_NOMEM);
+    if (l.A) st = time_lapack(s, r.ranks, &l, &baseline[0]);
+    PONS_TRY_ALL(st, s->comm, st);
+    if (l.A) baseline[1] = difference(&w, l.A);
+    pons_comm_max_f64(s->comm, baseline, 2);
+    r.relative_error = baseline[1];
     r.rows = r.d = d;
     r.gflops = 2e-9 / 3 * (double)d * (double)d * (double)d / r.seconds;
     PONS_TRY(st, measure_peak(s, pons_tiles_side(d), &r.peak_gflops));
@@ -138,12 +155,12 @@ pons_status pons_bench_factor(const pons_bench_setting *s, int64_t d, bool scala
     r.baseline = (pons_bench_baseline){"LAPACK dpotrf and dtrtri on all these cores",
                                        d,
                                        s->threads * r.ranks,
-                                       lapack[0] / (double)d,
-                                       lapack[0],
-                                       lapack[0] / r.seconds};
+                                       baseline[0] / (double)d,
+                                       baseline[0],
+                                       baseline[0] / r.seconds};
     *out = r;
 done:
-    pons_mem_free(A);
+    pons_mem_free(l.A);
     pons_tiles_destroy(&w.tiles);
     return st;
 }

@@ -97,7 +97,7 @@ static pons_status require(const arguments *a, const char *command)
 
 /* ---- Printing */
 
-static const char *const kinds[] = {"rank", "node", "file"};
+static const char *const kinds[] = {"rank", "node"};
 
 static void print_rates(const arguments *a, const pons_plan_input *in)
 {
@@ -118,7 +118,7 @@ static void print_phases(const pons_plan_input *in, const pons_plan *plan)
         const pons_plan_phase *p = &plan->phase[i];
         const pons_plan_term *t = &p->term[0];
         for (int k = 1; k < p->terms; k++)
-            if (p->term[k].kind != PONS_PLAN_FILE && p->term[k].bytes > t->bytes) t = &p->term[k];
+            if (p->term[k].bytes > t->bytes) t = &p->term[k];
         printf("%-13s %-8s %9.0f %9.0f %10.1f %9.3f %5.0f%%  %-8s %s%s\n", p->name, p->group,
                p->bytes[PONS_PLAN_RANK] / 1e6, p->bytes[PONS_PLAN_NODE] / 1e6, p->flop / 1e9,
                p->seconds, 100 * p->busy, p->bound, t->name, t->replicated ? " *" : "");
@@ -144,7 +144,7 @@ static json_t *phase_json(const pons_plan_phase *p, bool *ok)
     json_t *o = json_object(), *terms = json_array();
     pons_cli_set(o, "phase", json_string(p->name), ok);
     pons_cli_set(o, "group", json_string(p->group), ok);
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 2; k++) {
         char key[32];
         snprintf(key, sizeof key, "%s_bytes", kinds[k]);
         pons_cli_set(o, key, pons_cli_real(p->bytes[k]), ok);

@@ -16,25 +16,6 @@ struct pons_shared {
     void *allocated; /* private, else NULL */
 };
 
-static size_t mapped, own, mapped_peak, own_peak;
-
-static void count(const pons_shared *s, bool add)
-{
-    size_t part = s->bytes / (size_t)s->size;
-    mapped = add ? mapped + s->bytes : mapped - s->bytes;
-    own = add ? own + part : own - part;
-    if (mapped > mapped_peak) {
-        mapped_peak = mapped;
-        own_peak = own;
-    }
-}
-
-void pons_shared_peak(size_t *mapped_bytes, size_t *own_bytes)
-{
-    *mapped_bytes = mapped_peak;
-    *own_bytes = own_peak;
-}
-
 /* The node's first rank gives all of it: one piece, the same for all. False where there is no room. */
 static bool open_window(pons_shared *s)
 {
@@ -52,14 +33,12 @@ static bool open_window(pons_shared *s)
     }
     MPI_Win_shared_query(s->window, 0, &bytes, &unit, &s->data);
     MPI_Win_lock_all(MPI_MODE_NOCHECK, s->window);
-    count(s, true);
     return true;
 }
 
 static void close_window(pons_shared *s)
 {
     if (s->window == MPI_WIN_NULL) return;
-    count(s, false);
     MPI_Win_unlock_all(s->window);
     MPI_Win_free(&s->window);
 }

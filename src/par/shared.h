@@ -31,8 +31,4 @@ int pons_shared_size(const pons_shared *shared);
 /** Make every rank's writes visible to the whole node. Collective on the ranks that share. */
 void pons_shared_settle(pons_shared *shared);
 
-/** Most bytes that this rank has had mapped at one time in blocks shared with others, and the part
- * of it that is this rank's when each block is counted once per node. Local. */
-void pons_shared_peak(size_t *mapped, size_t *own);
-
 #endif

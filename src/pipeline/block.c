@@ -49,16 +49,15 @@ pons_status pons_job_run_stage(pons_job *job, const pons_block *block, int stage
     return st;
 }
 
-/* Collective: the factor takes the Hessian panel by panel, each summed over the windows of all ranks. A
- * panel is the whole matrix where it is small, or is to be written. */
+/* Collective: the factor takes the Hessian panel by panel, each summed over the windows of all ranks; the
+ * last one stays. A panel is the whole matrix where it is small, or is to be written. */
 static pons_status take_hessian(pons_job *job, const pons_block *block, const pons_input *input,
-                                pons_hessian *h, pons_hessian_file *file,
-                                pons_hessian_factor *factor)
+                                pons_hessian *h, bool whole, pons_hessian_factor *factor)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t S = job->recipe.calibration.length;
     int64_t mine = pons_job_hessian_end(job) - job->window_begin;
-    int64_t d = factor->d, panel = file ? d : pons_hessian_panel_rows(d);
+    int64_t d = factor->d, panel = whole ? d : pons_hessian_panel_rows(d);
     for (int64_t first = 0; first < d; first += panel) {
         int64_t rows = d - first < panel ? d - first : panel;
         local = pons_hessian_take_rows(h, first, rows);
@@ -68,11 +67,18 @@ static pons_status take_hessian(pons_job *job, const pons_block *block, const po
         PONS_TRY(st, pons_hessian_reduce(h, job->comm));
         pons_hessian_factor_take(factor, first, rows, pons_hessian_matrix(h), d - first);
     }
-    if (file)
-        PONS_TRY(st, pons_hessian_file_write(file, pons_input_name(input), d,
-                                             pons_hessian_matrix(h), pons_hessian_norm(h, false)));
-    PONS_TRY_ALL(st, job->comm, pons_hessian_take_rows(h, d, 0)); /* room for the factor */
 done:
+    return st;
+}
+
+pons_status pons_job_keep_hessian(pons_job *job, pons_hessian_file *file, const pons_input *input,
+                                  pons_hessian *h)
+{
+    int64_t d = pons_group_dim(job->config, input->group);
+    double start = pons_clock();
+    pons_status st = pons_hessian_file_write(file, pons_input_name(input), d,
+                                             pons_hessian_matrix(h), pons_hessian_norm(h, false));
+    job->seconds.keep += pons_trace_phase(job->trace, PONS_PHASE_KEEP, start);
     return st;
 }
 
@@ -151,9 +157,11 @@ pons_status pons_job_factor_input(pons_job *job, int64_t layer, const pons_block
         if (kept)
             pons_hessian_factor_take(factor, 0, d, kept, d);
         else
-            PONS_TRY(st, take_hessian(job, block, input, h, retries ? NULL : file, factor));
+            PONS_TRY(st, take_hessian(job, block, input, h, file && !retries, factor));
         job->seconds.hessian += pons_trace_phase(job->trace, PONS_PHASE_HESSIAN, start);
+        if (file && !retries) PONS_TRY(st, pons_job_keep_hessian(job, file, input, h));
         start = pons_clock();
+        if (h) PONS_TRY_ALL(st, job->comm, pons_hessian_take_rows(h, d, 0)); /* for the factor */
         PONS_TRY(st, pons_hessian_factor_finish(factor,
                                                 kept ? kept_norm : pons_hessian_norm(h, harmonic),
                                                 damping, &info));
@@ -271,6 +279,7 @@ done:
 pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file)
 {
     pons_status st = PONS_OK;
+    double start = pons_clock();
     char *path = pons_mem_printf("%s/hessians/block-%03lld.h5", job->run, (long long)layer);
     PONS_TRY_ALL(st, job->comm, path ? PONS_OK : PONS_ERR_NOMEM);
     pons_hessian_attributes attributes = {.windows = job->recipe.calibration.windows,
@@ -282,6 +291,15 @@ pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hess
     PONS_TRY(st, pons_hessian_file_create(job->comm, path, &attributes, file));
 done:
     pons_mem_free(path);
+    job->seconds.keep += pons_trace_phase(job->trace, PONS_PHASE_KEEP, start);
+    return st;
+}
+
+pons_status pons_job_commit_hessian_file(pons_job *job, pons_hessian_file **file)
+{
+    double start = pons_clock();
+    pons_status st = *file ? pons_hessian_file_commit(file) : PONS_OK;
+    job->seconds.keep += pons_trace_phase(job->trace, PONS_PHASE_KEEP, start);
     return st;
 }
 
@@ -309,7 +327,7 @@ pons_status pons_job_compress_block(pons_job *job, int64_t layer)
 
     for (int g = 0; g < PONS_GROUPS; g++)
         PONS_TRY(st, compress_group(job, layer, (pons_group)g, block, works, file));
-    if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
+    PONS_TRY(st, pons_job_commit_hessian_file(job, &file));
     if (job->h) PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, block, PONS_STAGES - 1));
     if (job->targets) PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
     PONS_TRY_ALL(st, job->comm, pons_job_push_evaluation(job, block));

@@ -98,7 +98,11 @@ pons_status pons_job_read_hessian(pons_job *job, int64_t layer, const pons_input
 pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,
                                   double damping, int64_t info, const pons_hessian_factor *factor);
 
-/** RUN/hessians/block-NNN.h5. Collective. */
+/** RUN/hessians/block-NNN.h5: made, given the summed Hessian of an input, and committed (NULL: none).
+ * Collective. */
 pons_status pons_job_create_hessian_file(pons_job *job, int64_t layer, pons_hessian_file **file);
+pons_status pons_job_keep_hessian(pons_job *job, pons_hessian_file *file, const pons_input *input,
+                                  pons_hessian *h);
+pons_status pons_job_commit_hessian_file(pons_job *job, pons_hessian_file **file);
 
 #endif

@@ -16,6 +16,7 @@
     X(READ, "read")                                                                                \
     X(FORWARD, "forward")                                                                          \
     X(HESSIAN, "hessian")                                                                          \
+    X(KEEP, "keep")                                                                                \
     X(FACTOR, "factor")                                                                            \
     X(SOLVE, "solve")                                                                              \
     X(PACK, "pack")                                                                                \

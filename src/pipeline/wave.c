@@ -205,11 +205,9 @@ static pons_status factor_group(pons_job *team, own_block *b, pons_group group,
     PONS_TRY(st, pons_hessian_reduce(h, team->comm));
     PONS_TRY(st, pons_hessian_factor_begin(team->comm, d, &factor));
     pons_hessian_factor_take(factor, 0, d, pons_hessian_matrix(h), d);
-    if (file)
-        PONS_TRY(st, pons_hessian_file_write(file, pons_group_name(group), d,
-                                             pons_hessian_matrix(h), pons_hessian_norm(h, false)));
-    PONS_TRY_ALL(st, team->comm, pons_hessian_take_rows(h, d, 0)); /* room for the factor */
     team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
+    if (file) PONS_TRY(st, pons_job_keep_hessian(team, file, &input, h));
+    PONS_TRY_ALL(st, team->comm, pons_hessian_take_rows(h, d, 0)); /* room for the factor */
     start = pons_clock();
     PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
                                             team->recipe.obr.damping, &info));
@@ -250,7 +248,7 @@ static pons_status solve_block(pons_job *team, own_block *b)
         pons_hessian_factor_destroy(&factor);
         pons_hessian_destroy(&b->hessian[g]);
     }
-    if (file) PONS_TRY(st, pons_hessian_file_commit(&file));
+    PONS_TRY(st, pons_job_commit_hessian_file(team, &file));
     b->seconds = pons_clock() - start;
 done:
     pons_hessian_file_abandon(&file);
@@ -382,6 +380,7 @@ static void add_seconds(pons_phase_seconds *to, const pons_phase_seconds *s)
     to->read += s->read;
     to->forward += s->forward;
     to->hessian += s->hessian;
+    to->keep += s->keep;
     to->factor += s->factor;
     to->solve += s->solve;
     to->pack += s->pack;

@@ -22,6 +22,7 @@ typedef struct shape {
     double sums;           /* Hessians of all groups of the team's blocks */
     double work;           /* of the forward pass */
     double kept;           /* codes that rank 0 keeps for the shard */
+    double leaving;        /* those of the block before, until they are written */
 } shape;
 
 static pons_plan_phase *add_phase(shape *s, const char *name, const char *group)
@@ -76,12 +77,29 @@ static double cells(const shape *s, int group, bool own)
     return fmin(most, sum / s->workers + (double)slack);
 }
 
+/* Of the linears of a group (-1: of all), those that the fullest rank reads and rotates. */
+static double owned_cells(const shape *s, int group)
+{
+    double most = 0;
+    int64_t rows, cols;
+    for (int owner = 0; owner < s->workers && owner < PONS_LINEARS; owner++) {
+        double own = 0;
+        for (int i = owner; i < PONS_LINEARS; i += s->workers) {
+            if (group >= 0 && !in_group(i, group)) continue;
+            pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+            own += (double)rows * (double)cols;
+        }
+        most = fmax(most, own);
+    }
+    return most;
+}
+
 /* What is there in every phase of a block. */
 static void add_standing(const shape *s, pons_plan_phase *p)
 {
     const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
-    double tokens = (double)(s->windows * s->S), linears = 0;
+    double tokens = (double)(s->windows * s->S);
     double streams = r->activations.bits < 16 || r->kv.bits < 16 || r->values.bits < 16 ? 2 : 1;
     add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
     double peers = ceil((double)s->in->ranks / s->in->nodes) - 1;
@@ -101,12 +119,9 @@ static void add_standing(const shape *s, pons_plan_phase *p)
     add(p, "work space of the forward pass", PONS_PLAN_RANK, true, s->work);
     add(p, "Hessians of the wave, summed as windows pass", PONS_PLAN_RANK, true, s->sums);
     add(p, "codes kept for the shard (rank 0)", PONS_PLAN_RANK, true, s->kept);
-    for (int g = 0; g < PONS_GROUPS; g++)
-        linears += cells(s, g, false);
-    size_t element = pons_dtype_bytes(m->dtype, 1);
-    add(p, "model file, pages read so far", PONS_PLAN_FILE, false,
-        (double)element *
-            (linears * (double)m->layers / s->workers + (double)m->vocab * (double)m->hidden / 2));
+    add(p, "codes of the block before, being written (rank 0)", PONS_PLAN_RANK, true, s->leaving);
+    add(p, "linears of the next block, read ahead", PONS_PLAN_RANK, false,
+        (double)pons_dtype_bytes(m->dtype, 1) * owned_cells(s, -1));
 }
 
 /* calib/block.c: RoPE tables, q, k and v, and the input once more as products take it. */
@@ -124,19 +139,8 @@ static void grow_work(shape *s, int group)
 static void plan_read(shape *s, int group)
 {
     pons_plan_phase *p = add_phase(s, "read", pons_group_name((pons_group)group));
-    double most = 0;
-    int64_t rows, cols;
-    for (int owner = 0; owner < s->workers && owner < PONS_LINEARS; owner++) {
-        double dense = 0;
-        for (int i = owner; i < PONS_LINEARS; i += s->workers)
-            if (in_group(i, group)) {
-                pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
-                dense += 4 * (double)rows * (double)cols;
-            }
-        most = fmax(most, dense);
-    }
     add_standing(s, p);
-    add(p, "linears of the owner, dense", PONS_PLAN_RANK, false, most);
+    add(p, "linears of the owner, dense", PONS_PLAN_RANK, false, 4 * owned_cells(s, group));
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
 }
 
@@ -257,6 +261,7 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     for (int g = 0; g < PONS_GROUPS; g++) {
         int64_t d = pons_group_dim(in->model, (pons_group)g);
         s.widest = d > s.widest ? d : s.widest;
+        s.leaving += cells(&s, g, false) * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1);
     }
     if (r->wave > 1) open_wave(&s);
     for (int g = 0; g < PONS_GROUPS; g++) {
@@ -274,9 +279,8 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     for (int i = 0; i < plan->phases; i++) {
         const pons_plan_phase *p = &plan->phase[i];
         double node = on_node * p->bytes[PONS_PLAN_RANK] + teams_on_node * p->bytes[PONS_PLAN_NODE];
-        double resident =
-            p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE] + p->bytes[PONS_PLAN_FILE];
-        plan->resident_bytes = fmax(plan->resident_bytes, resident);
+        plan->resident_bytes =
+            fmax(plan->resident_bytes, p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE]);
         if (i > 0 && node <= plan->node_bytes) continue;
         plan->fullest = i;
         plan->node_bytes = node;

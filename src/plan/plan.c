@@ -57,7 +57,7 @@ pons_status pons_plan_check(const pons_plan_input *in, const pons_plan *plan)
     if (in->memory_bytes <= 0 || plan->node_bytes <= in->memory_bytes) return PONS_OK;
     for (int i = 0; i < p->terms; i++) {
         double bytes = p->term[i].bytes * (p->term[i].kind == PONS_PLAN_RANK ? on_node : 1);
-        if (p->term[i].kind == PONS_PLAN_FILE || bytes <= most) continue;
+        if (bytes <= most) continue;
         most = bytes;
         largest = i;
     }

@@ -37,8 +37,7 @@ typedef struct pons_plan_input {
 /** Who holds a term. */
 typedef enum pons_plan_kind {
     PONS_PLAN_RANK, /* every rank its own */
-    PONS_PLAN_NODE, /* once per node, mapped by all of its ranks */
-    PONS_PLAN_FILE  /* pages of the model file: the system takes them back when it needs to */
+    PONS_PLAN_NODE  /* once per node, mapped by all of its ranks */
 } pons_plan_kind;
 
 typedef struct pons_plan_term {
@@ -48,13 +47,13 @@ typedef struct pons_plan_term {
     double bytes;
 } pons_plan_term;
 
-enum { PONS_PLAN_TERMS = 16, PONS_PLAN_PHASES = 32 };
+enum { PONS_PLAN_TERMS = 20, PONS_PLAN_PHASES = 32 };
 
 typedef struct pons_plan_phase {
     const char *name, *group; /* "solve", "down"; group "" where it is none of one group */
     pons_plan_term term[PONS_PLAN_TERMS];
     int terms;
-    double bytes[3];   /* by kind */
+    double bytes[2];   /* by kind */
     double flop;       /* of one block, over all ranks */
     double moved;      /* bytes that a rank receives in one block */
     double seconds;    /* of one block */
@@ -67,10 +66,10 @@ typedef struct pons_plan {
     pons_plan_phase phase[PONS_PLAN_PHASES];
     int phases;
     int fullest;       /* phase with the largest node */
-    double rank_bytes; /* then: a rank's own, without what the node shares and file pages */
+    double rank_bytes; /* then: a rank's own, without what the node shares */
     double node_bytes; /* then: all ranks of a node and what they share */
     double
-        resident_bytes; /* largest resident set of a rank, shared and file pages counted in full */
+        resident_bytes; /* largest resident set of a rank, what the node shares counted in full */
     double block_seconds, total_seconds, total_flop;
     double moved_bytes; /* received by a rank over the job */
 } pons_plan;

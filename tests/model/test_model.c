@@ -213,6 +213,25 @@ static void gguf(void **state)
 
 /* Llama 3 scaling out of divisors when several frequencies lie between the limits: also when the
  * numbers were written with another low_freq_factor, which changes nothing but the numbers. */
+/* A GGUF file that is cut after it was opened: what is read from the lost part is an error. */
+static void shortened_gguf(void **state)
+{
+    (void)state;
+    pons_model *model = NULL;
+    model_to_gguf(golden("llama-gqa"), scratch("m.gguf"));
+    assert_int_equal(pons_model_open(scratch("m.gguf"), &model), PONS_OK);
+    const pons_model_config *c = pons_model_get_config(model);
+    int64_t rows, cols, layer = c->layers - 1;
+    pons_linear_shape(c, PONS_Q, &rows, &cols);
+    float *W = malloc((size_t)(rows * cols) * sizeof *W);
+    assert_int_equal(truncate(scratch("m.gguf"), 20000), 0);
+    assert_int_equal(pons_model_read_linear(model, layer, PONS_Q, 0, rows, W), PONS_ERR_IO);
+    assert_non_null(strstr(pons_error_message(), "m.gguf: blk.2.attn_q.weight: the file had "));
+    free(W);
+    pons_model_close(&model);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 static void gguf_divisors(void **state)
 {
     (void)state;
@@ -341,9 +360,9 @@ static void nothing_leaks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_models), cmocka_unit_test(gguf),
-        cmocka_unit_test(gguf_divisors), cmocka_unit_test(refusals),
-        cmocka_unit_test(poisoned),      cmocka_unit_test(head_presence),
-        cmocka_unit_test(nothing_leaks)};
+        cmocka_unit_test(golden_models),  cmocka_unit_test(gguf),
+        cmocka_unit_test(shortened_gguf), cmocka_unit_test(gguf_divisors),
+        cmocka_unit_test(refusals),       cmocka_unit_test(poisoned),
+        cmocka_unit_test(head_presence),  cmocka_unit_test(nothing_leaks)};
     return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

@@ -23,7 +23,7 @@ print(plan["ranks"], "ranks: measured", measured, "planned", plan["resident_byte
 assert abs(plan["resident_bytes"] / measured - 1) < 0.15
 assert plan["node_bytes"] >= plan["rank_bytes"] > 0 and plan["seconds"] > 0 and plan["flop"] > 0
 for phase in plan["phases"]:
-    for kind in "rank", "node", "file":
+    for kind in "rank", "node":
         total = sum(t["bytes"] for t in phase["terms"] if t["per"] == kind)
         assert abs(total - phase[kind + "_bytes"]) <= 1e-6 * total + 1
 PYTHON
