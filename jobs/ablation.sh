@@ -72,6 +72,8 @@ rows=(
   "w4a4kv4 best - targets|w4a4kv4 obr_gptq|$best4|obr.target=dense obr.residual=false"
   "w4a4kv4 best - mask|w4a4kv4 obr_gptq|$best4|prune.mask=wanda"
   "w4a4kv4 best - learned rotation|w4a4kv4 obr_gptq|$best4|rotation.learn=false"
+  "w4a4kv4 best - clip|w4a4kv4 obr_gptq|$best4|activations.clip_ratio=1"
+  "w4a4kv4 + clip|w4a4kv4 obr_gptq|$paper|activations.clip_ratio=0.9"
   "w4a16 + allocation|w4a16 obr_gptq|$paper|$a16 prune.allocate=budget"
   "w4a16 + mask admm|w4a16 obr_gptq|$paper|$a16 prune.mask=admm"
   "w4a16 + targets|w4a16 obr_gptq|$paper|$a16 obr.target=compensated_inputs obr.residual=true"
