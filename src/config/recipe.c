@@ -110,19 +110,31 @@ static pons_status apply_override(pons_recipe_source *source, int i, pons_recipe
     return pons_recipe_refuse(source, name, NULL, equals[1] ? equals + 1 : "nothing", allowed);
 }
 
-/* An override of the method asks for the rest of the file under another method: what the file says
- * for stages that this method does not have is dropped, not contradictory. */
+static bool is_set(const pons_recipe_source *source, const char *name)
+{
+    return source->key[pons_recipe_key_find(name)].set;
+}
+
+/* Whether an override may have left a key of the file without meaning. */
+static bool is_overruled(const pons_recipe_source *source, const char *name)
+{
+    bool budget = !strcmp(name, "prune.spread") || !strcmp(name, "weights.allocate_bits");
+    if (budget && is_set(source, "prune.allocate")) return true;
+    return is_set(source, "method") && strncmp(name, "rotation.", 9) != 0;
+}
+
+/* An override of the method, or of the allocation, asks for the rest of the file under another one: what
+ * the file says for what this one does not have is dropped, not contradictory. */
 static void drop_moot(pons_recipe_source *source, pons_recipe *recipe)
 {
-    if (!source->key[pons_recipe_key_find("method")].set) return;
     pons_recipe standard;
     pons_recipe_default(&standard);
     char value[PONS_RECIPE_VALUE_BYTES];
     for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
         pons_recipe_origin *origin = &source->key[i];
         const char *name = pons_recipe_keys[i].name;
-        bool depends = strncmp(name, "rotation.", 9) != 0; /* on the method */
-        if (!origin->line || origin->set || !depends || !pons_recipe_is_moot(recipe, name))
+        if (!origin->line || origin->set || !is_overruled(source, name) ||
+            !pons_recipe_is_moot(recipe, name))
             continue;
         *origin = (pons_recipe_origin){0};
         pons_recipe_key_format(&pons_recipe_keys[i], &standard, value);

@@ -232,7 +232,8 @@ void pons_recipe_default(pons_recipe *recipe);
  * under flatquant, output.format dense for a method
  * without codes, prune.sparsity n/m from the pattern. When an override changes the method, what the
  * file asks of stages that the new method lacks (prune, weights, packing) returns to its default;
- * asked for at the same place as the method it is a contradiction.
+ * asked for at the same place as the method it is a contradiction. So with prune.allocate and the keys
+ * of a budget.
  * @param path  YAML file; NULL for the defaults alone
  * @param set   [count] strings "section.key=value" applied after the file; a later one wins
  * @return PONS_OK, PONS_ERR_IO, PONS_ERR_CONFIG with one line naming file, line, key, found and

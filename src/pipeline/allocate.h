@@ -13,12 +13,13 @@
  * Set job->choice: from the journal of a resumed run, else by the pass, which is then written there.
  * Nothing for prune.allocate: uniform. Collective.
  *
- * The damage of a linear at a sparsity and number of bits is the relative error that the recipe's method makes on some of
- * its rows there, with the dense model's Hessian, times how much of a relative error at its output shows
- * in the residual stream after its block. The pass leaves the calibration stream as it was.
- * Cost: Hessians and forward pass once more; per linear 5 times 64 rows compressed, for each
- * number of bits, and a block run over
- * one window. Memory: the calibration stream's hidden states and the weights of a block once more.
+ * The damage of a linear at a sparsity and number of bits is the relative error that the recipe's mask
+ * and the published halves make on some of its rows there, with the dense model's Hessian, times how much
+ * of a relative error at its output shows in the residual stream after its block. The pass runs over the
+ * first windows only, 8 tokens for each column of the widest linear, and leaves the job's own stream alone.
+ * Cost: Hessians and forward pass of those windows; per linear 3 times 64 rows compressed, for each number
+ * of bits, and a block run over one window. Memory: those windows' hidden states and inputs, and the
+ * weights of a block once more.
  */
 pons_status pons_job_allocate(pons_job *job);
 

@@ -461,6 +461,17 @@ static void overrides(void **state)
     assert_int_equal(pons_recipe_load(path, set, 3, &r), PONS_ERR_CONFIG);
     expect_message((const char *const[]){"--set prune.sparsity=.4: ", "does not prune", NULL});
 
+    static const char budget[] =
+        "prune:\n  allocate: budget\n  spread: 0.2\nweights:\n  allocate_bits: 3,8\n";
+    write_bytes(budget, strlen(budget));
+    set[0] = "prune.allocate=uniform", set[1] = "prune.spread=0.1";
+    assert_int_equal(pons_recipe_load(path, set, 1, &r), PONS_OK);
+    assert_true(r.prune.allocate == PONS_ALLOCATE_UNIFORM && r.allocate_bits == 0);
+    round_trip(&r);
+    write_bytes(budget, strlen(budget));
+    assert_int_equal(pons_recipe_load(path, set, 2, &r), PONS_ERR_CONFIG);
+    expect_message((const char *const[]){"--set prune.spread=0.1: ", "allocate uniform", NULL});
+
     REFUSE_SET("weights.bits", "section.key=value");
     REFUSE_SET("=4", "section.key=value");
     REFUSE_SET("weights.bit=4", "unknown key weights.bit", "weights.bits");
