@@ -161,14 +161,25 @@ done:
 
 float *pons_targets_hidden(pons_targets *targets) { return targets->h; }
 
+/* Loops that vectorize: one exit, no aliases. */
+static void subtract_some(bool bf16, int64_t n, const float *restrict a, const float *restrict b,
+                          float *restrict y)
+{
+    if (bf16)
+        for (int64_t j = 0; j < n; j++)
+            y[j] = pons_bf16_round(a[j]) - pons_bf16_round(b[j]);
+    else
+        for (int64_t j = 0; j < n; j++)
+            y[j] = a[j] - b[j];
+}
+
 /* y <- a - b, of what products take of them. */
 static void subtract(bool bf16, int64_t n, const float *a, const float *b, float *y)
 {
     enum { CHUNK = 4096 };
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i += CHUNK)
-        for (int64_t j = i; j < n && j < i + CHUNK; j++)
-            y[j] = bf16 ? pons_bf16_round(a[j]) - pons_bf16_round(b[j]) : a[j] - b[j];
+        subtract_some(bf16, n - i < CHUNK ? n - i : CHUNK, a + i, b + i, y + i);
 }
 
 /* A window's compressed input; t->dx, t->dh become the distances that the dense one has from it. */
