@@ -14,6 +14,9 @@
 /* Widest tile: a tile of B in bf16 and the rows it meets lie in L2. */
 enum { WIDEST = 576, WIDTH_STEP = 16 };
 
+/* Bytes of B in bf16 that all rows meet in turn: what L2 holds beside a block of X and Y. */
+enum { PACKED_IN_CACHE = 1 << 20 };
+
 /* Columns and depth of an fp32 block of B in L1. */
 enum { STRIP = 64, DEPTH = 128 };
 
@@ -34,7 +37,7 @@ struct pons_product_worker {
     int64_t capacity;
     pons_bf16_worker *bf16;
     uint16_t *high, *low; /* split: X; not owned */
-    float *strip;         /* fp32: [DEPTH, STRIP] of B */
+    float *panel;         /* fp32: a tile of B in strips */
 };
 
 pons_product_tiles pons_product_tiles_of(int64_t n)
@@ -174,7 +177,7 @@ pons_status pons_product_worker_create(const pons_product *product, int64_t capa
     if (product->kernel)
         PONS_TRY(st, pons_bf16_workers_create(product->kernel, 1, &w->bf16));
     else
-        PONS_ALLOC(st, w->strip, DEPTH * STRIP);
+        PONS_ALLOC(st, w->panel, product->depth.width * product->of.width);
     w->high = space;
     if (product->low) w->low = w->high + capacity * product->depth.padded;
     *out = w;
@@ -189,30 +192,43 @@ void pons_product_worker_destroy(pons_product_worker **worker)
     pons_product_worker *w = *worker;
     if (!w) return;
     if (w->bf16) pons_bf16_workers_destroy(1, &w->bf16);
-    pons_mem_free(w->strip);
+    pons_mem_free(w->panel);
     pons_mem_free(w);
     *worker = NULL;
 }
 
-/* high high + high low + low high, the last two only when split. */
+/* Block (i, t) of Y: the tiles [k, end) of the depth, high high + high low + low high, the last two only
+ * when split. */
+static bool run_block(pons_product_worker *w, bool both, int64_t t, int64_t i, int64_t k,
+                      int64_t end, const uint16_t *high, const uint16_t *low, float *Y)
+{
+    const pons_product *p = w->product;
+    float *C = Y + (t * w->capacity + i) * p->of.width;
+    bool good = true;
+    for (; k < end; k++) {
+        size_t tile = (size_t)(t * p->depth.tiles + k) * p->packed_bytes;
+        int64_t at = (k * w->capacity + i) * p->depth.width;
+        good &= (k ? pons_bf16_run_add : pons_bf16_run)(w->bf16, high + at, p->high + tile, C);
+        if (!both) continue;
+        good &= pons_bf16_run_add(w->bf16, high + at, p->low + tile, C);
+        good &= pons_bf16_run_add(w->bf16, low + at, p->high + tile, C);
+    }
+    return good;
+}
+
+/* As many tiles of B as stay in L2 meet all rows before the next ones do: sums of Y then travel less. */
 static bool run_bf16(pons_product_worker *w, bool both, int64_t rows, const uint16_t *high,
                      const uint16_t *low, float *Y)
 {
     const pons_product *p = w->product;
-    int64_t step = PONS_PRODUCT_ROWS, width = p->of.width, depth = p->depth.width;
+    int64_t stay = PACKED_IN_CACHE / (int64_t)p->packed_bytes / (both ? 2 : 1);
     bool good = true;
+    if (stay < 1) stay = 1;
     for (int64_t t = 0; t < p->of.tiles; t++)
-        for (int64_t k = 0; k < p->depth.tiles; k++) {
-            size_t tile = (size_t)(t * p->depth.tiles + k) * p->packed_bytes;
-            for (int64_t i = 0; i < rows; i += step) {
-                int64_t at = (k * w->capacity + i) * depth;
-                float *C = Y + (t * w->capacity + i) * width;
-                good &=
-                    (k ? pons_bf16_run_add : pons_bf16_run)(w->bf16, high + at, p->high + tile, C);
-                if (!both) continue;
-                good &= pons_bf16_run_add(w->bf16, high + at, p->low + tile, C);
-                good &= pons_bf16_run_add(w->bf16, low + at, p->high + tile, C);
-            }
+        for (int64_t k = 0, end; k < p->depth.tiles; k = end) {
+            end = k + stay < p->depth.tiles ? k + stay : p->depth.tiles;
+            for (int64_t i = 0; i < rows; i += PONS_PRODUCT_ROWS)
+                good &= run_block(w, both, t, i, k, end, high, low, Y);
         }
     return good;
 }
@@ -239,21 +255,40 @@ static void pack_strip(const pons_product *p, int64_t k, int64_t depth, int64_t 
     }
 }
 
+/* Tile (k, t) of B, `depth` rows of it, in strips and these in blocks. */
+static void pack_panel(const pons_product *p, int64_t k, int64_t depth, int64_t t, float *panel)
+{
+    int64_t width = p->of.width;
+    for (int64_t j = 0; j < width; j += STRIP) {
+        int64_t columns = width - j < STRIP ? width - j : STRIP;
+        pack_strip(p, k, depth, t * width + j, columns, panel + j * depth);
+    }
+}
+
+/* Rows that meet a panel of B while they and it are in L2: C += A panel, or C = when it is the first. */
+static void run_panel(int64_t depth, int64_t width, const float *A, int64_t lda, const float *panel,
+                      float *C, bool add)
+{
+    for (int64_t j = 0; j < width; j += STRIP) {
+        int64_t columns = width - j < STRIP ? width - j : STRIP;
+        const float *strip = panel + j * depth;
+        for (int64_t k = 0; k < depth; k += DEPTH)
+            pons_block_nn(PONS_PRODUCT_ROWS, columns, depth - k < DEPTH ? depth - k : DEPTH, A + k,
+                          lda, strip + k * columns, columns, C + j, width, add || k > 0);
+    }
+}
+
 static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float *Y)
 {
     const pons_product *p = w->product;
     int64_t width = p->of.width, ldx = p->depth.width;
     for (int64_t t = 0; t < p->of.tiles; t++)
-        for (int64_t j = 0; j < width; j += STRIP) {
-            int64_t columns = width - j < STRIP ? width - j : STRIP;
-            for (int64_t k = 0, depth; k < p->K; k += depth) {
-                int64_t tile = k / ldx, inside = k % ldx;
-                depth = ldx - inside < DEPTH ? ldx - inside : DEPTH;
-                if (p->K - k < depth) depth = p->K - k;
-                pack_strip(p, k, depth, t * width + j, columns, w->strip);
-                pons_block_nn(rows, columns, depth, X + tile * w->capacity * ldx + inside, ldx,
-                              w->strip, columns, Y + t * w->capacity * width + j, width, k > 0);
-            }
+        for (int64_t tile = 0; tile < p->depth.tiles; tile++) {
+            int64_t k = tile * ldx, depth = p->K - k < ldx ? p->K - k : ldx;
+            pack_panel(p, k, depth, t, w->panel);
+            for (int64_t i = 0; i < rows; i += PONS_PRODUCT_ROWS)
+                run_panel(depth, width, X + (tile * w->capacity + i) * ldx, ldx, w->panel,
+                          Y + (t * w->capacity + i) * width, tile > 0);
         }
 }
 
