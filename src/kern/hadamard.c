@@ -14,6 +14,19 @@
 /* Columns of [K, N] mixed at once: K of them fit in L1 (172 x 64 x 4 bytes = 44 KiB). */
 enum { MIX_COLUMNS = 64 };
 
+/* Floats whose first strides need no memory. */
+enum { IN_REGISTERS = 4 * PONS_LANES };
+
+/* a or -a, plus b: the product is exact, so that it may be fused. */
+static pons_v16 add_signed(pons_v16 a, pons_v16 sign, pons_v16 b)
+{
+#ifdef __AVX512F__
+    return (pons_v16)_mm512_fmadd_ps((__m512)a, (__m512)sign, (__m512)b);
+#else
+    return a * sign + b;
+#endif
+}
+
 /* Strides 1, 2, 4 and 8 inside one vector of sixteen. */
 static pons_v16 butterflies_in_vector(pons_v16 v)
 {
@@ -26,10 +39,24 @@ static pons_v16 butterflies_in_vector(pons_v16 v)
     static const pons_v16 sign2 = {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1};
     static const pons_v16 sign4 = {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1};
     static const pons_v16 sign8 = {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1};
-    v = v * sign1 + __builtin_shuffle(v, swap1);
-    v = v * sign2 + __builtin_shuffle(v, swap2);
-    v = v * sign4 + __builtin_shuffle(v, swap4);
-    return v * sign8 + __builtin_shuffle(v, swap8);
+    v = add_signed(v, sign1, __builtin_shuffle(v, swap1));
+    v = add_signed(v, sign2, __builtin_shuffle(v, swap2));
+    v = add_signed(v, sign4, __builtin_shuffle(v, swap4));
+    return add_signed(v, sign8, __builtin_shuffle(v, swap8));
+}
+
+/* Strides 1 to 32 of IN_REGISTERS floats. */
+static void butterflies_in_registers(float *x)
+{
+    pons_v16 a = butterflies_in_vector(pons_load(x));
+    pons_v16 b = butterflies_in_vector(pons_load(x + PONS_LANES));
+    pons_v16 c = butterflies_in_vector(pons_load(x + 2 * PONS_LANES));
+    pons_v16 d = butterflies_in_vector(pons_load(x + 3 * PONS_LANES));
+    pons_v16 p = a + b, q = a - b, r = c + d, s = c - d;
+    pons_store(x, p + r);
+    pons_store(x + PONS_LANES, q + s);
+    pons_store(x + 2 * PONS_LANES, p - r);
+    pons_store(x + 3 * PONS_LANES, q - s);
 }
 
 /* a, b <- a + b, a - b over n floats. */
@@ -59,7 +86,11 @@ static void butterfly_pair(float *restrict a, float *restrict b, float *restrict
 static void walsh(float *x, int64_t m, int64_t width)
 {
     int64_t h = 1;
-    if (width == 1 && m >= PONS_LANES) {
+    if (width == 1 && m >= IN_REGISTERS) {
+        for (int64_t i = 0; i < m; i += IN_REGISTERS)
+            butterflies_in_registers(x + i);
+        h = IN_REGISTERS;
+    } else if (width == 1 && m >= PONS_LANES) {
         for (int64_t i = 0; i < m; i += PONS_LANES)
             pons_store(x + i, butterflies_in_vector(pons_load(x + i)));
         h = PONS_LANES;
