@@ -11,12 +11,8 @@
 
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) &&                   \
     defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__linux__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <threads.h>
-#include <unistd.h>
-
 #include "base/mem.h"
+#include "kern/amx.h"
 #include "kern/simd.h"
 #include "kern/threads.h"
 
@@ -44,18 +40,6 @@ typedef struct scratch {
     float *gathered; /* [depth, QUERIES] */
     pons_v16 top[HALVES], sum[HALVES];
 } scratch;
-
-static once_flag asked = ONCE_FLAG_INIT;
-static bool granted;
-
-/* Whether the processor has bf16 tiles and the kernel lets this process use their state. */
-static void ask(void)
-{
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
-    unsigned a, b, c, d;
-    granted = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
-              syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-}
 
 static void configure_tiles(void)
 {
@@ -364,9 +348,8 @@ pons_status pons_attention_causal_bf16(int64_t S, int64_t heads, int64_t kv_head
                                        const float *q, const float *k, const float *v,
                                        int64_t window, float *out)
 {
-    call_once(&asked, ask);
-    return (granted ? on_tiles : pons_attention_causal)(S, heads, kv_heads, hd, q, k, v, window,
-                                                        out);
+    return (pons_amx_works() ? on_tiles : pons_attention_causal)(S, heads, kv_heads, hd, q, k, v,
+                                                                 window, out);
 }
 
 #else
