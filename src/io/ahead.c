@@ -16,14 +16,16 @@ struct pons_store_ahead {
     char data[];
 };
 
-/* On the thread. */
+/* On the thread. A failure is no news yet: it must not take the place of a sentence that somebody is about
+ * to print. */
 static pons_status read_whole(void *user)
 {
     struct pons_store_ahead *a = user;
     const pons_store_file *file = pons_store_file_of(a->store, a->tensor);
-    if (pons_fault(PONS_FAULT_STORE_AHEAD)) return PONS_ERR_IO;
-    return pons_store_read_file(file, a->tensor->view.name, file->data_begin + a->tensor->begin,
-                                a->bytes, a->data);
+    a->good = !pons_fault(PONS_FAULT_STORE_AHEAD) &&
+              pons_store_read_file(file, a->tensor->view.name, file->data_begin + a->tensor->begin,
+                                   a->bytes, a->data) == PONS_OK;
+    return PONS_OK;
 }
 
 void pons_store_read_ahead(pons_store *store, const pons_tensor_view *tensor)
@@ -40,7 +42,7 @@ void pons_store_read_ahead(pons_store *store, const pons_tensor_view *tensor)
 
 static void settle(struct pons_store_ahead *a)
 {
-    if (a->task) a->good = pons_task_finish(&a->task, &a->span) == PONS_OK;
+    if (a->task) (void)pons_task_finish(&a->task, &a->span);
 }
 
 bool pons_store_take_ahead(const pons_store_tensor *tensor, size_t at, size_t bytes, void *out)

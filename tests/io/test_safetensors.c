@@ -386,8 +386,12 @@ static void shortened_while_open(void **state)
     assert_false(pons_store_forget(store, c, NULL));
     assert_false(pons_store_forget(store, b, NULL)); /* it could not be read ahead */
     assert_int_equal(pons_store_read(store, c, 0, 4, got), PONS_ERR_IO);
-    pons_store_read_ahead(store, a); /* closing frees it */
+    pons_store_read_ahead(store,
+                          a); /* closing frees both, and says nothing of the second's failure */
+    pons_store_read_ahead(store, b);
+    (void)pons_fail(PONS_ERR_INPUT, "the sentence to print");
     pons_store_close(&store);
+    assert_string_equal(pons_error_message(), "the sentence to print");
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 
