@@ -1,44 +1,44 @@
-/* Order statistics by radix histograms: non-negative floats sort like their bits. */
+/* Order statistics by bisection: non-negative floats sort like their bits, and counting those below a
+ * bound takes no branches. */
 #include "prune/select.h"
-
-#include <string.h>
 
 #include "base/half.h"
 
-#define DIGIT_BITS 11
-#define DIGITS (1 << DIGIT_BITS)
+static int64_t count_below(int64_t n, const float *x, uint32_t bound)
+{
+    uint32_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        count += pons_float_bits(x[i]) < bound;
+    return count;
+}
 
-/* So few that are left are copied, so that later passes see no others. */
-enum { FEW = 2048 };
+/* The least that is not below. */
+static uint32_t least_from(int64_t n, const float *x, uint32_t bound)
+{
+    uint32_t least = UINT32_MAX;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = pons_float_bits(x[i]);
+        uint32_t candidate = bits < bound ? UINT32_MAX : bits;
+        least = candidate < least ? candidate : least;
+    }
+    return least;
+}
 
 float pons_select_kth(int64_t n, const float *x, int64_t k, int64_t *below)
 {
-    /* 33 bits in three digits; the prefix found so far selects what the next pass counts */
-    static const int shift[3] = {22, 11, 0};
-    uint32_t prefix = 0, known = 0;
-    int64_t smaller = 0;
-    float few[FEW];
-    for (int pass = 0; pass < 3; pass++) {
-        uint32_t count[DIGITS];
-        memset(count, 0, sizeof count);
-        for (int64_t i = 0; i < n; i++) {
-            uint32_t bits = pons_float_bits(x[i]);
-            if ((bits & known) == prefix) count[(bits >> shift[pass]) & (DIGITS - 1)]++;
+    /* the result's bits are in [low, low + 2^bit); `under` of x are below that, `within` in it */
+    uint32_t low = 0;
+    int64_t under = 0, within = n;
+    for (int bit = 30; bit >= 0 && within > 1; bit--) {
+        int64_t left = count_below(n, x, low | 1u << bit) - under;
+        if (under + left <= k) {
+            low |= 1u << bit;
+            under += left;
+            within -= left;
+        } else {
+            within = left;
         }
-        uint32_t digit = 0;
-        while (digit + 1 < DIGITS && smaller + count[digit] <= k)
-            smaller += count[digit++];
-        prefix |= digit << shift[pass];
-        known |= (uint32_t)(DIGITS - 1) << shift[pass];
-        if (pass == 2 || count[digit] >= FEW) continue;
-        int64_t left = 0;
-        for (int64_t i = 0; i < n; i++) {
-            few[left] = x[i]; /* in place from the second time on: left <= i */
-            left += (pons_float_bits(x[i]) & known) == prefix;
-        }
-        x = few;
-        n = left;
     }
-    if (below) *below = smaller;
-    return pons_bits_float(prefix);
+    if (below) *below = under;
+    return pons_bits_float(least_from(n, x, low));
 }
