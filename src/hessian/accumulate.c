@@ -19,6 +19,7 @@ struct pons_hessian {
     double *largest;         /* [d] work: largest squared norms of a window */
     int64_t first, rows;     /* of the panel */
     double *H;               /* [rows, d - first] scaled sums; after reduce the Hessian */
+    pons_gram_work *work;    /* of pons_gram_add_rows, until the sums are done */
     double *mean, *harmonic; /* [d] */
     bool normed;             /* these are summed over ranks */
 };
@@ -48,6 +49,7 @@ void pons_hessian_destroy(pons_hessian **hessian)
 {
     pons_hessian *h = *hessian;
     if (!h) return;
+    pons_gram_work_destroy(&h->work);
     pons_mem_free(h->window);
     pons_mem_free(h->window_norm);
     pons_mem_free(h->largest);
@@ -189,7 +191,7 @@ pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
     pons_status st = ready(h);
     if (st != PONS_OK) return st;
     return pons_gram_add_rows(S, h->d, X, h->inverse_scale, h->bf16, h->quantum, h->first,
-                              h->first + h->rows, h->H);
+                              h->first + h->rows, &h->work, h->H);
 }
 
 /* Sums over ranks of the norms, in the unit of X; once. Collective. */
@@ -219,6 +221,7 @@ pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
     pons_status st = PONS_OK;
     int64_t d = h->d;
     double factor = 2.0 / (double)h->windows;
+    pons_gram_work_destroy(&h->work);
     PONS_TRY_ALL(st, comm, ready(h)); /* a rank without windows */
     int64_t ld = d - h->first;
     const float *scale = h->inverse_scale + h->first;

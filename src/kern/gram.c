@@ -15,6 +15,11 @@
  * copies in the kernel stay in cache, and the multiple of their number. */
 enum { WIDEST = 256, WIDTH_STEP = 32, DEEPEST = 512, DEPTH_STEP = 32 };
 
+struct pons_gram_work {
+    int64_t bytes;
+    void *operands;
+};
+
 typedef struct gram {
     int64_t S, d, width, tiles;
     int64_t top, bottom; /* rows of tiles that are wanted: [top, bottom) */
@@ -55,14 +60,38 @@ static void add_tile(const gram *g, int64_t i, int64_t j, const float *tile)
     }
 }
 
-static pons_status add_fp32(const gram *g)
+/* At least so many bytes for the operands of a window. */
+static pons_status reserve(pons_gram_work **work, int64_t bytes)
+{
+    pons_status st = PONS_OK;
+    if (!*work) PONS_CALLOC(st, *work, 1);
+    if (bytes <= (*work)->bytes) goto done;
+    pons_mem_free((*work)->operands);
+    (*work)->bytes = 0;
+    (*work)->operands = pons_mem_alloc(bytes, 1);
+    if (!(*work)->operands) return PONS_ERR_NOMEM;
+    (*work)->bytes = bytes;
+done:
+    return st;
+}
+
+void pons_gram_work_destroy(pons_gram_work **work)
+{
+    if (!*work) return;
+    pons_mem_free((*work)->operands);
+    pons_mem_free(*work);
+    *work = NULL;
+}
+
+static pons_status add_fp32(const gram *g, pons_gram_work **work)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), ld = (int)g->d;
     int64_t count = count_tiles(g);
-    float *products = NULL, *X = NULL; /* X with its columns scaled */
+    float *products = NULL;
     PONS_ALLOC(st, products, threads * g->width * g->width);
-    PONS_ALLOC(st, X, g->S * g->d);
+    PONS_TRY(st, reserve(work, g->S * g->d * (int64_t)sizeof(float)));
+    float *X = (*work)->operands; /* its columns scaled */
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t s = 0; s < g->S; s++)
         for (int64_t j = 0; j < g->d; j++)
@@ -80,12 +109,11 @@ static pons_status add_fp32(const gram *g)
         add_tile(g, i, j, tile);
     }
 done:
-    pons_mem_free(X);
     pons_mem_free(products);
     return st;
 }
 
-static pons_status add_bf16(const gram *g)
+static pons_status add_bf16(const gram *g, pons_gram_work **work)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
@@ -94,13 +122,13 @@ static pons_status add_bf16(const gram *g)
     int64_t columns = g->tiles - g->top; /* tiles of X that are needed */
     pons_bf16_kernel *kernel = NULL;
     pons_bf16_worker **workers = NULL;
-    uint8_t *left = NULL, *right = NULL; /* [columns, parts] operands */
     float *products = NULL;
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, g->width, g->width, depth, &kernel));
     int64_t bytes = (int64_t)pons_bf16_left_bytes(kernel); /* of either operand */
     PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, left, columns * parts * bytes);
-    PONS_ALLOC(st, right, columns * parts * bytes);
+    PONS_TRY(st, reserve(work, 2 * columns * parts * bytes));
+    uint8_t *left = (*work)->operands,
+            *right = left + columns * parts * bytes; /* [columns, parts] */
     PONS_ALLOC(st, products, threads * g->width * g->width);
     PONS_TRY(st, pons_bf16_workers_create(kernel, threads, workers));
 #pragma omp parallel num_threads(threads) reduction(| : failed)
@@ -133,8 +161,6 @@ done:
     if (workers) pons_bf16_workers_destroy(threads, workers);
     pons_bf16_kernel_destroy(&kernel);
     pons_mem_free(products);
-    pons_mem_free(right);
-    pons_mem_free(left);
     pons_mem_free(workers);
     return st;
 }
@@ -148,11 +174,15 @@ int64_t pons_gram_width(int64_t d)
 pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                           double quantum, double *H)
 {
-    return pons_gram_add_rows(S, d, X, scale, bf16, quantum, 0, d, H);
+    pons_gram_work *work = NULL;
+    pons_status st = pons_gram_add_rows(S, d, X, scale, bf16, quantum, 0, d, &work, H);
+    pons_gram_work_destroy(&work);
+    return st;
 }
 
 pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
-                               double quantum, int64_t first, int64_t last, double *H)
+                               double quantum, int64_t first, int64_t last, pons_gram_work **work,
+                               double *H)
 {
     PONS_ASSERT(d > 0 && d <= INT_MAX && S <= INT_MAX && quantum > 0);
     gram g = {.S = S, .d = d, .X = X, .scale = scale, .quantum = quantum, .H = H};
@@ -163,5 +193,5 @@ pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float
     g.ld = d - first;
     PONS_ASSERT(g.top * g.width == first && (last == d || g.bottom * g.width == last));
     if (S <= 0 || first >= last) return PONS_OK;
-    return bf16 ? add_bf16(&g) : add_fp32(&g);
+    return bf16 ? add_bf16(&g, work) : add_fp32(&g, work);
 }
