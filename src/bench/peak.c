@@ -23,9 +23,8 @@ typedef struct product {
     /* bf16 */
     int64_t m, n; /* tile */
     pons_bf16_worker **workers;
-    const uint16_t *a;
-    const uint8_t *packed;
-    size_t packed_bytes;
+    const uint8_t *a, *packed; /* by tiles */
+    size_t a_bytes, packed_bytes;
 } product;
 
 static void fill(int64_t n, float *x)
@@ -69,7 +68,7 @@ static pons_status run_bf16(void *user)
     for (int64_t item = 0; item < down * across; item++) {
         int64_t i = item / across, j = item % across;
         int self = omp_get_thread_num();
-        if (!pons_bf16_run(p->workers[self], p->a + i * p->m * p->K,
+        if (!pons_bf16_run(p->workers[self], p->a + (size_t)i * p->a_bytes,
                            p->packed + (size_t)j * p->packed_bytes, p->C + self * p->m * p->n))
             failed = 1;
     }
@@ -123,21 +122,25 @@ done:
 static int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 
 /* Tile kernel, its workers and packed operands for p->m x p->n. */
-static pons_status prepare_bf16(product *p, pons_bf16_kernel **kernel, uint16_t **a,
+static pons_status prepare_bf16(product *p, pons_bf16_kernel **kernel, uint8_t **a,
                                 uint16_t **plain, uint8_t **packed)
 {
     pons_status st = PONS_OK;
     int64_t across = p->N / p->n;
+    float *row = NULL;
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_PACKED, p->m, p->n, p->K, kernel));
     p->packed_bytes = (pons_bf16_packed_bytes(*kernel) + 63) / 64 * 64;
     PONS_CALLOC(st, p->workers, p->threads);
-    PONS_CALLOC(st, *a, p->M * p->K);
+    p->a_bytes = pons_bf16_rows_bytes(p->m, p->K);
+    PONS_CALLOC(st, *a, p->M / p->m * (int64_t)p->a_bytes);
+    PONS_ALLOC(st, row, p->K);
     PONS_CALLOC(st, *plain, p->n * p->K);
     PONS_ALLOC(st, *packed, across * (int64_t)p->packed_bytes);
     PONS_ALLOC(st, p->C, p->threads * p->m * p->n);
     PONS_TRY(st, pons_bf16_workers_create(*kernel, p->threads, p->workers));
-    for (int64_t i = 0; i < p->M * p->K; i++)
-        (*a)[i] = (uint16_t)(0x3f00 | (i % 127));
+    fill(p->K, row);
+    for (int64_t i = 0; i < p->M; i++)
+        pons_bf16_put_row(p->K, i % p->m, row, *a + (size_t)(i / p->m) * p->a_bytes);
     for (int64_t i = 0; i < p->n * p->K; i++)
         (*plain)[i] = (uint16_t)(0xbf00 | (i % 113));
     for (int64_t j = 0; j < across; j++)
@@ -146,6 +149,7 @@ static pons_status prepare_bf16(product *p, pons_bf16_kernel **kernel, uint16_t 
     p->a = *a;
     p->packed = *packed;
 done:
+    pons_mem_free(row);
     return st;
 }
 
@@ -156,8 +160,8 @@ static pons_status peak_bf16_tile(const pons_bench_setting *s, int64_t M, int64_
     pons_status st = PONS_OK;
     double seconds;
     pons_bf16_kernel *kernel = NULL;
-    uint16_t *a = NULL, *plain = NULL;
-    uint8_t *packed = NULL;
+    uint16_t *plain = NULL;
+    uint8_t *a = NULL, *packed = NULL;
     product p = {.threads = s->threads, .K = K, .m = m, .n = n};
     p.M = round_up(M, m);
     p.N = round_up(N, n);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "kern/bf16.h"
 #include "kern/simd.h"
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -98,6 +99,17 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed)
             for (int half = 0; half < 2; half++)
                 transpose(rows + half * TILE / 2, ROWS, (uint32_t *)packed + half * TILE / 2);
         }
+}
+
+void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
+{
+    int64_t steps = (K + STEP - 1) / STEP;
+    uint16_t *to = left + i / ROWS * steps * TILE + i % ROWS * STEP;
+    for (int64_t s = 0; s < steps; s++, to += TILE) {
+        int64_t n = !x ? 0 : K - s * STEP < STEP ? K - s * STEP : STEP;
+        if (n < STEP) memset(to, 0, STEP * sizeof *to);
+        if (n) pons_bf16_convert(n, x + s * STEP, to);
+    }
 }
 
 typedef uint32_t words __attribute__((vector_size(64)));
@@ -327,6 +339,11 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
 {
     (void)n, (void)K, (void)tokens, (void)columns, (void)X, (void)ldx, (void)scale;
     (void)left, (void)right;
+}
+
+void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
+{
+    (void)K, (void)i, (void)x, (void)left;
 }
 
 void pons_amx_product(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *packed,

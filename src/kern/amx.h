@@ -36,12 +36,15 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed);
 void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const float *X,
                    int64_t ldx, const float *scale, uint16_t *left, uint16_t *right);
 
+/** Row i of a left operand of depth K: x[K] rounded to bf16, zeros for NULL. Local, one thread. */
+void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left);
+
 /** C[M, N] = A[M, K] B^T, plus C when `add`; A and C contiguous, B packed. Local, one thread.
  * @param work pons_amx_work_bytes, aligned as memory is */
 void pons_amx_product(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *packed,
                       float *C, bool add, void *work);
 
-/** C[M, N] = L^T R, plus C when `add`, of operands that were taken. Local, one thread. @param upper
+/** C[M, N] of a left and a right operand, plus C when `add`. Local, one thread. @param upper
  * entries below the diagonal are not wanted and may hold anything */
 void pons_amx_gram(int64_t M, int64_t N, int64_t K, const uint16_t *left, const uint16_t *right,
                    float *C, bool add, bool upper, void *work);

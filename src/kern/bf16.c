@@ -131,20 +131,39 @@ void pons_bf16_take(const pons_bf16_kernel *k, int64_t tokens, int64_t columns, 
     if (right) take_plain(k->N, k->K, tokens, columns, X, ldx, scale, right);
 }
 
-static bool run(pons_bf16_worker *w, bool add, const uint16_t *A, const void *B, float *C)
+size_t pons_bf16_rows_bytes(int64_t M, int64_t K)
+{
+    return amx() ? pons_amx_bytes(M, K) : (size_t)(M * K) * sizeof(uint16_t);
+}
+
+void pons_bf16_put_row(int64_t K, int64_t i, const float *x, void *A)
+{
+    uint16_t *row = (uint16_t *)A + i * K; /* where rows lie as they are */
+    if (amx())
+        pons_amx_put_row(K, i, x, A);
+    else if (x)
+        pons_bf16_convert(K, x, row);
+    else
+        memset(row, 0, (size_t)K * sizeof *row);
+}
+
+static bool run(pons_bf16_worker *w, bool add, const void *A, const void *B, float *C)
 {
     const pons_bf16_kernel *k = w->kernel;
     if (w->library) return pons_onednn_run(w->library, add, A, B, C);
-    pons_amx_product(k->M, k->N, k->K, A, B, C, add, w->work);
+    if (k->layout == PONS_BF16_PACKED)
+        pons_amx_gram(k->M, k->N, k->K, A, B, C, add, false, w->work);
+    else
+        pons_amx_product(k->M, k->N, k->K, A, B, C, add, w->work);
     return true;
 }
 
-bool pons_bf16_run(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
+bool pons_bf16_run(pons_bf16_worker *w, const void *A, const void *B, float *C)
 {
     return run(w, false, A, B, C);
 }
 
-bool pons_bf16_run_add(pons_bf16_worker *w, const uint16_t *A, const void *B, float *C)
+bool pons_bf16_run_add(pons_bf16_worker *w, const void *A, const void *B, float *C)
 {
     return run(w, true, A, B, C);
 }

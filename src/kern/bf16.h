@@ -22,8 +22,8 @@ typedef struct pons_bf16_worker pons_bf16_worker;
 
 /** How the operands of C[M, N] lie in memory; C is fp32, row-major. */
 typedef enum pons_bf16_layout {
-    PONS_BF16_PACKED, /* A [M, K]; B [N, K], brought into the kernel's own layout beforehand */
-    PONS_BF16_SUMMED, /* the same, and C may be added to */
+    PONS_BF16_PACKED, /* A [M, K] by pons_bf16_put_row, B [N, K] by pons_bf16_pack */
+    PONS_BF16_SUMMED, /* A [M, K] as it is, B by pons_bf16_pack; C may be added to */
     PONS_BF16_GRAM    /* C = L^T R of L [K, M] and R [K, N], both as pons_bf16_take brings them */
 } pons_bf16_layout;
 
@@ -39,6 +39,12 @@ size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel);
 
 /** Bytes of one L as the kernel takes it. Local. */
 size_t pons_bf16_left_bytes(const pons_bf16_kernel *kernel);
+
+/** Bytes of A [M, K] as pons_bf16_put_row brings it. Local. */
+size_t pons_bf16_rows_bytes(int64_t M, int64_t K);
+
+/** Row i of such an A: x[K] rounded to bf16, zeros for NULL. Local, one thread. */
+void pons_bf16_put_row(int64_t K, int64_t i, const float *x, void *A);
 
 /** Make the workers of `count` threads into out[count]. Local. @return PONS_OK or PONS_ERR_NOMEM;
  * entries not made are NULL. */
@@ -63,13 +69,13 @@ bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
 void pons_bf16_take(const pons_bf16_kernel *kernel, int64_t tokens, int64_t columns, const float *X,
                     int64_t ldx, const float *scale, void *left, void *right);
 
-/** The product of contiguous operands, packed. Local, one thread. @return false when the library
+/** The product of A, as the layout wants it, and B. Local, one thread. @return false when the library
  * refused. */
-bool pons_bf16_run(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
+bool pons_bf16_run(pons_bf16_worker *worker, const void *A, const void *B, float *C);
 
 /** The product added to C, of a kernel that allows it. Local, one thread. @return as
  * pons_bf16_run. */
-bool pons_bf16_run_add(pons_bf16_worker *worker, const uint16_t *A, const void *B, float *C);
+bool pons_bf16_run_add(pons_bf16_worker *worker, const void *A, const void *B, float *C);
 
 /** The product of taken operands, plus C when `add`. Local, one thread. @param upper entries below the
  * diagonal are not wanted and may hold anything. @return as pons_bf16_run. */

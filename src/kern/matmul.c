@@ -35,7 +35,8 @@ struct pons_matmul_input {
     bool bf16;
     int64_t T, d;
     size_t bytes; /* of the memory at x */
-    void *x;      /* [T in whole panels, d] floats or bf16, zero past T */
+    size_t panel; /* bytes of a panel */
+    char *x;      /* panels [PANEL, d]: floats, or bf16 by pons_bf16_put_row; zero past T */
 };
 
 /* W into the kernel's layout, tile by tile; rows past the last are zero. */
@@ -147,23 +148,25 @@ pons_status pons_matmul_pack(bool bf16, int64_t T, int64_t d, const float *X, in
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads();
-    int64_t padded = (T + PANEL - 1) / PANEL * PANEL;
-    size_t entry = bf16 ? sizeof(uint16_t) : sizeof *X, row = (size_t)d * entry;
+    int64_t panels = (T + PANEL - 1) / PANEL;
+    size_t row = (size_t)d * sizeof *X;
     if (!*input) PONS_CALLOC(st, *input, 1);
     pons_matmul_input *in = *input;
-    PONS_TRY(st, reserve(in, (size_t)padded * row));
+    in->panel = bf16 ? pons_bf16_rows_bytes(PANEL, d) : PANEL * row;
+    PONS_TRY(st, reserve(in, (size_t)panels * in->panel));
     in->bf16 = bf16;
     in->T = T;
     in->d = d;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t t = 0; t < padded; t++) {
-        char *to = (char *)in->x + (size_t)t * row;
-        if (t >= T)
-            memset(to, 0, row);
-        else if (bf16)
-            pons_bf16_convert(d, X + t * ldx, (uint16_t *)to);
+    for (int64_t t = 0; t < panels * PANEL; t++) {
+        const float *from = t < T ? X + t * ldx : NULL;
+        char *panel = in->x + (size_t)(t / PANEL) * in->panel, *to = panel + t % PANEL * row;
+        if (bf16)
+            pons_bf16_put_row(d, t % PANEL, from, panel);
+        else if (from)
+            memcpy(to, from, row);
         else
-            memcpy(to, X + t * ldx, row);
+            memset(to, 0, row);
     }
 done:
     return st;
@@ -183,16 +186,13 @@ static bool make_tile(const job *j, int n, int self, int64_t p, int64_t t, float
 {
     const pons_matmul *m = j->W[n];
     int64_t d = m->d, left = m->rows - t * m->width, rows = left < m->width ? left : m->width;
+    const void *x = j->X->x + (size_t)p * j->X->panel;
     if (m->kernel) {
-        const uint16_t *x = j->X->x;
-        if (!pons_bf16_run(j->workers[n][self], x + p * PANEL * d,
-                           m->packed + (size_t)t * m->packed_bytes, tile))
+        if (!pons_bf16_run(j->workers[n][self], x, m->packed + (size_t)t * m->packed_bytes, tile))
             return false;
     } else {
-        const float *x = j->X->x;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, PANEL, (int)rows, (int)d, 1.0f,
-                    x + p * PANEL * d, (int)d, m->W + t * m->width * d, (int)d, 0.0f, tile,
-                    (int)m->width);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, PANEL, (int)rows, (int)d, 1.0f, x,
+                    (int)d, m->W + t * m->width * d, (int)d, 0.0f, tile, (int)m->width);
     }
     for (int64_t i = 0; m->bias && i < PANEL; i++)
         for (int64_t r = 0; r < rows; r++)

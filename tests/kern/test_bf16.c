@@ -39,6 +39,37 @@ static void close_enough(float got, double sum, double size, int64_t n)
     assert_true(fabs((double)got - sum) <= (double)(n + 2) * 0x1p-24 * size);
 }
 
+/* The product of rows that were brought into the kernel's form: the bits of C on AMX tiles, to rounding elsewhere. */
+static void check_rows(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *B,
+                       const float *C)
+{
+    pons_bf16_kernel *kernel = NULL;
+    pons_bf16_worker *worker = NULL;
+    float *x = pons_mem_alloc(K, sizeof *x), *D = pons_mem_alloc(M * N, sizeof *D);
+    assert_int_equal(pons_bf16_kernel_create(PONS_BF16_PACKED, M, N, K, &kernel), PONS_OK);
+    assert_int_equal(pons_bf16_workers_create(kernel, 1, &worker), PONS_OK);
+    void *packed = pons_mem_alloc((int64_t)pons_bf16_packed_bytes(kernel), 1);
+    size_t bytes = pons_bf16_rows_bytes(M, K);
+    void *rows = pons_mem_alloc((int64_t)bytes, 1);
+    memset(rows, 0xff, bytes); /* NaN wherever nothing is put */
+    assert_true(pons_bf16_pack(worker, B, packed));
+    for (int64_t i = 0; i < M; i++) {
+        for (int64_t k = 0; k < K; k++)
+            x[k] = value(A[i * K + k]);
+        pons_bf16_put_row(K, i, i == M / 2 ? NULL : x, rows);
+    }
+    assert_true(pons_bf16_run(worker, rows, packed, D));
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t j = 0; j < N; j++) {
+            float expected = i == M / 2 ? 0 : C[i * N + j];
+            assert_true(fabsf(D[i * N + j] - expected) <=
+                        (pons_amx_works() ? 0 : 1e-5f * (float)K));
+        }
+    pons_bf16_workers_destroy(1, &worker);
+    pons_bf16_kernel_destroy(&kernel);
+    pons_mem_free(rows), pons_mem_free(packed), pons_mem_free(D), pons_mem_free(x);
+}
+
 /* C = A B^T and then C += A B^T. */
 static void check_packed(int64_t M, int64_t N, int64_t K)
 {
@@ -55,6 +86,7 @@ static void check_packed(int64_t M, int64_t N, int64_t K)
     assert_true(pons_bf16_run(worker, A, packed, C));
     memcpy(D, C, (size_t)(M * N) * sizeof *C);
     assert_true(pons_bf16_run_add(worker, A, packed, D));
+    check_rows(M, N, K, A, B, C);
     for (int64_t i = 0; i < M; i++)
         for (int64_t j = 0; j < N; j++) {
             double sum = 0, size = 0;
