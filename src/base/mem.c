@@ -20,9 +20,10 @@ static void *allocate_aligned(size_t bytes)
 {
     enum { HUGE_PAGE = 2 << 20 };
     if (bytes < HUGE_PAGE) return aligned_alloc(64, bytes < 64 ? 64 : (bytes + 63) / 64 * 64);
-    void *block = aligned_alloc(HUGE_PAGE, (bytes + 63) / 64 * 64);
+    void *block = NULL;
+    if (posix_memalign(&block, HUGE_PAGE, bytes) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (block) madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a wish */
+    madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a wish */
 #endif
     return block;
 }
