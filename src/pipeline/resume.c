@@ -25,7 +25,7 @@ static pons_status adopt_blocks(pons_job *job)
                      pons_error_message(), (long long)layer);
             break;
         }
-        job->done = layer + 1;
+        job->done = job->next = layer + 1;
     }
     PONS_TRY(st, pons_pack_writer_sweep(job->writer));
     PONS_TRY(st, pons_job_recall(job, job->done));

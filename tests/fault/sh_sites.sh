@@ -43,6 +43,15 @@ while read -r site ranks; do
   done
 done <"$scratch/sites"
 
+# ---- a resumed run with committed blocks that cannot write its first line
+PONS_FAULT=block.die:1:9 compress 3 "$scratch/twice" </dev/null # in the third block: the first one is committed
+grep -q '"event":"block"' "$scratch/twice.run/journal.jsonl" || fail "resume: no block is committed"
+PONS_FAULT=journal.append:0 compress 3 "$scratch/twice" --resume </dev/null
+got=$?
+[ $got = 6 ] || fail "resume: exit code $got, not 6: $(cat "$scratch/err")"
+grep -q '^pons: .*No space left on device' "$scratch/err" || fail "resume: $(cat "$scratch/err")"
+resumes "resume of a resume" 2 "$scratch/twice" </dev/null
+
 # ---- a site that is not there, a damping that may be raised
 PONS_FAULT=nowhere:0 compress 2 "$scratch/none" && fail "an unknown site is accepted"
 grep -q '^pons: PONS_FAULT: found nowhere:0, allowed: .*shard.write' "$scratch/err" || fail "an unknown site: $(cat "$scratch/err")"
