@@ -2,6 +2,7 @@
 #include "par/shared.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -16,10 +17,25 @@ struct pons_shared {
     void *allocated; /* private, else NULL */
 };
 
+/* Whether the node's shared memory takes the block, as its first rank sees it, with more to spare than MPI
+ * asks for. Open MPI 4.1 finds out on that rank alone, which leaves with an error while the others wait for it
+ * inside of MPI_Win_allocate_shared. */
+static bool has_room(const pons_shared *s)
+{
+    enum { OVERHEAD = 1 << 20 };
+    struct statvfs disk;
+    int room = 1;
+    if (s->rank == 0 && !statvfs("/dev/shm", &disk))
+        room = disk.f_bavail * disk.f_frsize > s->bytes + s->bytes / 16 + OVERHEAD;
+    MPI_Bcast(&room, 1, MPI_INT, 0, s->node);
+    return room;
+}
+
 /* The node's first rank gives all of it: one piece, the same for all. False where there is no room. */
 static bool open_window(pons_shared *s)
 {
     int unit, rc;
+    if (!has_room(s)) return false;
     MPI_Aint bytes = s->rank == 0 ? (MPI_Aint)s->bytes : 0;
     MPI_Errhandler before;
     MPI_Comm_get_errhandler(s->node, &before);
