@@ -194,6 +194,8 @@ pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
                               h->first + h->rows, &h->work, h->H);
 }
 
+void pons_hessian_rest(pons_hessian *h) { pons_gram_work_destroy(&h->work); }
+
 /* Sums over ranks of the norms, in the unit of X; once. Collective. */
 static void reduce_norms(pons_hessian *h, pons_comm *comm)
 {

@@ -55,8 +55,12 @@ int64_t pons_hessian_panel_rows(int64_t d);
  */
 pons_status pons_hessian_take_rows(pons_hessian *hessian, int64_t first, int64_t rows);
 
-/** Add one window to the rows taken. Local. The same X as was observed. */
+/** Add one window to the rows taken. Local. The same X as was observed. Memory: the window once more, 4 S d
+ * bytes, kept for the next one until reduce or pons_hessian_rest. */
 pons_status pons_hessian_add(pons_hessian *hessian, int64_t S, const float *X);
+
+/** Give back the memory that was kept for the next window: for who adds to many matrices in turn. Local. */
+void pons_hessian_rest(pons_hessian *hessian);
 
 /** Sum the rows taken over ranks; afterwards they and the norms are complete on every rank.
  * Collective on comm. @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. */

@@ -162,7 +162,7 @@ static void plan_hessian(shape *s, int group)
         add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
     add(p, "column norms of own windows", PONS_PLAN_RANK, false, 8 * (double)(room * d));
     add(p, "window packed for the sum", PONS_PLAN_RANK, true,
-        (double)s->S * (double)((d + width - 1) / width * width) * (s->in->bf16 ? 2 : 4) +
+        4.0 * (double)s->S * (double)((d + width - 1) / width * width) + /* bf16: twice */
             4.0 * s->in->threads * (double)(width * width));
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
     add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
