@@ -12,7 +12,7 @@
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) &&                   \
     defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__linux__)
 #include "base/mem.h"
-#include "kern/amx.h"
+#include "kern/bf16.h"
 #include "kern/simd.h"
 #include "kern/threads.h"
 
@@ -348,8 +348,8 @@ pons_status pons_attention_causal_bf16(int64_t S, int64_t heads, int64_t kv_head
                                        const float *q, const float *k, const float *v,
                                        int64_t window, float *out)
 {
-    return (pons_amx_works() ? on_tiles : pons_attention_causal)(S, heads, kv_heads, hd, q, k, v,
-                                                                 window, out);
+    return (pons_bf16_on_tiles() ? on_tiles : pons_attention_causal)(S, heads, kv_heads, hd, q, k,
+                                                                     v, window, out);
 }
 
 #else

@@ -31,7 +31,7 @@ struct pons_bf16_worker {
     void *work; /* of AMX tiles */
 };
 
-static bool amx(void) { return pons_onednn_allows_amx() && pons_amx_works(); }
+bool pons_bf16_on_tiles(void) { return pons_onednn_allows_amx() && pons_amx_works(); }
 
 pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
                                     pons_bf16_kernel **out)
@@ -40,7 +40,7 @@ pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t 
     pons_bf16_kernel *k = NULL;
     PONS_CALLOC(st, k, 1);
     *k = (pons_bf16_kernel){M, N, K, layout, NULL};
-    if (!amx()) PONS_TRY(st, pons_onednn_create(layout, M, N, K, &k->library));
+    if (!pons_bf16_on_tiles()) PONS_TRY(st, pons_onednn_create(layout, M, N, K, &k->library));
     *out = k;
     k = NULL;
 done:
@@ -133,13 +133,13 @@ void pons_bf16_take(const pons_bf16_kernel *k, int64_t tokens, int64_t columns, 
 
 size_t pons_bf16_rows_bytes(int64_t M, int64_t K)
 {
-    return amx() ? pons_amx_bytes(M, K) : (size_t)(M * K) * sizeof(uint16_t);
+    return pons_bf16_on_tiles() ? pons_amx_bytes(M, K) : (size_t)(M * K) * sizeof(uint16_t);
 }
 
 void pons_bf16_put_row(int64_t K, int64_t i, const float *x, void *A)
 {
     uint16_t *row = (uint16_t *)A + i * K; /* where rows lie as they are */
-    if (amx())
+    if (pons_bf16_on_tiles())
         pons_amx_put_row(K, i, x, A);
     else if (x)
         pons_bf16_convert(K, x, row);
@@ -182,4 +182,7 @@ pons_status pons_bf16_refused(void)
     return pons_fail(PONS_ERR_BUG, "oneDNN: a bf16 tile product failed to run");
 }
 
-const char *pons_bf16_describe(void) { return amx() ? "AMX tiles" : pons_onednn_describe(); }
+const char *pons_bf16_describe(void)
+{
+    return pons_bf16_on_tiles() ? "AMX tiles" : pons_onednn_describe();
+}

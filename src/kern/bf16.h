@@ -27,6 +27,10 @@ typedef enum pons_bf16_layout {
     PONS_BF16_GRAM    /* C = L^T R of L [K, M] and R [K, N], both as pons_bf16_take brings them */
 } pons_bf16_layout;
 
+/** Whether it is AMX tiles: the processor has them, the system lets this process use them, the user does not
+ * forbid them. Local. */
+bool pons_bf16_on_tiles(void);
+
 /** Make the kernel for a shape. Local. @return PONS_OK, PONS_ERR_NOMEM or PONS_ERR_UNSUPPORTED. */
 pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
                                     pons_bf16_kernel **out);
