@@ -153,6 +153,6 @@ pons_status pons_cli_check_compute(pons_compute compute)
 
 bool pons_cli_use_bf16(pons_comm *comm, pons_compute compute)
 {
-    bool everywhere = pons_comm_all(comm, pons_kern_has_bf16()); /* processors may differ */
+    bool everywhere = pons_kern_shares_bf16(comm); /* processors may differ */
     return compute == PONS_COMPUTE_AUTO ? everywhere : compute == PONS_COMPUTE_BF16;
 }

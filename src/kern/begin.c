@@ -2,6 +2,7 @@
 #include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 #include <threads.h>
 
 #include "kern/bf16.h"
@@ -21,6 +22,14 @@ bool pons_kern_has_bf16(void)
 {
     call_once(&bf16_tried, try_bf16);
     return bf16_works;
+}
+
+bool pons_kern_shares_bf16(pons_comm *comm)
+{
+    char first[80] = "";
+    snprintf(first, sizeof first, "%s", pons_bf16_describe());
+    pons_comm_bcast(comm, first, sizeof first, 0);
+    return pons_comm_all(comm, pons_kern_has_bf16() && !strcmp(first, pons_bf16_describe()));
 }
 
 void pons_kern_begin(void)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "par/comm.h"
 
 /** C[M, N] = alpha A[M, K] B[N, K]^T + beta C, fp32. Local. Cost 2 M N K flop. */
 void pons_gemm_nt(int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
@@ -109,6 +110,10 @@ void pons_matmul_destroy(pons_matmul **W);
 
 /** Whether bf16 products are available in this build on this processor. Local. */
 bool pons_kern_has_bf16(void);
+
+/** Whether every rank has bf16 products and all compute them alike: with unlike processors the bits would
+ * depend on who does what. Collective on comm; the same on every rank. */
+bool pons_kern_shares_bf16(pons_comm *comm);
 
 /**
  * Fix library thread counts (BLAS single-threaded: the tiles are ours) once at start. Local.

@@ -29,18 +29,17 @@ static pons_status check_options(const pons_job *job)
 /* Collective: one precision for all ranks, also when their processors differ. */
 static pons_status choose_precision(pons_job *job)
 {
-    bool have = pons_comm_all(job->comm, pons_kern_has_bf16());
+    bool have = pons_kern_shares_bf16(job->comm);
     if (job->recipe.compute == PONS_COMPUTE_BF16 && !have)
         return pons_fail(
             PONS_ERR_UNSUPPORTED,
             "compute: bf16 needs a processor with AMX, or AVX-512 and a build with oneDNN, "
-            "on every rank; use compute: fp32 or auto");
+            "the same on every rank; use compute: fp32 or auto");
     if (job->recipe.obr.precision == PONS_COMPUTE_BF16 && !have)
         return pons_fail(
             PONS_ERR_UNSUPPORTED,
             "obr.precision: bf16 needs a processor with AMX, or AVX-512 and a build with oneDNN, "
-            "on every rank; use obr.precision: fp32 or "
-            "auto");
+            "the same on every rank; use obr.precision: fp32 or auto");
     job->bf16 = have && job->recipe.compute != PONS_COMPUTE_FP32;
     job->solver_bf16 = have && job->recipe.obr.precision != PONS_COMPUTE_FP32;
     return PONS_OK;
