@@ -36,7 +36,8 @@ while read -r site ranks; do
     PONS_FAULT=$site:$rank:$count compress 3 "$scratch/out$number" </dev/null
     got=$?
     [ $SECONDS -lt 30 ] || fail "$site:$rank:$count took $SECONDS s"
-    [ $got = "$code" ] || fail "$site:$rank:$count: exit code $got, not $code: $(cat "$scratch/err")"
+    # threads allocate, too: now and then it is memory that can be done without
+    [ $got = "$code" ] || [ "$site $got" = "memory 0" ] || fail "$site:$rank:$count: exit code $got, not $code: $(cat "$scratch/err")"
     [ $got = 0 ] || grep -qE "$pattern" "$scratch/err" || fail "$site:$rank:$count: no '$pattern' in: $(cat "$scratch/err")"
     [ $got = 137 ] || [ $got = 0 ] || [ "$(grep -c '^pons: ' "$scratch/err")" = 1 ] || fail "$site:$rank:$count: $(cat "$scratch/err")"
     resumes "$site:$rank:$count" $((1 + number % 4)) "$scratch/out$number" </dev/null
