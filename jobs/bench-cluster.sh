@@ -67,6 +67,9 @@ if wanted ranks || wanted wave; then model=$(bash "$PONS_ROOT/jobs/fetch-smollm2
 if wanted ranks; then
   compress ranks-1 1 --set evaluate.text=
   compress ranks-2 2 --set evaluate.text=
+  compress pair-0 1 --set evaluate.text= & # what the machine gives two cores: jobs that share nothing but its memory
+  compress pair-1 1 --set evaluate.text=
+  wait $!
   compress keep 2 --set evaluate.text= --set hessians=keep
 fi
 if wanted wave; then

@@ -21,8 +21,12 @@ def ranks():
     a, b = one["seconds"], two["seconds"]
     row("whole SmolLM2 job, 1 -> 2 ranks of one thread", ">= 1.8x, same bytes", f"{a['total']:.1f} s -> {b['total']:.1f} s, {a['total'] / b['total']:.2f}x, "
         + ("same bytes" if one["digest"] == two["digest"] else "DIFFERENT BYTES"))
+    c, d = (load(f"pair-{k}")["seconds"] for k in range(2))
+    row("two separate jobs of one rank at once: what the machine gives two cores", "", f"{c['total']:.1f} and {d['total']:.1f} s, "
+        f"{2 * a['total'] / max(c['total'], d['total']):.2f}x")
     phases = [p for p in two["efficiency"] if a.get(p, 0) > 0.005 * a["total"] and b.get(p, 0) > 0]
-    row("speed-up of each phase, and its share on one rank", "", ", ".join(f"{p} {a[p] / b[p]:.2f}x ({100 * a[p] / a['total']:.0f} %)" for p in phases))
+    row("speed-up of each phase (its share on one rank), and what separate jobs would show", "", ", ".join(f"{p} {a[p] / b[p]:.2f}x ({100 * a[p] / a['total']:.0f} %), of separate jobs "
+        f"{2 * a[p] / max(c[p], d[p]):.2f}x" for p in phases))
     row("balance of each phase on two ranks (mean / slowest)", "", ", ".join(f"{p} {two['efficiency'][p]:.2f}" for p in phases))
     row("what rank 0's writing held up", "", f"{b['pack']:.2f} s of {b['total']:.1f} s")
     k = keep["seconds"]

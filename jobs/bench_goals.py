@@ -40,6 +40,9 @@ def main():
     one, two = load("one")["seconds"], load("two")["seconds"]
     row("whole job, SmolLM2, 32 x 2048, one core", "125 s (reference routines in torch: 1250 s)", f"{one['total']:.1f} s, {1250 / one['total']:.1f}x")
     row("the same on two cores", "1.8x of one", f"{two['total']:.1f} s, {one['total'] / two['total']:.2f}x")
+    pair = [load(f"pair-{k}")["seconds"]["total"] for k in range(2)]
+    row("two separate jobs of one core at once: what the machine gives two cores", "",
+        f"{pair[0]:.1f} and {pair[1]:.1f} s, {2 * one['total'] / max(pair):.2f}x")
     shares = sorted(((k, v) for k, v in one.items() if k != "total" and v > 0), key=lambda e: -e[1])
     row("phases on one core", "", ", ".join(f"{k} {100 * v / one['total']:.0f} %" for k, v in shares))
     for over in ("dim", "rows"):
