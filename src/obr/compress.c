@@ -368,7 +368,9 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     PONS_TRY(st, run_method(&j));
     j.metrics->flop += size * (j.metrics->products - before);
     j.metrics->product_flop += size * (double)rows;
+    begin = pons_clock();
     PONS_TRY(st, measure(&j, work));
+    j.metrics->measure_seconds += pons_clock() - begin;
 done:
     pons_row_shared_destroy(&shared);
     pons_mem_free(work);

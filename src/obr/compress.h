@@ -68,7 +68,7 @@ typedef struct pons_row_result {
 
 /** Counts of what was done; pons_compress_rows adds to them. */
 typedef struct pons_row_metrics {
-    double mask_seconds, solve_seconds, clip_seconds, gptq_seconds, polish_seconds;
+    double mask_seconds, solve_seconds, clip_seconds, gptq_seconds, polish_seconds, measure_seconds;
     /* Products of a row with a matrix of its linear's width; halves and triangles of one count as such,
      * the direct solver's factors not at all. The same as flop, and what one product of every row takes. */
     double products, flop, product_flop;

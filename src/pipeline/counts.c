@@ -30,6 +30,7 @@ void pons_counts_add_work(pons_row_metrics *all, const pons_row_metrics *more)
     all->clip_seconds += more->clip_seconds;
     all->gptq_seconds += more->gptq_seconds;
     all->polish_seconds += more->polish_seconds;
+    all->measure_seconds += more->measure_seconds;
     all->products += more->products;
     all->flop += more->flop;
     all->product_flop += more->product_flop;

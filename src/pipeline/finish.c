@@ -199,13 +199,15 @@ static pons_status make_report(pons_job *job, int64_t peak, json_t *balance, jso
         "relative_error", ratio(job->error, job->energy), "digest", digest, "out",
         pons_json_name(out), "run", pons_json_name(job->run), "peak_rss_bytes", (json_int_t)peak,
         "seconds",
-        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
-                  "total", pons_clock() - job->start, "learn", s->learn, "read", s->read, "forward",
-                  s->forward, "hessian", s->hessian, "keep", s->keep, "factor", s->factor, "mask",
-                  job->metrics.mask_seconds, "solve", job->metrics.solve_seconds, "clip",
-                  job->metrics.clip_seconds, "gptq", job->metrics.gptq_seconds, "polish",
-                  job->metrics.polish_seconds, "pack", s->pack, "evaluate", s->evaluate,
-                  "checkpoint", s->checkpoint),
+        json_pack(
+            "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
+            "s:f}",
+            "total", pons_clock() - job->start, "learn", s->learn, "read", s->read, "forward",
+            s->forward, "hessian", s->hessian, "keep", s->keep, "factor", s->factor, "mask",
+            job->metrics.mask_seconds, "solve", job->metrics.solve_seconds, "clip",
+            job->metrics.clip_seconds, "gptq", job->metrics.gptq_seconds, "polish",
+            job->metrics.polish_seconds, "measure", job->metrics.measure_seconds, "gather",
+            s->gather, "pack", s->pack, "evaluate", s->evaluate, "checkpoint", s->checkpoint),
         "solver", solver_counts(&job->metrics), "perplexity", perplexity);
     if (!*report || json_object_update(*report, balance))
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for the report");

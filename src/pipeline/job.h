@@ -19,7 +19,7 @@
 
 /** Wall seconds of this rank by phase. */
 typedef struct pons_phase_seconds {
-    double learn, read, forward, hessian, keep, factor, solve, pack, evaluate, checkpoint;
+    double learn, read, forward, hessian, keep, factor, solve, gather, pack, evaluate, checkpoint;
 } pons_phase_seconds;
 
 typedef struct pons_job {

@@ -284,6 +284,7 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
             local = compress_own_rows(job, factor, shared, &works[i]);
     PONS_TRY_ALL(st, job->comm, local);
     pons_row_shared_destroy(&shared);
+    double gathering = pons_clock();
     for (int i = 0; i < PONS_LINEARS; i++) {
         if (!pons_input_has(input, works[i].linear)) continue;
         gather(job, &works[i], offset);
@@ -292,6 +293,7 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
         pons_mem_free(works[i].panel);
         works[i].panel = NULL;
     }
+    job->seconds.gather += pons_clock() - gathering;
 done:
     pons_row_shared_destroy(&shared);
     pons_mem_free(offset);
