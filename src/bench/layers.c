@@ -87,12 +87,12 @@ static pons_status compare(const source *s, pons_bench_problem *p, int64_t split
     float *V = NULL;
     double *error = NULL;
     *out = (pons_bench_ratio){0};
-    PONS_ALLOC(st, V, 3 * cells);
+    PONS_ALLOC(st, V, 2 * cells);
     PONS_ALLOC(st, error, 2 * n);
     PONS_TRY(st, pons_bench_solve_rows(p, s->solver, s->bf16, split, V, metrics));
     PONS_TRY(st, pons_bench_solve_rows(p, PONS_SOLVER_DIRECT, false, split, V + cells, &unused));
-    PONS_TRY(st, pons_bench_row_errors(p, V, V + 2 * cells, error));
-    PONS_TRY(st, pons_bench_row_errors(p, V + cells, V + 2 * cells, error + n));
+    PONS_TRY(st, pons_bench_row_errors(p, V, error));
+    PONS_TRY(st, pons_bench_row_errors(p, V + cells, error + n));
     for (int64_t i = 0; i < n; i++) {
         double ratio = error[n + i] > 0 ? error[i] / error[n + i] : error[i] > 0 ? INFINITY : 1.0;
         out->mean += ratio / (double)n;

@@ -11,7 +11,7 @@
 #include "hessian/accumulate.h"
 #include "kern/gemm.h"
 #include "obr/gptq.h"
-#include "obr/panel.h"
+#include "obr/form.h"
 
 static pons_bench_baseline baseline(const pons_bench_setting *s, const char *what, double seconds,
                                     double rows, double total, const pons_bench_result *r)
@@ -268,22 +268,20 @@ done:
 static pons_status gptq_error(const pons_bench_problem *p, const int8_t *codes, double *error)
 {
     pons_status st = PONS_OK;
-    float *D = NULL, *space = NULL;
+    float *D = NULL;
     double *form = NULL;
     PONS_CALLOC(st, D, p->rows * p->d);
-    PONS_ALLOC(st, space, p->rows * p->d);
     PONS_ALLOC(st, form, p->rows);
     for (int64_t i = 0; i < p->rows; i++)
         for (int64_t j = p->split; j < p->d; j++)
             D[i * p->d + j] =
                 pons_weight_value(codes[i * p->d + j], p->scale[i], 0) - p->W[i * p->d + j];
-    PONS_TRY(st, pons_panel_form(p->factor, 0, p->rows, D, space, form));
+    PONS_TRY(st, pons_row_form(p->factor, p->rows, D, form));
     *error = 0;
     for (int64_t i = 0; i < p->rows; i++)
         *error += form[i];
 done:
     pons_mem_free(form);
-    pons_mem_free(space);
     pons_mem_free(D);
     return st;
 }

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "obr/dual.h"
-#include "obr/panel.h"
+#include "obr/form.h"
 
 pons_status pons_bench_solve_rows(pons_bench_problem *p, pons_solver solver, bool bf16,
                                   int64_t split, float *V, pons_row_metrics *metrics)
@@ -23,15 +23,14 @@ done:
     return st;
 }
 
-pons_status pons_bench_row_errors(const pons_bench_problem *p, const float *V, float *space,
-                                  double *error)
+pons_status pons_bench_row_errors(const pons_bench_problem *p, const float *V, double *error)
 {
     pons_status st = PONS_OK;
     float *D = NULL;
     PONS_ALLOC(st, D, p->rows * p->d);
     for (int64_t i = 0; i < p->rows * p->d; i++)
         D[i] = V[i] - p->W[i];
-    PONS_TRY(st, pons_panel_form(p->factor, 0, p->rows, D, space, error));
+    PONS_TRY(st, pons_row_form(p->factor, p->rows, D, error));
     for (int64_t i = 0; i < p->rows; i++)
         for (int64_t j = 0; j < p->d; j++)
             error[i] += p->factor->damping * (double)D[i * p->d + j] * (double)D[i * p->d + j];

@@ -13,8 +13,7 @@ pons_status pons_bench_solve_rows(pons_bench_problem *problem, pons_solver solve
                                   int64_t split, float *V, pons_row_metrics *metrics);
 
 /** (V_i - W_i) H (V_i - W_i)^T of every row, with the damped H that is minimised. Local.
- * @param space [rows, d] work; @param error [rows] out */
-pons_status pons_bench_row_errors(const pons_bench_problem *problem, const float *V, float *space,
-                                  double *error);
+ * @param error [rows] out */
+pons_status pons_bench_row_errors(const pons_bench_problem *problem, const float *V, double *error);
 
 #endif

@@ -35,10 +35,9 @@ static pons_status compare(const pons_bench_setting *s, const pons_bench_problem
     int64_t n = sample->rows;
     double sum[2] = {0, 0};
     double *error = pons_mem_alloc(2 * n, sizeof *error);
-    float *space = pons_mem_alloc(n * sample->d, sizeof *space);
-    if (!error || !space) local = PONS_ERR_NOMEM;
-    if (local == PONS_OK) local = pons_bench_row_errors(sample, got, space, error);
-    if (local == PONS_OK) local = pons_bench_row_errors(sample, exact, space, error + n);
+    if (!error) local = PONS_ERR_NOMEM;
+    if (local == PONS_OK) local = pons_bench_row_errors(sample, got, error);
+    if (local == PONS_OK) local = pons_bench_row_errors(sample, exact, error + n);
     PONS_TRY_ALL(st, s->comm, local);
     *worst = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -50,7 +49,6 @@ static pons_status compare(const pons_bench_setting *s, const pons_bench_problem
     pons_comm_max_f64(s->comm, worst, 1);
     *ratio = sum[1] > 0 ? sum[0] / sum[1] : sum[0] > 0 ? INFINITY : 1.0;
 done:
-    pons_mem_free(space);
     pons_mem_free(error);
     return st;
 }

@@ -11,8 +11,8 @@
 #include "kern/gemm.h"
 #include "obr/blocks.h"
 #include "obr/exact_obs.h"
+#include "obr/form.h"
 #include "obr/masks.h"
-#include "obr/panel.h"
 #include "obr/polish.h"
 #include "quant/weight.h"
 
@@ -303,8 +303,8 @@ static pons_status run_method(job *j)
     return st;
 }
 
-/* Error, energy and zeros of every row. @param work [rows, d] */
-static pons_status measure(job *j, float *work)
+/* Error, energy and zeros of every row. */
+static pons_status measure(job *j)
 {
     const pons_row_task *t = j->task;
     pons_status st = PONS_OK;
@@ -315,11 +315,11 @@ static pons_status measure(job *j, float *work)
             j->result->zeros[i] += j->result->value[i * t->d + c] == 0.0f;
     }
     if (!t->factor) return PONS_OK;
-    st = pons_panel_form(t->factor, t->row, t->rows, j->W, work, j->result->energy);
+    st = pons_row_form(t->factor, t->rows, j->W, j->result->energy);
     if (st != PONS_OK) return st;
     for (int64_t i = 0; i < t->rows * t->d; i++)
         j->V[i] = j->result->value[i] - j->W[i];
-    return pons_panel_form(t->factor, t->row, t->rows, j->V, work, j->result->error);
+    return pons_row_form(t->factor, t->rows, j->V, j->result->error);
 }
 
 pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *result,
@@ -329,7 +329,7 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     pons_row_metrics unused = {0};
     const pons_recipe *recipe = task->recipe;
     int64_t rows = task->rows, d = task->d;
-    float *undead = NULL, *work = NULL;
+    float *undead = NULL;
     pons_row_shared *shared = NULL;
     job j = {.task = task,
              .recipe = recipe,
@@ -345,7 +345,6 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     if (rows == 0) goto done;
     PONS_ALLOC(st, j.V, rows * d);
     PONS_ALLOC(st, j.mask, rows * d);
-    if (task->factor) PONS_ALLOC(st, work, rows * d);
 
     double begin = pons_clock();
     if (!task->shared) {
@@ -369,11 +368,10 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
     j.metrics->flop += size * (j.metrics->products - before);
     j.metrics->product_flop += size * (double)rows;
     begin = pons_clock();
-    PONS_TRY(st, measure(&j, work));
+    PONS_TRY(st, measure(&j));
     j.metrics->measure_seconds += pons_clock() - begin;
 done:
     pons_row_shared_destroy(&shared);
-    pons_mem_free(work);
     pons_mem_free(j.mask);
     pons_mem_free(j.V);
     pons_mem_free(undead);

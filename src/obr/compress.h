@@ -90,7 +90,7 @@ typedef struct pons_row_metrics {
  * Inf in W); PONS_ERR_SHAPE when m of n:m does not divide d; PONS_ERR_CONFIG for method none, for
  * sparsegpt_gptq with m that does not divide obr.block, and for what compat: faithful refuses
  * (obr_gptq with int(alpha d) != int(d/2), asymmetric or grouped weights).
- * Cost (obr, direct): about rows d^3 / 24 flop at 50 %. Memory: 8 to 12 rows d bytes, one k x k
+ * Cost (obr, direct): about rows d^3 / 24 flop at 50 %. Memory: 5 to 9 rows d bytes, one k x k
  * factor per thread.
  */
 pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *result,

@@ -59,22 +59,3 @@ done:
     pons_mem_free(padded);
     return st;
 }
-
-pons_status pons_panel_form(const pons_hessian_factor *factor, int64_t row, int64_t rows,
-                            const float *X, float *work, double *form)
-{
-    int64_t d = factor->d;
-    pons_status st = pons_panel_multiply(row, rows, d, X, factor->H, work);
-    if (st != PONS_OK) return st;
-#pragma omp parallel for
-    for (int64_t i = 0; i < rows; i++) {
-        const float *x = X + i * d, *y = work + i * d;
-        double sum = 0.0, square = 0.0;
-        for (int64_t j = 0; j < d; j++) {
-            sum += (double)x[j] * (double)y[j];
-            square += (double)x[j] * (double)x[j];
-        }
-        form[i] = sum - factor->damping * square;
-    }
-    return PONS_OK;
-}

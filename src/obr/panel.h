@@ -28,12 +28,4 @@ pons_panel pons_panel_at(int64_t row, int64_t rows, int64_t i);
 pons_status pons_panel_multiply(int64_t row, int64_t rows, int64_t d, const float *X,
                                 const float *H, float *Y);
 
-/**
- * form[i] = x_i (H - lambda I) x_i^T, the dot products in fp64. Local.
- * @param X [rows, d], zero in dead columns (their artificial diagonal then adds nothing)
- * @param work [rows, d]; holds X H on exit
- */
-pons_status pons_panel_form(const pons_hessian_factor *factor, int64_t row, int64_t rows,
-                            const float *X, float *work, double *form);
-
 #endif

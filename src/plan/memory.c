@@ -214,8 +214,7 @@ static void plan_solve(shape *s, int group)
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
     add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false,
         5 * cells(s, group, true));
-    add(p, "work of one linear's rows", PONS_PLAN_RANK, false,
-        (hessian ? 9.0 : 5.0) * (double)(most * d));
+    add(p, "work of one linear's rows", PONS_PLAN_RANK, false, 5.0 * (double)(most * d));
     if (dual) add(p, "chunks of rows in the solver", PONS_PLAN_RANK, true, chunk_bytes(s, d, most));
     if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
     if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
