@@ -15,6 +15,10 @@
 
 enum { MOST_BYTES = 64 << 20 }; /* about, of a thread's vectors */
 
+/* Of a matrix in bf16 that stays near; rows that then go together, so that their vectors do, too. A pass over
+ * a larger matrix is dear, and as many rows as possible share it. */
+enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256 };
+
 /* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
 #define UNCERTAINTY 0x1p-22
 
@@ -246,11 +250,12 @@ done:
     return st;
 }
 
-/* Rows of a chunk: even shares, two for each thread where there are enough. Changes no bits. */
-static int64_t chunk_rows(const pons_dual *dual, int64_t rows, int64_t threads)
+int64_t pons_dual_rows(int64_t d, int64_t rows, int64_t threads)
 {
-    int64_t most = MOST_BYTES / (20 * dual->A->of.padded) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-    if (most > PONS_CHUNK_ROWS) most = PONS_CHUNK_ROWS;
+    int64_t n = pons_product_tiles_of(d).padded;
+    int64_t limit = 2 * n * n <= NEAR_BYTES ? NEAR_ROWS : PONS_CHUNK_ROWS;
+    int64_t most = MOST_BYTES / (20 * n) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    if (most > limit) most = limit;
     if (most < PONS_PRODUCT_ROWS) most = PONS_PRODUCT_ROWS;
     int64_t chunks = (rows + most - 1) / most;
     if (threads > 1 && chunks < 2 * threads) chunks = 2 * threads;
@@ -277,7 +282,7 @@ static pons_status solve_chunks(const pons_dual *dual, pons_chunk_minimise *mini
 {
     pons_status st = PONS_OK;
     int64_t rows = panel->rows, threads = omp_get_max_threads(), made = 0;
-    int64_t size = chunk_rows(dual, rows, threads);
+    int64_t size = pons_dual_rows(panel->d, rows, threads);
     int64_t chunks = (rows + size - 1) / size;
     pons_chunk *work = NULL;
     bool refused = false;

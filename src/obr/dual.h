@@ -36,6 +36,10 @@ typedef struct pons_dual {
 pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
                              double tolerance, pons_dual **out);
 
+/** Rows of width d that a thread works on together: even shares, two for each thread where there are
+ * enough. Changes no bits. Local. */
+int64_t pons_dual_rows(int64_t d, int64_t rows, int64_t threads);
+
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_dual_destroy(pons_dual **dual);
 

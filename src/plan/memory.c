@@ -7,6 +7,7 @@
 #include "kern/product.h"
 #include "linalg/tiles.h"
 #include "obr/compress.h"
+#include "obr/dual.h"
 #include "plan/plan.h"
 #include "quant/weight.h"
 
@@ -181,14 +182,9 @@ static void plan_hessian(shape *s, int group)
 /* obr/chunk.c: the chunk of rows of each thread. */
 static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
-    enum { MOST_ROWS = 1024, MOST_BYTES = 64 << 20 };
-    int64_t padded = pons_product_tiles_of(d).padded, most = MOST_BYTES / (20 * padded);
-    most = most < MOST_ROWS ? most : MOST_ROWS;
-    if (s->in->threads > 1 && rows / (2 * s->in->threads) < most)
-        most = rows / (2 * s->in->threads);
-    if (rows < most) most = rows;
-    most = (most + PONS_PRODUCT_ROWS) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-    return (s->in->solver_bf16 ? 30.0 : 28.0) * s->in->threads * (double)(most * padded);
+    int64_t padded = pons_product_tiles_of(d).padded;
+    double most = rows > 0 ? (double)pons_dual_rows(d, rows, s->in->threads) : 0.0;
+    return (s->in->solver_bf16 ? 30.0 : 28.0) * s->in->threads * most * (double)padded;
 }
 
 /* hessian/inverse.c and obr: what the rows of a group share, and one linear's rows. */
