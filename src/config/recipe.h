@@ -138,6 +138,7 @@ typedef struct pons_recipe {
                      other, each group seeing the compressed ones before it */
     struct {
         int64_t teams, ranks_per_team; /* 0: chosen from ranks and wave */
+        char scratch[1024]; /* directory on each node's own disk for matrices; "": memory */
     } layout;
 
     struct {

@@ -97,6 +97,11 @@ const pons_recipe_key pons_recipe_keys[] = {
      .neutral = true},
     {"layout.ranks_per_team", PONS_KEY_I64, AT(layout.ranks_per_team), RANGE(0, 1 << 20),
      .help = "0: ranks divided by teams", .neutral = true},
+    {"layout.scratch", PONS_KEY_TEXT, AT(layout.scratch),
+     .high = sizeof((pons_recipe *)0)->layout.scratch - 1,
+     .help = "directory on each node's own disk, where the matrices that a node shares lie in "
+             "files; \"\": in memory",
+     .neutral = true},
     {"checkpoint.blocks", PONS_KEY_I64, AT(checkpoint.blocks), RANGE(0, MANY),
      .help = "hidden states are saved after every so many blocks; 0: never, to be computed again",
      .neutral = true},

@@ -15,10 +15,11 @@ struct pons_comm {
     MPI_Comm mpi;
     MPI_Comm node; /* of those ranks that share this one's node; MPI_COMM_NULL until asked for */
     int rank, size;
+    const char *scratch; /* not owned; NULL: none */
 };
 
 static struct pons_comm world;
-static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1};
+static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1, NULL};
 static int users;        /* calls of pons_par_begin not yet ended */
 static bool mpi_is_ours; /* started here, so ended here */
 
@@ -105,6 +106,7 @@ pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out)
     if (comm->mpi != MPI_COMM_NULL) {
         MPI_Comm_split(comm->mpi, team, comm->rank, &c->mpi);
         measure(c);
+        c->scratch = comm->scratch;
     }
     *out = c;
     c = NULL;
@@ -129,6 +131,10 @@ MPI_Comm pons_comm_node(pons_comm *comm)
         MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &comm->node);
     return comm->node;
 }
+
+void pons_comm_set_scratch(pons_comm *comm, const char *directory) { comm->scratch = directory; }
+
+const char *pons_comm_scratch(const pons_comm *comm) { return comm->scratch; }
 
 int pons_comm_rank(const pons_comm *comm) { return comm->rank; }
 

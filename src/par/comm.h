@@ -44,6 +44,10 @@ pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out);
 /** Free what pons_comm_split made; takes the address, nulls it, accepts NULL. Collective on it. */
 void pons_comm_free(pons_comm **comm);
 
+/** Directory of each node's own disk for what its ranks share (par/shared.h), inherited by splits; NULL: memory.
+ * Borrowed. Local. */
+const char *pons_comm_scratch(const pons_comm *comm);
+
 /** This rank in [0, size). Local. */
 int pons_comm_rank(const pons_comm *comm);
 

@@ -1,20 +1,27 @@
-/* Owns blocks of memory that a node's ranks share. Does not know what is in them. */
+/* Owns blocks of memory that a node's ranks share. Does not know what is in them; files for them are
+ * scratch.c's. */
 #include "par/shared.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "par/mpi_handle.h"
+#include "par/scratch.h"
+
+/* Fewer bytes are not worth a file. */
+enum { LEAST_IN_FILE = 1 << 14 };
 
 struct pons_shared {
     void *data;
     size_t bytes;
     int rank, size;
-    MPI_Comm node;   /* not owned; MPI_COMM_NULL when private */
-    MPI_Win window;  /* MPI_WIN_NULL when private */
+    MPI_Comm node;   /* not owned; MPI_COMM_NULL when comm has one rank */
+    MPI_Win window;  /* MPI_WIN_NULL: no window */
     void *allocated; /* private, else NULL */
+    void *mapped;    /* in a file, else NULL */
 };
 
 /* Whether the node's shared memory takes the block, as its first rank sees it, with more to spare than MPI
@@ -68,6 +75,26 @@ static void clear(pons_shared *s)
     pons_shared_settle(s);
 }
 
+/* In memory: of the node where all nodes can, else of each rank. Collective. */
+static pons_status place_in_memory(pons_comm *comm, pons_shared *s)
+{
+    pons_status st = PONS_OK;
+    bool room = s->size == 1 || open_window(s);
+    if (!pons_comm_all(comm, room)) {
+        close_window(s);
+        if (pons_comm_rank(comm) == 0)
+            pons_log(PONS_LOG_INFO, "a node cannot share %.0f MB: a copy per rank",
+                     (double)s->bytes / 1e6);
+        s->rank = 0;
+        s->size = 1;
+    }
+    if (s->size == 1) s->data = s->allocated = pons_mem_calloc((int64_t)s->bytes, 1);
+    PONS_TRY_ALL(st, comm, s->data ? PONS_OK : PONS_ERR_NOMEM);
+    if (s->size > 1) clear(s);
+done:
+    return st;
+}
+
 pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out)
 {
     pons_status st = PONS_OK;
@@ -82,18 +109,12 @@ pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out)
         MPI_Comm_rank(s->node, &s->rank);
         MPI_Comm_size(s->node, &s->size);
     }
-    bool room = s->size == 1 || open_window(s);
-    if (!pons_comm_all(comm, room)) {
-        close_window(s);
-        if (pons_comm_rank(comm) == 0)
-            pons_log(PONS_LOG_INFO, "a node cannot share %.0f MB: a copy per rank",
-                     (double)bytes / 1e6);
-        s->rank = 0;
-        s->size = 1;
+    if (pons_comm_scratch(comm) && s->bytes >= LEAST_IN_FILE) {
+        PONS_TRY(st, pons_scratch_map(comm, s->node, s->bytes, &s->mapped));
+        s->data = s->mapped;
+    } else {
+        PONS_TRY(st, place_in_memory(comm, s));
     }
-    if (s->size == 1) s->data = s->allocated = pons_mem_calloc((int64_t)s->bytes, 1);
-    PONS_TRY_ALL(st, comm, s->data ? PONS_OK : PONS_ERR_NOMEM);
-    if (s->size > 1) clear(s);
     *out = s;
     s = NULL;
 done:
@@ -106,6 +127,7 @@ void pons_shared_destroy(pons_shared **shared)
     pons_shared *s = *shared;
     if (!s) return;
     close_window(s);
+    pons_scratch_unmap(s->mapped, s->bytes);
     pons_mem_free(s->allocated);
     pons_mem_free(s);
     *shared = NULL;
@@ -119,10 +141,13 @@ int pons_shared_size(const pons_shared *shared) { return shared->size; }
 
 void pons_shared_settle(pons_shared *shared)
 {
-    if (shared->window == MPI_WIN_NULL) return;
+    if (shared->size == 1) return;
+    bool window = shared->window != MPI_WIN_NULL;
     double start = pons_comm_begin();
-    MPI_Win_sync(shared->window);
+    if (window) MPI_Win_sync(shared->window);
+    atomic_thread_fence(memory_order_seq_cst);
     MPI_Barrier(shared->node);
-    MPI_Win_sync(shared->window);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (window) MPI_Win_sync(shared->window);
     pons_comm_end(start);
 }

@@ -9,12 +9,24 @@
 typedef struct pons_shared pons_shared;
 
 /**
- * One zeroed block per node (an MPI shared-memory window); a private one per rank where a node
+ * Let what is created on comm, and on communicators split from it later, lie in files on the node's own disk, where
+ * the system takes memory back by writing it: for matrices that are larger than a node's memory.
+ *
+ * Collective on comm. @param directory on every node, kept until replaced; NULL: memory again, checks nothing
+ * @param name what the directory is called where it was asked for, for messages
+ * @return PONS_OK, PONS_ERR_CONFIG where it is not there or cannot be written to, the same on every rank.
+ */
+pons_status pons_shared_use_scratch(pons_comm *comm, const char *directory, const char *name);
+
+/**
+ * One zeroed block per node: an MPI shared-memory window; a private one per rank where a node
  * holds one rank of comm, and on all nodes, with a line in the log, where one has no room for
- * shared memory (/dev/shm).
+ * shared memory (/dev/shm). With a scratch directory a file there, whose name is gone and whose room is
+ * reserved when this returns: nothing is left of it however the job ends, and no write fails later.
+ * Blocks below 16 KiB stay in memory.
  *
  * Collective on comm. @param bytes the same on every rank
- * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO where the scratch directory has no room, the same on every rank.
  */
 pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out);
 

@@ -9,6 +9,7 @@
 #include "base/stop.h"
 #include "io/file.h"
 #include "kern/gemm.h"
+#include "par/shared.h"
 #include "pipeline/target.h"
 #include "quant/activation.h"
 
@@ -43,6 +44,16 @@ static pons_status choose_precision(pons_job *job)
     job->bf16 = have && job->recipe.compute != PONS_COMPUTE_FP32;
     job->solver_bf16 = have && job->recipe.obr.precision != PONS_COMPUTE_FP32;
     return PONS_OK;
+}
+
+/* Collective: what a node shares lies where the recipe says. */
+static pons_status choose_scratch(pons_job *job)
+{
+    const char *directory = job->recipe.layout.scratch, *file = job->options->recipe;
+    char name[PONS_ERROR_MESSAGE_BYTES / 2];
+    if (!*directory) return PONS_OK;
+    snprintf(name, sizeof name, "%s: layout.scratch", file ? file : "recipe");
+    return pons_shared_use_scratch(job->comm, directory, name);
 }
 
 /* OUT and RUN are removed when a run fails or is repeated: neither may be, hold or lie in what must
@@ -282,6 +293,7 @@ pons_status pons_job_open(pons_job *job)
     pons_stop_set_grace(job->recipe.checkpoint.grace);
     PONS_TRY_ALL(st, job->comm, check_options(job));
     PONS_TRY(st, choose_precision(job));
+    PONS_TRY(st, choose_scratch(job));
 
     PONS_TRY_ALL(st, job->comm, pons_model_open(o->model, &job->model));
     job->config = pons_model_get_config(job->model);
@@ -339,4 +351,5 @@ void pons_job_close(pons_job *job)
     pons_mem_free(job->own_x);
     pons_mem_free(job->run);
     pons_comm_free(&job->team);
+    pons_shared_use_scratch(job->comm, NULL, NULL);
 }

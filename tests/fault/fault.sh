@@ -5,11 +5,13 @@ export OMPI_MCA_btl=self,tcp # killed ranks would leave segments of shared memor
 
 model=$PONS_FIXTURES/models/llama-gqa
 python3 -c "print(*((7 * i * i + i) % 320 for i in range(900)))" >"$scratch/text.ids"
+mkdir "$scratch/disk"
 cat >"$scratch/recipe.yaml" <<YAML
 method: obr_gptq
 hessians: keep
 calibration: {windows: 5, length: 32}
 checkpoint: {blocks: 1, grace: 10}
+layout: {scratch: $scratch/disk}
 evaluate: {text: $scratch/text.ids, windows: 5, length: 32}
 YAML
 
@@ -26,6 +28,7 @@ report() { python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); print
 # change no bit).
 resumes() {
   local label=$1 ranks=$2 out=$3
+  [ -z "$(ls -A "$scratch/disk")" ] || fail "$label: left in layout.scratch: $(ls "$scratch/disk")"
   compress "$ranks" "$out" --resume || fail "$label: resumed with $ranks ranks: exit code $?: $(cat "$scratch/err")"
   diff -r -I '^  "recipe":' "$scratch/whole" "$out" >"$scratch/diff" || fail "$label: $(head -n 5 "$scratch/diff")"
   [ "$(report)" = "$expected" ] || fail "$label: reports $(report), expected $expected"

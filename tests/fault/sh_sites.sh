@@ -14,6 +14,7 @@ promise() {
   hessian.nan) echo "9 block [0-9]+ [a-z_]+: .*(NaN|Inf)" ;;
   hessian.spd) echo "9 block [0-9]+ [a-z_]+: .*not positive definite" ;;
   hessians.*) echo "6 block-[0-9]+.h5.part" ;;
+  scratch) echo "6 layout.scratch: .*/pons-scratch-.*No space left on device" ;;
   shard.write | journal.append | hidden.write) echo "6 No space left on device" ;;
   out.commit) echo "6 cannot rename" ;;
   block.stop) echo "99 stopped by SIGUSR1" ;;
