@@ -9,6 +9,10 @@
 
 #define TILE 256
 
+/* Tiles side by side that meet the same columns of U one after the other: a U on disk is read n / (TILE BAND)
+ * times. */
+#define BAND 8
+
 void pons_hessian_inverse_of(int64_t n, const float *U, int64_t ldu, const pons_shared *deal,
                              float *K)
 {
@@ -16,7 +20,9 @@ void pons_hessian_inverse_of(int64_t n, const float *U, int64_t ldu, const pons_
     int rank = pons_shared_rank(deal), ranks = pons_shared_size(deal);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t item = rank; item < tiles * tiles; item += ranks) {
-        int64_t i = item % tiles * TILE, j = item / tiles * TILE;
+        int64_t band = item / (tiles * BAND) * BAND, at = item % (tiles * BAND);
+        int64_t wide = tiles - band < BAND ? tiles - band : BAND;
+        int64_t i = at / wide * TILE, j = (band + at % wide) * TILE;
         int64_t ni = n - i < TILE ? n - i : TILE, nj = n - j < TILE ? n - j : TILE;
         if (i > j) continue;
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)ni, (int)nj, (int)(i + ni), 1.0f,

@@ -282,8 +282,9 @@ static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float
 {
     const pons_product *p = w->product;
     int64_t width = p->of.width, ldx = p->depth.width;
-    for (int64_t t = 0; t < p->of.tiles; t++)
-        for (int64_t tile = 0; tile < p->depth.tiles; tile++) {
+    /* rows of B outermost, as they lie: a matrix on disk is read once, from its begin to its end */
+    for (int64_t tile = 0; tile < p->depth.tiles; tile++)
+        for (int64_t t = 0; t < p->of.tiles; t++) {
             int64_t k = tile * ldx, depth = p->K - k < ldx ? p->K - k : ldx;
             pack_panel(p, k, depth, t, w->panel);
             for (int64_t i = 0; i < rows; i += PONS_PRODUCT_ROWS)

@@ -79,6 +79,8 @@ void pons_product_worker_destroy(pons_product_worker **worker);
  * @param rows at most the capacity
  * @param X bits of bf16 for kind bf16, else fp32; @param Y fp32, not overlapping
  * @return false when the library refused (a bug). Cost 2 rows K N flop, three times that when split.
+ * One pass over B in the order of its memory, a row of tiles in use at a time: what is in scratch
+ * (par/shared.h) streams from disk once for all rows of the call.
  */
 bool pons_product_run(pons_product_worker *worker, pons_product_kind kind, int64_t rows,
                       const void *X, float *Y);

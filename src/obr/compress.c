@@ -135,6 +135,7 @@ static pons_sweep sweep_of(const job *j)
     return (pons_sweep){.rows = t->rows,
                         .d = t->d,
                         .U = t->factor->U,
+                        .streamed = pons_comm_scratch(t->factor->comm) != NULL,
                         .bits = t->bits,
                         .group_size = j->group_size,
                         .groups = j->groups,

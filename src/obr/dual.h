@@ -37,7 +37,7 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
                              double tolerance, pons_dual **out);
 
 /** Rows of width d that a thread works on together: even shares, two for each thread where there are
- * enough. Changes no bits. Local. */
+ * enough. Changes no bits. An iteration of them is one pass over the matrix (kern/product.h). Local. */
 int64_t pons_dual_rows(int64_t d, int64_t rows, int64_t threads);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */

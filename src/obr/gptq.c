@@ -15,11 +15,12 @@ enum {
     PANELS_PER_THREAD = 2
 };
 
-/* Rows of a panel: as many as stay in L2, fewer when threads would be left without work. */
-static int64_t panel_rows(int64_t rows, int64_t stride, int64_t threads)
+/* Rows of a panel: as many as stay in L2, fewer when threads would be left without work. Every panel reads all of
+ * U: where that comes from disk, they are as large as may be. */
+static int64_t panel_rows(int64_t rows, int64_t stride, int64_t threads, bool streamed)
 {
     int64_t most = PANEL_BYTES / (stride * (int64_t)sizeof(float));
-    if (most > MOST_ROWS) most = MOST_ROWS;
+    if (most > MOST_ROWS || streamed) most = MOST_ROWS;
     if (most < STEP) most = STEP;
     int64_t panels = (rows + most - 1) / most;
     if (threads > 1 && panels < PANELS_PER_THREAD * threads) panels = PANELS_PER_THREAD * threads;
@@ -34,7 +35,8 @@ pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, int64_t end,
     int64_t d = sweep->d, rows = sweep->rows, threads = omp_get_max_threads();
     float *space = NULL;
     if (start >= end || rows == 0) return PONS_OK;
-    int64_t ld = pons_sweep_stride(d - start), size = panel_rows(rows, ld, threads);
+    int64_t ld = pons_sweep_stride(d - start),
+            size = panel_rows(rows, ld, threads, sweep->streamed);
     int64_t panels = (rows + size - 1) / size, own = size * ld + pons_sweep_work(size);
     if (threads > panels) threads = panels;
     PONS_CALLOC(st, space, threads * own);

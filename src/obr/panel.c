@@ -35,8 +35,9 @@ pons_status pons_panel_multiply(int64_t row, int64_t rows, int64_t d, const floa
     PONS_ALLOC(st, padded, omp_get_max_threads() * thread_size);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t item = 0; item < panels * tiles; item++) {
-        pons_panel p = pons_panel_at(row, rows, item / tiles);
-        int64_t begin = item % tiles * COLUMN_TILE, ldc = d;
+        /* all panels meet some columns of H before the next ones, which may come from disk */
+        pons_panel p = pons_panel_at(row, rows, item % panels);
+        int64_t begin = item / panels * COLUMN_TILE, ldc = d;
         int64_t columns = d - begin < COLUMN_TILE ? d - begin : COLUMN_TILE;
         float *A = padded + omp_get_thread_num() * thread_size, *C = A + PONS_ROW_PANEL * d;
         const float *source = X + p.first * d;

@@ -23,7 +23,8 @@ pons_panel pons_panel_at(int64_t row, int64_t rows, int64_t i);
  * Y = X H for rows [row, row + rows) of a linear, fp32. Local, parallel over panels and column
  * tiles.
  * @param X, Y [rows, d], not overlapping; @param H [d, d]
- * @return PONS_ERR_NOMEM. Memory: one panel of X per thread. Cost 2 rows d^2 flop.
+ * @return PONS_ERR_NOMEM. Memory: one panel of X per thread. Cost 2 rows d^2 flop, one pass over H in stripes
+ * of 256 columns: where it streams from disk (par/shared.h), pages of four stripes are in use at a time.
  */
 pons_status pons_panel_multiply(int64_t row, int64_t rows, int64_t d, const float *X,
                                 const float *H, float *Y);
