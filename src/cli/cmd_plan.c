@@ -81,10 +81,12 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "RECIPE",
-    .doc = "Print what a job would need, before it is queued: bytes, flop and seconds per rank and "
-           "phase, and what limits it. Nothing is read but the recipe and the model's shape.\n\n"
-           "'rank' is what each rank holds for itself, 'node' what the ranks of a node share. A "
-           "term marked * is the same on every rank: it does not fall with their number."};
+    .doc =
+        "Print what a job would need, before it is queued: bytes, flop and seconds per rank and "
+        "phase, and what limits it. Nothing is read but the recipe and the model's shape.\n\n"
+        "'rank' is what each rank holds for itself, 'node' what the ranks of a node share, 'disk' "
+        "what of that lies in layout.scratch. A term marked * is the same on every rank: it does "
+        "not fall with their number."};
 
 static pons_status require(const arguments *a, const char *command)
 {
@@ -97,7 +99,7 @@ static pons_status require(const arguments *a, const char *command)
 
 /* ---- Printing */
 
-static const char *const kinds[] = {"rank", "node"};
+static const char *const kinds[PONS_PLAN_KINDS] = {"rank", "node", "disk"};
 
 static void print_rates(const arguments *a, const pons_plan_input *in)
 {
@@ -118,7 +120,7 @@ static void print_phases(const pons_plan_input *in, const pons_plan *plan)
         const pons_plan_phase *p = &plan->phase[i];
         const pons_plan_term *t = &p->term[0];
         for (int k = 1; k < p->terms; k++)
-            if (p->term[k].bytes > t->bytes) t = &p->term[k];
+            if (p->term[k].kind != PONS_PLAN_DISK && p->term[k].bytes > t->bytes) t = &p->term[k];
         printf("%-13s %-8s %9.0f %9.0f %10.1f %9.3f %5.0f%%  %-8s %s%s\n", p->name, p->group,
                p->bytes[PONS_PLAN_RANK] / 1e6, p->bytes[PONS_PLAN_NODE] / 1e6, p->flop / 1e9,
                p->seconds, 100 * p->busy, p->bound, t->name, t->replicated ? " *" : "");
@@ -126,12 +128,15 @@ static void print_phases(const pons_plan_input *in, const pons_plan *plan)
     const pons_plan_phase *p = &plan->phase[plan->fullest];
     printf("\nfullest: %s%s%s\n", p->name, p->group[0] ? " of " : "", p->group);
     for (int i = 0; i < p->terms; i++)
-        printf("  %-46s %10.1f MB per %s%s\n", p->term[i].name, p->term[i].bytes / 1e6,
-               kinds[p->term[i].kind], p->term[i].replicated ? " *" : "");
+        printf("  %-46s %10.1f MB %s %s%s\n", p->term[i].name, p->term[i].bytes / 1e6,
+               p->term[i].kind == PONS_PLAN_DISK ? "on" : "per", kinds[p->term[i].kind],
+               p->term[i].replicated ? " *" : "");
     printf(
         "\nbytes: %.3f GB per rank for itself, %.3f GB per node; resident set of a rank with what "
         "it shares: %.3f GB\n",
         plan->rank_bytes / 1e9, plan->node_bytes / 1e9, plan->resident_bytes / 1e9);
+    if (plan->disk_bytes > 0)
+        printf("disk: %.3f GB per node in layout.scratch\n", plan->disk_bytes / 1e9);
     printf(
         "seconds: %.1f per block, %.0f for %lld blocks on %d ranks of %d thread%s; %.3g Pflop; a "
         "rank receives %.1f GB\n",
@@ -144,7 +149,7 @@ static json_t *phase_json(const pons_plan_phase *p, bool *ok)
     json_t *o = json_object(), *terms = json_array();
     pons_cli_set(o, "phase", json_string(p->name), ok);
     pons_cli_set(o, "group", json_string(p->group), ok);
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < PONS_PLAN_KINDS; k++) {
         char key[32];
         snprintf(key, sizeof key, "%s_bytes", kinds[k]);
         pons_cli_set(o, key, pons_cli_real(p->bytes[k]), ok);
@@ -177,6 +182,7 @@ static pons_status print_plan_json(const pons_plan_input *in, const pons_plan *p
     pons_cli_set(root, "threads", json_integer(in->threads), &ok);
     pons_cli_set(root, "rank_bytes", pons_cli_real(plan->rank_bytes), &ok);
     pons_cli_set(root, "node_bytes", pons_cli_real(plan->node_bytes), &ok);
+    pons_cli_set(root, "disk_bytes", pons_cli_real(plan->disk_bytes), &ok);
     pons_cli_set(root, "resident_bytes", pons_cli_real(plan->resident_bytes), &ok);
     pons_cli_set(root, "seconds", pons_cli_real(plan->total_seconds), &ok);
     pons_cli_set(root, "flop", pons_cli_real(plan->total_flop), &ok);

@@ -154,6 +154,8 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
         t.memory = cells * (4 + (in->bf16 ? 2 : 4)) / (v->memory * 1e9);
         t.latency = in->ranks * rounds * v->latency;
     }
+    if (!strcmp(p->name, "factor") || !strcmp(p->name, "solve")) /* matrices on disk, once there */
+        t.disk += p->bytes[PONS_PLAN_DISK] / (v->disk * 1e9);
     p->seconds = total(&t);
     p->bound = bound_of(&t);
 }

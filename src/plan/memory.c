@@ -43,6 +43,23 @@ static void add(pons_plan_phase *p, const char *name, pons_plan_kind kind, bool 
     p->bytes[kind] += bytes;
 }
 
+/* A matrix of the node: in its memory or, with layout.scratch, on its disk. */
+static void add_matrix(const shape *s, pons_plan_phase *p, const char *name, double bytes)
+{
+    bool disk = s->in->recipe->layout.scratch[0] != 0;
+    add(p, name, disk ? PONS_PLAN_DISK : PONS_PLAN_NODE, true, bytes);
+}
+
+/* kern/product.c, obr/panel.c: of matrices on disk, what the threads of a rank walk through at a time: a row of tiles
+ * each. */
+static void add_window(const shape *s, pons_plan_phase *p, int64_t d)
+{
+    pons_product_tiles tiles = pons_product_tiles_of(d);
+    double window = 4 * (double)s->in->threads * (double)(tiles.width * tiles.padded);
+    add(p, "matrices on disk, part in use", PONS_PLAN_RANK, true,
+        fmin(window, p->bytes[PONS_PLAN_DISK]));
+}
+
 static bool in_group(int linear, int group)
 {
     return pons_linear_group((pons_linear)linear) == (pons_group)group;
@@ -166,8 +183,11 @@ static void plan_hessian(shape *s, int group)
         4.0 * (double)s->S * (double)((d + width - 1) / width * width) + /* bf16: twice */
             4.0 * s->in->threads * (double)(width * width));
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
-    add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
-    add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square / 2);
+    bool disk =
+        r->layout.scratch[0] != 0; /* there all room is reserved, here pages of zeros are none */
+    add_matrix(s, p, "Hessian in fp32", 4 * square);
+    add_matrix(s, p, "inverse factor U", 4 * square / (disk ? 1 : 2));
+    add_window(s, p, d);
 
     if (s->blocks) s->sums -= 8 * square; /* freed before it is factored */
     p = add_phase(s, "factor", pons_group_name((pons_group)group));
@@ -175,8 +195,9 @@ static void plan_hessian(shape *s, int group)
     add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
     add(p, "column of tiles", PONS_PLAN_RANK, true, (double)pons_tiles_work_bytes(d));
-    add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
-    add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
+    add_matrix(s, p, "Hessian in fp32", 4 * square);
+    add_matrix(s, p, "inverse factor U", 4 * square);
+    add_window(s, p, d);
 }
 
 /* obr/chunk.c: the chunk of rows of each thread. */
@@ -212,20 +233,21 @@ static void plan_solve(shape *s, int group)
         5 * cells(s, group, true));
     add(p, "work of one linear's rows", PONS_PLAN_RANK, false, 5.0 * (double)(most * d));
     if (dual) add(p, "chunks of rows in the solver", PONS_PLAN_RANK, true, chunk_bytes(s, d, most));
-    if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
-    if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
-    add(p, "inverse of the Hessian and its packed forms", PONS_PLAN_NODE, true, shared);
+    if (hessian) add_matrix(s, p, "Hessian in fp32", 4 * square);
+    if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
+    add_matrix(s, p, "inverse of the Hessian and its packed forms", shared);
     if (r->obr.act_order)
-        add(p, "Hessian and U in the order of the sweep", PONS_PLAN_NODE, true,
-            8 * (r->method == PONS_METHOD_OBR_GPTQ ? tail : square));
+        add_matrix(s, p, "Hessian and U in the order of the sweep",
+                   8 * (r->method == PONS_METHOD_OBR_GPTQ ? tail : square));
+    add_window(s, p, d);
 
     p = add_phase(s, "gather", pons_group_name((pons_group)group));
     double all = cells(s, group, false), packed = all * (s->in->bf16 ? 2 : 4);
     add_standing(s, p);
     add(p, "codes and values of the whole group", PONS_PLAN_RANK, true, 5 * all);
     add(p, "linears of the group, packed for products", PONS_PLAN_RANK, true, packed);
-    if (hessian) add(p, "Hessian in fp32", PONS_PLAN_NODE, true, 4 * square);
-    if (hessian) add(p, "inverse factor U", PONS_PLAN_NODE, true, 4 * square);
+    if (hessian) add_matrix(s, p, "Hessian in fp32", 4 * square);
+    if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
     if (!s->blocks) s->packed += packed;
     s->kept +=
         all * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1) * (double)(s->blocks ? s->blocks : 1);
@@ -276,6 +298,7 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
         double node = on_node * p->bytes[PONS_PLAN_RANK] + teams_on_node * p->bytes[PONS_PLAN_NODE];
         plan->resident_bytes =
             fmax(plan->resident_bytes, p->bytes[PONS_PLAN_RANK] + p->bytes[PONS_PLAN_NODE]);
+        plan->disk_bytes = fmax(plan->disk_bytes, teams_on_node * p->bytes[PONS_PLAN_DISK]);
         if (i > 0 && node <= plan->node_bytes) continue;
         plan->fullest = i;
         plan->node_bytes = node;

@@ -1,6 +1,7 @@
 /* Owns the order of planning, the default rates and the refusal. */
 #include "plan/plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 pons_plan_rates pons_plan_default_rates(bool bf16)
@@ -49,25 +50,40 @@ pons_status pons_plan_make(const pons_plan_input *in, pons_plan *out)
     return PONS_OK;
 }
 
+/* Whether it would fit but for the matrices of the node; their bytes. */
+static bool fits_without_matrices(const pons_plan_input *in, const pons_plan *plan, double *bytes)
+{
+    const pons_plan_phase *p = &plan->phase[plan->fullest];
+    int on_node = (in->ranks + in->nodes - 1) / in->nodes;
+    *bytes = plan->node_bytes - on_node * p->bytes[PONS_PLAN_RANK];
+    return p->bytes[PONS_PLAN_NODE] > 0 && plan->node_bytes - *bytes <= in->memory_bytes;
+}
+
 pons_status pons_plan_check(const pons_plan_input *in, const pons_plan *plan)
 {
     const pons_plan_phase *p = &plan->phase[plan->fullest];
     int on_node = (in->ranks + in->nodes - 1) / in->nodes, largest = 0;
-    double most = 0;
+    double most = 0, matrices;
+    char way_out[128] = "";
     if (in->memory_bytes <= 0 || plan->node_bytes <= in->memory_bytes) return PONS_OK;
     for (int i = 0; i < p->terms; i++) {
+        if (p->term[i].kind == PONS_PLAN_DISK) continue;
         double bytes = p->term[i].bytes * (p->term[i].kind == PONS_PLAN_RANK ? on_node : 1);
         if (bytes <= most) continue;
         most = bytes;
         largest = i;
     }
     const pons_plan_term *t = &p->term[largest];
+    if (fits_without_matrices(in, plan, &matrices) || t->kind == PONS_PLAN_NODE)
+        snprintf(way_out, sizeof way_out, "; layout.scratch puts %.1f GB on the node's disk",
+                 matrices / 1e9);
     return pons_fail(PONS_ERR_NOMEM,
                      "does not fit: %s%s%s needs %.1f GB on a node of %.1f GB with %d ranks; "
-                     "largest term: %s, %.1f GB%s",
+                     "largest term: %s, %.1f GB%s%s",
                      p->name, p->group[0] ? " of " : "", p->group, plan->node_bytes / 1e9,
                      in->memory_bytes / 1e9, on_node, t->name, most / 1e9,
                      t->kind == PONS_PLAN_NODE ? " shared by the node"
                      : t->replicated           ? " on all of its ranks; fewer ranks per node help"
-                                               : "; more nodes help");
+                                               : "; more nodes help",
+                     way_out);
 }

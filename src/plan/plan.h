@@ -37,7 +37,9 @@ typedef struct pons_plan_input {
 /** Who holds a term. */
 typedef enum pons_plan_kind {
     PONS_PLAN_RANK, /* every rank its own */
-    PONS_PLAN_NODE  /* once per node, mapped by all of its ranks */
+    PONS_PLAN_NODE, /* once per node, mapped by all of its ranks */
+    PONS_PLAN_DISK, /* once per node, in layout.scratch */
+    PONS_PLAN_KINDS
 } pons_plan_kind;
 
 typedef struct pons_plan_term {
@@ -53,7 +55,7 @@ typedef struct pons_plan_phase {
     const char *name, *group; /* "solve", "down"; group "" where it is none of one group */
     pons_plan_term term[PONS_PLAN_TERMS];
     int terms;
-    double bytes[2];   /* by kind */
+    double bytes[PONS_PLAN_KINDS];
     double flop;       /* of one block, over all ranks */
     double moved;      /* bytes that a rank receives in one block */
     double seconds;    /* of one block */
@@ -68,8 +70,10 @@ typedef struct pons_plan {
     int fullest;       /* phase with the largest node */
     double rank_bytes; /* then: a rank's own, without what the node shares */
     double node_bytes; /* then: all ranks of a node and what they share */
+    double disk_bytes; /* most that lies in layout.scratch of a node */
     double
-        resident_bytes; /* largest resident set of a rank, what the node shares counted in full */
+        resident_bytes; /* largest resident set of a rank, what the node shares counted in full, of what
+                           lies on disk what is in use at a time */
     double block_seconds, total_seconds, total_flop;
     double moved_bytes; /* received by a rank over the job */
 } pons_plan;
@@ -78,7 +82,8 @@ typedef struct pons_plan {
  * model without blocks. */
 pons_status pons_plan_make(const pons_plan_input *input, pons_plan *out);
 
-/** Refuse a plan that does not fit into input->memory_bytes, naming phase and largest term.
+/** Refuse a plan that does not fit into input->memory_bytes, naming phase and largest term, and layout.scratch where
+ * the matrices that a node shares are what does not fit.
  * @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_plan_check(const pons_plan_input *input, const pons_plan *plan);
 

@@ -23,7 +23,7 @@ print(plan["ranks"], "ranks: measured", measured, "planned", plan["resident_byte
 assert abs(plan["resident_bytes"] / measured - 1) < 0.15
 assert plan["node_bytes"] >= plan["rank_bytes"] > 0 and plan["seconds"] > 0 and plan["flop"] > 0
 for phase in plan["phases"]:
-    for kind in "rank", "node":
+    for kind in "rank", "node", "disk":
         total = sum(t["bytes"] for t in phase["terms"] if t["per"] == kind)
         assert abs(total - phase[kind + "_bytes"]) <= 1e-6 * total + 1
 PYTHON
@@ -66,6 +66,14 @@ refuses_fit() {
 }
 refuses_fit --ranks 4 --memory 16
 refuses_fit --ranks 64 --nodes 2 --memory 64
+# the node's matrices are what does not fit: on its disk they do
+for key in obr.precision=auto obr.precision=fp32 obr.act_order=true; do
+  refuses_fit --ranks 8 --nodes 8 --memory 12 --set $key
+  grep -q "; layout.scratch puts [0-9.]* GB on the node's disk" "$scratch/err" || fail "$key: no way out: $(cat "$scratch/err")"
+  plan_big --memory 12 --set $key --set "layout.scratch=$scratch" --nodes 8 --ranks 8 || fail "$key: $(cat "$scratch/err")"
+  python3 -c 'import json, sys; plan = json.load(sys.stdin); assert plan["disk_bytes"] > 8 * 28672**2 and plan["node_bytes"] < 12e9' \
+    <"$scratch/out" || fail "$key: bytes in layout.scratch"
+done
 echo '{"solve": -1}' >"$scratch/rates.json"
 refuses 4 'rates.solve: allowed: a number above 0' plan "$scratch/recipe.yaml" --model "$scratch/big" --rates "$scratch/rates.json"
 refuses 2 'nodes: found 9, allowed: up to the 4 ranks' plan "$scratch/recipe.yaml" --model "$scratch/big" --ranks 4 --nodes 9
