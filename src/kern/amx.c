@@ -170,7 +170,7 @@ typedef struct slice {
     bool add;
 } slice;
 
-TILES static void configure(void)
+TILES void pons_amx_configure(void)
 {
     static const struct {
         uint8_t palette, start, zero[14];
@@ -257,7 +257,7 @@ TILES static void finish(void)
 static void start(void)
 {
     settle();
-    configure();
+    pons_amx_configure();
 }
 
 /* Steps of a slice: all of about the same length. */
@@ -320,6 +320,8 @@ void pons_amx_gram(int64_t M, int64_t N, int64_t K, const uint16_t *left, const 
 #else
 
 bool pons_amx_works(void) { return false; }
+
+void pons_amx_configure(void) {}
 
 size_t pons_amx_bytes(int64_t n, int64_t K)
 {

@@ -16,6 +16,9 @@
  * Everything below needs it. */
 bool pons_amx_works(void);
 
+/** Give this thread's eight tiles their shape: 16 rows of 64 bytes. Local. */
+void pons_amx_configure(void);
+
 /** Bytes of an operand of n rows or columns and depth K, padded to whole tiles. Local. */
 size_t pons_amx_bytes(int64_t n, int64_t K);
 

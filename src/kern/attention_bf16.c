@@ -12,6 +12,7 @@
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) &&                   \
     defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__linux__)
 #include "base/mem.h"
+#include "kern/amx.h"
 #include "kern/bf16.h"
 #include "kern/simd.h"
 #include "kern/threads.h"
@@ -40,19 +41,6 @@ typedef struct scratch {
     float *gathered; /* [depth, QUERIES] */
     pons_v16 top[HALVES], sum[HALVES];
 } scratch;
-
-static void configure_tiles(void)
-{
-    static const struct {
-        uint8_t palette, start, zero[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } whole = {.palette = 1,
-               .bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-               .rows = {ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS}};
-    _Static_assert(sizeof whole == 64, "layout of the tile configuration");
-    _tile_loadconfig(&whole);
-}
 
 /* C[M, QUERIES] = A[M, K] B, plus C when `add`; M and K in whole DEPTHs. A: rows lda apart, the next
  * DEPTH columns `next` entries on; B: [K / 2, QUERIES] pairs. */
@@ -329,7 +317,7 @@ static pons_status on_tiles(int64_t S, int64_t heads, int64_t kv_heads, int64_t 
             pack_keys(&p, head, k0, k, keys + n * each);
             pack_values(&p, head, k0, v, values + n * each);
         }
-        configure_tiles();
+        pons_amx_configure();
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < heads * blocks; n++) /* longest first: the last blocks see most */
             attend(&p, n % heads, blocks - 1 - n / heads, mine);
