@@ -277,10 +277,10 @@ pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, doubl
 }
 
 pons_status pons_hessian_factor_ordered(const pons_hessian_factor *factor, int64_t n,
-                                        const int64_t *column, int64_t *info,
+                                        const int64_t *column, double rho, int64_t *info,
                                         pons_hessian_factor **out)
 {
-    return factor_again(factor, n, column, 0.0, info, out);
+    return factor_again(factor, n, column, rho, info, out);
 }
 
 void pons_hessian_factor_destroy(pons_hessian_factor **factor)

@@ -81,14 +81,14 @@ pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, doubl
                                         int64_t *info, pons_hessian_factor **out);
 
 /**
- * The factor of some columns in another order: of the damped H_CC. Collective on comm.
- * @param column [n] different columns, the same on every rank; @param[out] info as above; *out is NULL
+ * The factor of some columns in another order: of the damped H_CC + rho I. Collective on comm.
+ * @param column [n] different columns, the same on every rank; @param rho at least 0; @param[out] info as above; *out is NULL
  * unless 0
  * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Cost and memory as of the factor itself, for
  * width n.
  */
 pons_status pons_hessian_factor_ordered(const pons_hessian_factor *factor, int64_t n,
-                                        const int64_t *column, int64_t *info,
+                                        const int64_t *column, double rho, int64_t *info,
                                         pons_hessian_factor **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of its making. */

@@ -30,11 +30,16 @@ pons_solver pons_row_solver(const pons_recipe *recipe, int64_t d, bool bf16);
  * borrowed until it is destroyed.
  * @param factor may be NULL where the method needs none
  * @param bf16 iterate in bf16: the same on all ranks, what obr.precision says or allows
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
- * rank. Per node, cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_NUMERIC where another
+ * factor that the recipe needs (obr.act_order, prune.mask: admm) cannot be made; the same on every rank. Per node,
+ * cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
  */
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
                                    bool bf16, pons_row_shared **out);
+
+/** What obr.damping had to be raised to for the factor in the order of obr.act_order (obr.damping_retries); 0: it did
+ * as it was. Local. */
+double pons_row_shared_damping(const pons_row_shared *shared);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_row_shared_destroy(pons_row_shared **shared);

@@ -2,7 +2,9 @@
  * sparsegpt.c's. */
 #include "obr/order.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -35,25 +37,52 @@ static void sort_columns(const pons_hessian_factor *factor, int64_t size, unit *
             s->column[at++] = list[k].first + j;
 }
 
-pons_status pons_order_create(const pons_hessian_factor *factor, int64_t from, int64_t unit_size,
-                              pons_order **out)
+/* Of H as it was damped: dead columns count as they do there. */
+static double mean_diagonal(const pons_hessian_factor *factor)
+{
+    double sum = 0.0;
+    for (int64_t j = 0; j < factor->d; j++)
+        sum += (double)factor->H[j * factor->d + j] / (double)factor->d;
+    return sum - factor->damping;
+}
+
+/* The factor, with as much more damping as it takes and may. Collective. */
+static pons_status factor_ordered(const pons_hessian_factor *factor, int retries, pons_order *s)
 {
     pons_status st = PONS_OK;
-    int64_t n = factor->d - from, info = 0;
+    double mean = mean_diagonal(factor), damping = factor->damping / mean, rho = 0.0;
+    int64_t info = 0;
+    for (int raised = 0;; raised++) {
+        PONS_TRY(st, pons_hessian_factor_ordered(factor, s->n, s->column, rho, &info, &s->factor));
+        if (info <= 0 || raised == retries) break;
+        s->damping = damping = damping > 0 ? 10 * damping : 1e-4;
+        rho = damping * mean - factor->damping;
+    }
+    if (info < 0)
+        st = pons_fail(PONS_ERR_NUMERIC,
+                       "the Hessian in the order of obr.act_order holds NaN or Inf");
+    else if (info > 0)
+        st = pons_fail(PONS_ERR_NUMERIC,
+                       "the damped Hessian in the order of obr.act_order is not positive definite "
+                       "(minor %lld of %lld); raise obr.damping (now %g) or allow "
+                       "obr.damping_retries",
+                       (long long)info, (long long)s->n, damping);
+done:
+    return st;
+}
+
+pons_status pons_order_create(const pons_hessian_factor *factor, int64_t from, int64_t unit_size,
+                              int retries, pons_order **out)
+{
+    pons_status st = PONS_OK;
+    int64_t n = factor->d - from;
     pons_order *s = pons_mem_calloc(1, sizeof *s);
     unit *list = pons_mem_alloc(n, sizeof *list);
     if (s) *s = (pons_order){.n = n, .d = factor->d};
     if (s) s->column = pons_mem_alloc(n, sizeof *s->column);
     PONS_TRY_ALL(st, factor->comm, s && s->column && list ? PONS_OK : PONS_ERR_NOMEM);
     sort_columns(factor, unit_size, list, s);
-    PONS_TRY(st, pons_hessian_factor_ordered(factor, n, s->column, &info, &s->factor));
-    if (info) {
-        st = pons_fail(PONS_ERR_NUMERIC,
-                       "the Hessian in the order of obr.act_order is not positive definite (minor "
-                       "%lld); more obr.damping helps",
-                       (long long)info);
-        goto done;
-    }
+    PONS_TRY(st, factor_ordered(factor, retries, s));
     *out = s;
     s = NULL;
 done:
@@ -72,87 +101,72 @@ void pons_order_destroy(pons_order **order)
     *order = NULL;
 }
 
-/* The columns in order, of values or bytes: to [rows, n] <- from [rows, d]. */
-static void gather_values(const pons_order *s, int64_t rows, const float *from, float *to)
+/* Entries of `size` bytes into the order, [rows, n] <- [rows, d], or back. */
+static void move(const pons_order *s, int64_t rows, size_t size, bool back, const void *from,
+                 void *to)
 {
+    const char *source = from;
+    char *target = to;
 #pragma omp parallel for
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < s->n; j++)
-            to[i * s->n + j] = from[i * s->d + s->column[j]];
+        for (int64_t j = 0; j < s->n; j++) {
+            size_t plain = (size_t)(i * s->d + s->column[j]) * size;
+            size_t ordered = (size_t)(i * s->n + j) * size;
+            memcpy(target + (back ? plain : ordered), source + (back ? ordered : plain), size);
+        }
 }
 
-static void gather_bytes(const pons_order *s, int64_t rows, const uint8_t *from, uint8_t *to)
-{
-#pragma omp parallel for
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < s->n; j++)
-            to[i * s->n + j] = from[i * s->d + s->column[j]];
-}
+/* How a sweep chooses its masks. */
+typedef struct mask_choice {
+    int64_t block;
+    double sparsity;
+    int n, m;
+    uint8_t *mask; /* [rows, d] out */
+} mask_choice;
 
-/* And back: to [rows, d] <- from [rows, n]. */
-static void scatter_bytes(const pons_order *s, int64_t rows, const void *from, void *to)
-{
-    const uint8_t *source = from;
-    uint8_t *target = to;
-#pragma omp parallel for
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < s->n; j++)
-            target[i * s->d + s->column[j]] = source[i * s->n + j];
-}
-
-static pons_sweep ordered(const pons_order *s, const pons_sweep *sweep)
-{
-    pons_sweep own = *sweep;
-    own.d = s->n;
-    own.U = s->factor->U;
-    own.column = s->column;
-    return own;
-}
-
-pons_status pons_order_gptq(const pons_order *s, const pons_sweep *sweep, const float *V,
-                            const uint8_t *mask, int8_t *codes)
+/* Either sweep of the columns in order. @param choice NULL: the mask is given, or nothing is pruned */
+static pons_status run(const pons_order *s, const pons_sweep *sweep, const mask_choice *choice,
+                       const float *V, const uint8_t *mask, int8_t *codes)
 {
     pons_status st = PONS_OK;
-    pons_sweep own = ordered(s, sweep);
-    int64_t cells = sweep->rows * s->n;
+    int64_t rows = sweep->rows, cells = rows * s->n;
+    pons_sweep own = *sweep;
     float *values = NULL;
     uint8_t *kept = NULL;
     int8_t *rounded = NULL;
+    own.d = s->n;
+    own.U = s->factor->U;
+    own.column = s->column;
     PONS_ALLOC(st, values, cells);
     PONS_ALLOC(st, rounded, cells);
-    if (mask) PONS_ALLOC(st, kept, cells);
-    gather_values(s, sweep->rows, V, values);
-    if (mask) gather_bytes(s, sweep->rows, mask, kept);
-    PONS_TRY(st, pons_gptq_sweep(&own, 0, s->n, values, kept, rounded));
-    scatter_bytes(s, sweep->rows, rounded, codes);
+    if (mask || choice) PONS_ALLOC(st, kept, cells);
+    move(s, rows, sizeof *values, false, V, values);
+    if (mask) move(s, rows, sizeof *kept, false, mask, kept);
+    if (choice)
+        PONS_TRY(st, pons_sparsegpt_sweep(&own, choice->block, values, choice->sparsity, choice->n,
+                                          choice->m, kept, rounded));
+    else
+        PONS_TRY(st, pons_gptq_sweep(&own, 0, s->n, values, kept, rounded));
+    if (choice) move(s, rows, sizeof *kept, true, kept, choice->mask);
+    move(s, rows, sizeof *rounded, true, rounded, codes);
 done:
     pons_mem_free(kept);
     pons_mem_free(rounded);
     pons_mem_free(values);
     return st;
+}
+
+pons_status pons_order_gptq(const pons_order *s, const pons_sweep *sweep, const float *V,
+                            const uint8_t *mask, int8_t *codes)
+{
+    return run(s, sweep, NULL, V, mask, codes);
 }
 
 pons_status pons_order_sparsegpt(const pons_order *s, const pons_sweep *sweep, int64_t block,
                                  const float *W, double sparsity, int n, int m, uint8_t *mask,
                                  int8_t *codes)
 {
-    pons_status st = PONS_OK;
-    pons_sweep own = ordered(s, sweep);
-    int64_t cells = sweep->rows * s->n;
-    float *values = NULL;
-    uint8_t *kept = NULL;
-    int8_t *rounded = NULL;
+    const mask_choice choice = {block, sparsity, n, m, mask};
     PONS_ASSERT(s->n == s->d);
-    PONS_ALLOC(st, values, cells);
-    PONS_ALLOC(st, rounded, cells);
-    PONS_ALLOC(st, kept, cells);
-    gather_values(s, sweep->rows, W, values);
-    PONS_TRY(st, pons_sparsegpt_sweep(&own, block, values, sparsity, n, m, kept, rounded));
-    scatter_bytes(s, sweep->rows, kept, mask);
-    scatter_bytes(s, sweep->rows, rounded, codes);
-done:
-    pons_mem_free(kept);
-    pons_mem_free(rounded);
-    pons_mem_free(values);
-    return st;
+    return run(s, sweep, &choice, W, NULL, codes);
 }

@@ -14,17 +14,20 @@ typedef struct pons_order {
     int64_t n, d;                /* columns that are swept, the last ones of a linear of width d */
     int64_t *column;             /* [n] of the linear, in the order of the sweep */
     pons_hessian_factor *factor; /* of these columns in this order */
+    double damping; /* share of H's mean diagonal that it took; 0: no more than the factor's */
 } pons_order;
 
 /**
  * Order the columns [from, d), from < d, and factor their Hessian. Collective on the comm of the factor.
  * @param unit neighbours that stay together, by their mean H_jj: 1, or m of n:m where the sweep chooses
  * masks. Of equal ones the first come first; what is left of a last unit is one, too.
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC when the reordered Hessian is not positive definite,
- * the same on every rank. Per node: cost 2 n^3 / 3 flop, memory 8 n^2 bytes, 12 n^2 while it runs.
+ * @param retries how often the damping may be raised tenfold, from 0 to 1e-4, where it does not do
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC when the reordered Hessian holds NaN or Inf or is not positive
+ * definite after all retries, the same on every rank. Per node: cost 2 n^3 / 3 flop a try, memory 8 n^2 bytes,
+ * 12 n^2 while it runs.
  */
 pons_status pons_order_create(const pons_hessian_factor *factor, int64_t from, int64_t unit,
-                              pons_order **out);
+                              int retries, pons_order **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_order_destroy(pons_order **order);

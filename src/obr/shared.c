@@ -81,7 +81,8 @@ static pons_status make_order(const pons_hessian_factor *factor, const pons_reci
     bool chooses = r->method == PONS_METHOD_SPARSEGPT_GPTQ && r->prune.n > 0;
     int64_t from = half ? (int64_t)(r->obr.alpha * (double)factor->d) : 0;
     if (from == factor->d) return PONS_OK;
-    return pons_order_create(factor, from, chooses ? r->prune.m : 1, &s->order);
+    return pons_order_create(factor, from, chooses ? r->prune.m : 1, r->obr.damping_retries,
+                             &s->order);
 }
 
 /* What a method with a Hessian shares. Collective. */
@@ -119,6 +120,11 @@ pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons
 done:
     pons_row_shared_destroy(&s);
     return st;
+}
+
+double pons_row_shared_damping(const pons_row_shared *shared)
+{
+    return shared->order ? shared->order->damping : 0.0;
 }
 
 void pons_row_shared_destroy(pons_row_shared **shared)

@@ -105,15 +105,15 @@ done:
 }
 
 /* Collective: the error curves of a group; the points are dealt to the ranks. */
-static pons_status measure_group(pons_job *job, pons_group group, const pons_hessian_factor *factor,
-                                 capture *c)
+static pons_status measure_group(pons_job *job, int64_t layer, pons_group group,
+                                 const pons_hessian_factor *factor, capture *c)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_row_shared *shared = NULL;
     pons_allocate_grid grid = list_points(&job->recipe);
     double start = pons_clock();
     int idle = pons_job_idle_ranks(job), turn = 0;
-    PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
+    PONS_TRY(st, pons_linear_works_share(job, layer, &(pons_input){group, -1}, factor, &shared));
     for (int i = 0; i < PONS_LINEARS; i++)
         for (int k = 0; k < grid.widths * POINTS && pons_linear_group((pons_linear)i) == group;
              k++, turn++) {
@@ -161,7 +161,7 @@ static pons_status capture_group(pons_job *job, int64_t layer, pons_group group,
         if (local == PONS_OK) local = set_dense(c, i, c->W[i]);
     }
     PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY(st, measure_group(job, group, factor, c));
+    PONS_TRY(st, measure_group(job, layer, group, factor, c));
 done:
     pons_hessian_factor_destroy(&factor);
     return st;

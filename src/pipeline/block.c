@@ -101,9 +101,8 @@ pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons
     return PONS_OK;
 }
 
-/* Rank 0: a damping that the recipe does not name is no secret. */
-static pons_status tell_damping(pons_job *job, int64_t layer, const pons_input *input,
-                                double damping)
+pons_status pons_job_tell_damping(pons_job *job, int64_t layer, const pons_input *input,
+                                  double damping)
 {
     pons_log(PONS_LOG_WARN, "block %lld %s: Hessian is not positive definite; damping raised to %g",
              (long long)layer, pons_input_name(input), damping);
@@ -173,7 +172,7 @@ pons_status pons_job_factor_input(pons_job *job, int64_t layer, const pons_block
         pons_hessian_factor_destroy(&factor);
         damping = damping > 0 ? 10 * damping : 1e-4;
         PONS_TRY_ALL(st, job->comm,
-                     job->rank == 0 ? tell_damping(job, layer, input, damping) : PONS_OK);
+                     job->rank == 0 ? pons_job_tell_damping(job, layer, input, damping) : PONS_OK);
     }
     if (st != PONS_OK) goto done;
     *out = factor;
@@ -196,7 +195,7 @@ static pons_status compress_input(pons_job *job, int64_t layer, const pons_block
     if (pons_method_needs_hessian(job->recipe.method))
         PONS_TRY(st, pons_job_factor_input(job, layer, block, input, file, &factor));
     if (job->targets) PONS_TRY(st, pons_targets_aim(job, input->group, factor, works));
-    PONS_TRY(st, pons_linear_works_compress(job, input, factor, works));
+    PONS_TRY(st, pons_linear_works_compress(job, layer, input, factor, works));
 done:
     pons_hessian_factor_destroy(&factor);
     return st;

@@ -267,7 +267,24 @@ static void gather(pons_job *job, pons_linear_work *w, size_t *offset)
         pons_dtype_round(job->recipe.output.dtype, w->all.value, w->rows * w->cols);
 }
 
-pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
+pons_status pons_linear_works_share(pons_job *job, int64_t layer, const pons_input *input,
+                                    const pons_hessian_factor *factor, pons_row_shared **out)
+{
+    pons_status st = pons_row_shared_create(factor, &job->recipe, job->solver_bf16, out);
+    char cause[PONS_ERROR_MESSAGE_BYTES];
+    if (st == PONS_ERR_NUMERIC) {
+        snprintf(cause, sizeof cause, "%s", pons_error_message());
+        return pons_fail(st, "block %lld %s: %s", (long long)layer, pons_input_name(input), cause);
+    }
+    if (st != PONS_OK) return st;
+    double raised = pons_row_shared_damping(*out);
+    if (raised > 0 && job->rank == 0) st = pons_job_tell_damping(job, layer, input, raised);
+    st = pons_comm_agree(job->comm, st);
+    if (st != PONS_OK) pons_row_shared_destroy(out);
+    return st;
+}
+
+pons_status pons_linear_works_compress(pons_job *job, int64_t layer, const pons_input *input,
                                        const pons_hessian_factor *factor,
                                        pons_linear_work works[PONS_LINEARS])
 {
@@ -277,7 +294,7 @@ pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
     double start = pons_clock();
     offset = pons_mem_alloc(job->size + 1, sizeof *offset);
     PONS_TRY_ALL(st, job->comm, offset ? PONS_OK : PONS_ERR_NOMEM);
-    PONS_TRY(st, pons_row_shared_create(factor, &job->recipe, job->solver_bf16, &shared));
+    PONS_TRY(st, pons_linear_works_share(job, layer, input, factor, &shared));
     job->metrics.solve_seconds += pons_clock() - start;
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
         if (pons_input_has(input, works[i].linear) && (local = pons_stop_check()) == PONS_OK)

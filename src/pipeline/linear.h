@@ -59,8 +59,14 @@ pons_status pons_linear_works_read(pons_job *job, int64_t layer, pons_group grou
  * block. Local. */
 void pons_linear_works_ahead(pons_job *job, int64_t layer, pons_group group);
 
-/** Compress the own rows of every linear of an input and gather the results on every rank. Collective. */
-pons_status pons_linear_works_compress(pons_job *job, const pons_input *input,
+/** Prepare what the linears of an input share. A damping that was raised is told of and noted, a numerical failure
+ * names block and input. Collective. */
+pons_status pons_linear_works_share(pons_job *job, int64_t layer, const pons_input *input,
+                                    const pons_hessian_factor *factor, pons_row_shared **out);
+
+/** Compress the own rows of every linear of an input of block `layer` and gather the results on every rank.
+ * Collective. */
+pons_status pons_linear_works_compress(pons_job *job, int64_t layer, const pons_input *input,
                                        const pons_hessian_factor *factor,
                                        pons_linear_work works[PONS_LINEARS]);
 
@@ -93,6 +99,11 @@ void pons_linear_works_receive(pons_comm *comm, int from, pons_linear_work works
  * Collective; rank 0 reads. */
 pons_status pons_job_read_hessian(pons_job *job, int64_t layer, const pons_input *input, double **H,
                                   double **norm);
+
+/** Rank 0: a damping that the recipe does not name is no secret; log and journal. Local. @return as
+ * pons_journal_append. */
+pons_status pons_job_tell_damping(pons_job *job, int64_t layer, const pons_input *input,
+                                  double damping);
 
 /** A sentence for a factor that failed; dead columns to the log. Local. */
 pons_status pons_job_check_factor(const pons_job *job, int64_t layer, const pons_input *input,

@@ -239,7 +239,7 @@ static pons_status solve_block(pons_job *team, own_block *b)
         PONS_TRY(st, factor_group(team, b, (pons_group)g, file, &factor));
         PONS_TRY(st, pons_linear_works_read(team, b->layer, (pons_group)g, b->works));
         if (g + 1 < PONS_GROUPS) pons_linear_works_ahead(team, b->layer, (pons_group)(g + 1));
-        PONS_TRY(st, pons_linear_works_compress(team, &input, factor, b->works));
+        PONS_TRY(st, pons_linear_works_compress(team, b->layer, &input, factor, b->works));
         for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
             if (pons_linear_group((pons_linear)i) == (pons_group)g)
                 local = pons_block_set_linear(b->block, (pons_linear)i, b->works[i].all.value,
