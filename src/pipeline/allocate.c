@@ -441,16 +441,23 @@ done:
 }
 
 /* Rank 0: what an earlier process chose. */
-static bool recall(const pons_job *job, pons_allocate_choice *choice)
+static pons_status recall(const pons_job *job, pons_allocate_choice *choice, bool *known)
 {
     const json_t *line = pons_journal_find(job->journal, "allocation", NULL, 0), *linear;
-    size_t i;
-    json_array_foreach(json_object_get(line, "linears"), i, linear)
+    const json_t *linears = json_object_get(line, "linears");
+    size_t i, n = (size_t)(job->config->layers * PONS_LINEARS);
+    *known = line != NULL;
+    if (line && json_array_size(linears) != n)
+        return pons_fail(PONS_ERR_INPUT,
+                         "%s/journal.jsonl: allocation: found %zu linears, allowed: the %zu of "
+                         "this model",
+                         job->run, json_array_size(linears), n);
+    json_array_foreach(linears, i, linear)
     {
         choice[i].sparsity = json_real_value(json_object_get(linear, "sparsity"));
         choice[i].bits = (int)json_integer_value(json_object_get(linear, "bits"));
     }
-    return line != NULL;
+    return PONS_OK;
 }
 
 pons_status pons_job_allocate(pons_job *job)
@@ -462,7 +469,7 @@ pons_status pons_job_allocate(pons_job *job)
     if (job->recipe.prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;
     choice = pons_mem_calloc(n, sizeof *choice);
     PONS_TRY_ALL(st, job->comm, choice ? PONS_OK : PONS_ERR_NOMEM);
-    if (job->rank == 0) known = recall(job, choice);
+    PONS_TRY_ALL(st, job->comm, job->rank == 0 ? recall(job, choice, &known) : PONS_OK);
     pons_comm_bcast(job->comm, &known, sizeof known, 0);
     if (known)
         pons_comm_bcast(job->comm, choice, (size_t)n * sizeof *choice, 0);

@@ -142,3 +142,22 @@ cp "$work/bits/$shard" "$work/out.part/$shard"
 sed -i '/"event":"block"/{p;Q}' "$work/out.run/journal.jsonl"
 compress 2 1 --resume "${bits[@]}"
 diff -r "$work/bits" "$work/out" || { echo "bits, resumed: other bytes"; exit 1; }
+
+# A journal whose allocation is not of this model's linears is refused with its name.
+mv "$work/out" "$work/out.part"
+for change in 'append(line["linears"][0])' 'pop()'; do
+    cp "$work/out.run/journal.jsonl" "$work/journal"
+    python3 - "$work/journal" "$change" >"$work/out.run/journal.jsonl" <<'PY'
+import json, sys
+for line in map(json.loads, open(sys.argv[1])):
+    if line["event"] == "finished":
+        break
+    if line["event"] == "allocation":
+        eval('line["linears"].' + sys.argv[2])
+    print(json.dumps(line, separators=(",", ":")))
+PY
+    if (compress 2 1 --resume "${bits[@]}") >"$work/err" 2>&1; then echo "journal with $change: accepted"; exit 1; fi
+    grep -q 'journal.jsonl: allocation: found [0-9]* linears, allowed: the 21 of this model' "$work/err" ||
+        { cat "$work/err"; exit 1; }
+    cp "$work/journal" "$work/out.run/journal.jsonl"
+done
