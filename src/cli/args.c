@@ -144,15 +144,13 @@ int pons_cli_parse_compute(const struct argp_state *state, const char *arg, pons
     return 0;
 }
 
-pons_status pons_cli_check_compute(pons_compute compute)
-{
-    if (compute != PONS_COMPUTE_BF16 || pons_kern_has_bf16()) return PONS_OK;
-    return pons_fail(PONS_ERR_UNSUPPORTED,
-                     "--compute bf16: this build or processor has no bf16 products; use fp32");
-}
-
-bool pons_cli_use_bf16(pons_comm *comm, pons_compute compute)
+pons_status pons_cli_use_bf16(pons_comm *comm, pons_compute compute, bool *bf16)
 {
     bool everywhere = pons_kern_shares_bf16(comm); /* processors may differ */
-    return compute == PONS_COMPUTE_AUTO ? everywhere : compute == PONS_COMPUTE_BF16;
+    *bf16 = everywhere && compute != PONS_COMPUTE_FP32;
+    if (compute != PONS_COMPUTE_BF16 || everywhere) return PONS_OK;
+    return pons_fail(
+        PONS_ERR_UNSUPPORTED,
+        "--compute bf16 needs a processor with AMX, or AVX-512 and a build with oneDNN, the same "
+        "on every rank; use fp32 or auto");
 }

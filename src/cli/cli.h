@@ -72,11 +72,9 @@ int pons_cli_parse_int(const struct argp_state *state, const char *option, const
 /** Value of --compute: auto, fp32 or bf16. Local; for parsers. @return 0 or PONS_CLI_REPORTED. */
 int pons_cli_parse_compute(const struct argp_state *state, const char *arg, pons_compute *out);
 
-/** Refuse bf16 where this build or processor has none. Local. */
-pons_status pons_cli_check_compute(pons_compute compute);
-
-/** Whether products are in bf16: as told, or where every rank's processor has it. Collective. */
-bool pons_cli_use_bf16(pons_comm *comm, pons_compute compute);
+/** Whether products are in bf16: as told, or where all ranks compute it alike. Collective.
+ * @return PONS_OK; PONS_ERR_UNSUPPORTED for bf16 that they do not, the same on every rank. */
+pons_status pons_cli_use_bf16(pons_comm *comm, pons_compute compute, bool *bf16);
 
 /** A result as JSON, or as aligned "key value" lines with nested keys joined by dots. Local: rank 0
  * calls it. @return PONS_OK, PONS_ERR_IO when stdout cannot be written. */

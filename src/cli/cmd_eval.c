@@ -85,7 +85,7 @@ static pons_status check(const arguments *a, const char *command)
     const char *missing = !a->model ? "--model" : !a->text ? "--text" : NULL;
     if (missing)
         return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
-    return pons_cli_check_compute(a->compute);
+    return PONS_OK;
 }
 
 /* Rank 0: ids of the text, enough of them for the windows that were asked for. */
@@ -121,11 +121,12 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     pons_model *model = NULL;
     int32_t *ids = NULL;
     int64_t count = 0;
-    bool speaks = pons_comm_rank(comm) == 0;
+    bool speaks = pons_comm_rank(comm) == 0, bf16;
     arguments a = {.length = 2048};
     PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
+    PONS_TRY(st, pons_cli_use_bf16(comm, a.compute, &bf16));
     PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
     PONS_TRY_ALL(st, comm, speaks ? read_text(&a, model, &ids, &count) : PONS_OK);
     pons_comm_bcast(comm, &count, sizeof count, 0);
@@ -133,7 +134,6 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     if (positions > 0 && a.length > positions)
         pons_log(PONS_LOG_WARN, "--length %lld is beyond the %lld positions the model was made for",
                  (long long)a.length, (long long)positions);
-    bool bf16 = pons_cli_use_bf16(comm, a.compute);
     pons_perplexity result;
     PONS_TRY(st, pons_eval_perplexity(comm, model, ids, count, a.windows, a.length, a.weights_only,
                                       bf16, &result));

@@ -86,7 +86,7 @@ static pons_status check(const arguments *a, const char *command)
     const char *missing = !a->model ? "--model" : !a->run.count ? "--task" : NULL;
     if (missing)
         return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
-    return pons_cli_check_compute(a->compute);
+    return PONS_OK;
 }
 
 pons_status pons_cmd_eval_tasks(pons_comm *comm, int argc, char **argv, pons_cli_common *common)
@@ -99,8 +99,8 @@ pons_status pons_cmd_eval_tasks(pons_comm *comm, int argc, char **argv, pons_cli
     PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
+    PONS_TRY(st, pons_cli_use_bf16(comm, a.compute, &a.run.bf16));
     PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
-    a.run.bf16 = pons_cli_use_bf16(comm, a.compute);
     PONS_TRY(st, pons_tasks_run(comm, model, &a.run, &result));
     PONS_TRY_ALL(st, comm, result ? pons_cli_print(result, common->json) : PONS_OK);
 done:

@@ -34,6 +34,16 @@ unlike "${ppl[@]}" || fail "eval ppl on unlike ranks: $(cat "$scratch/err")"
 isa=AVX512_CORE_BF16
 unlike "${one[@]}" || fail "bf16 unlike: $(cat "$scratch/err")"
 [ "$(field digest)" = "$digest" ] || fail "compress on ranks with unlike bf16 products is not that in fp32"
+# Where there is AMX to leave out.
+if grep -q amx_bf16 /proc/cpuinfo; then
+  for what in "${ppl[*]}" "eval tasks --model $model --task piqa=$scratch/text.ids"; do
+    # shellcheck disable=SC2086 # words without spaces
+    unlike $what --compute bf16
+    code=$?
+    [ $code = 5 ] && [ "$(grep -c '^pons: .*--compute bf16 needs .* the same on every rank' "$scratch/err")" = 1 ] ||
+      fail "$what --compute bf16 on ranks with unlike bf16 products: exit code $code: $(cat "$scratch/err")"
+  done
+fi
 isa=AVX2
 
 unlike "${one[@]}" --set compute=bf16
