@@ -1,6 +1,8 @@
 /* Hessian files: written by 1 to 4 ranks, read back equal; a flipped byte is noticed; what cannot
  * be created or written fails on every rank with one code, and nothing is left behind. */
 #include <errno.h>
+#include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,6 +215,25 @@ static void full_disk(pons_comm *comm)
     CHECK(!pons_file_exists(part) && !pons_file_exists(path));
 }
 
+/* What a killed job leaves of Open MPI's file layer: its semaphore, taken. Without being removed first it stops
+ * all ranks for ever. */
+static void taken_semaphore(pons_comm *comm)
+{
+    const char *path = path_of("block-007.h5"), *name = "OMPIO_block-007.h5.part";
+    pons_hessian_file *file = NULL;
+    if (pons_comm_rank(comm) == 0) {
+        sem_t *taken = sem_open(name, O_CREAT, 0600, 0);
+        CHECK(taken != SEM_FAILED);
+        CHECK(sem_close(taken) == 0);
+    }
+    pons_comm_barrier(comm);
+    CHECK(pons_hessian_file_create(comm, path, &attributes, &file) == PONS_OK);
+    CHECK(write_group(file, "o", 5) == PONS_OK);
+    CHECK(pons_hessian_file_commit(&file) == PONS_OK);
+    pons_comm_barrier(comm);
+    CHECK(sem_open(name, 0) == SEM_FAILED && errno == ENOENT);
+}
+
 static void test(pons_comm *comm)
 {
     if (pons_comm_rank(comm) == 0) {
@@ -221,6 +242,7 @@ static void test(pons_comm *comm)
     }
     pons_comm_bcast(comm, directory, sizeof directory, 0);
     round_trip(comm);
+    taken_semaphore(comm);
     refusals();
     flipped_bit(comm);
     lost_chunk(comm);
