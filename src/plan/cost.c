@@ -76,7 +76,7 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
     double n = d - floor(r->obr.alpha * d);
     measure_group(in->model, g, &rows, &cells, &panels);
     double speed = 1e9 * in->threads * workers * balance(panels, workers);
-    double solve = 0, gptq = 0, inverse = 0, on_node = (double)in->ranks / in->nodes;
+    double solve = 0, gptq = 0, inverse = 0, order = 0, on_node = (double)in->ranks / in->nodes;
     bool sweeps = r->method == PONS_METHOD_GPTQ || r->method == PONS_METHOD_SPARSEGPT_GPTQ ||
                   r->method == PONS_METHOD_OBR_GPTQ;
     bool obr = r->method == PONS_METHOD_OBR_GPTQ || r->method == PONS_METHOD_OBR_RTN;
@@ -87,13 +87,17 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
         double kept = (1 - r->prune.sparsity) * d;
         solve = rows * kept * kept * kept / 3;
     }
+    if (r->method != PONS_METHOD_OBR_GPTQ) n = d; /* swept */
     if (sweeps) gptq = rows * n * n;
+    if (sweeps && r->obr.act_order)
+        order = 2 * n * n * n / 3; /* of all ranks, as the factor itself */
     double clip = pons_method_quantizes(r->method) && r->weights.mse_clip ? CLIP_FLOP * cells : 0;
-    p->flop = solve + inverse + gptq + clip;
+    p->flop = solve + inverse + gptq + clip + order;
     p->busy = balance(panels, workers);
     t->compute = inverse / (in->rates.inverse * 1e9 * in->threads * on_node * in->nodes) +
                  solve / (in->rates.solve * speed) + gptq / (in->rates.gptq * speed) +
-                 clip / (in->rates.clip * speed);
+                 clip / (in->rates.clip * speed) +
+                 order / (in->rates.factor * 1e9 * in->threads * in->ranks);
 }
 
 static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)

@@ -58,6 +58,19 @@ by = {(s["ranks"], s["teams"]): s["seconds"] for s in simulated["schedules"]}
 assert by[8, 1] > by[64, 1] > by[256, 1]
 PYTHON
 
+# the factor in another order: 2 n^3 / 3 flop for each input, of the columns that are swept
+for method in gptq obr_gptq; do
+  plan_big --set method=$method --ranks 1 && mv "$scratch/plan-1.json" "$scratch/plain.json" || fail "$method"
+  plan_big --set method=$method --set obr.act_order=true --ranks 1 || fail "$method, act_order"
+  python3 - $method "$scratch/plain.json" "$scratch/plan-1.json" <<'PYTHON' || fail "$method: flop of act_order"
+import json, sys
+plain, ordered = (json.load(open(path))["flop"] for path in sys.argv[2:])
+share = 1 if sys.argv[1] == "gptq" else 0.5
+more = 80 * sum(2 * (share * d) ** 3 / 3 for d in (8192, 8192, 8192, 28672))
+assert abs((ordered - plain) / more - 1) < 1e-6, (ordered - plain, more)
+PYTHON
+done
+
 refuses_fit() {
   on 1 plan "$scratch/recipe.yaml" --model "$scratch/big" "$@"
   [ $? = 8 ] || fail "plan $*: not refused"
