@@ -18,9 +18,19 @@ struct pons_task {
     pons_task_span span;
 };
 
+static cpu_set_t allowed; /* empty: those of the starting thread */
+
+void pons_task_set_processors(const cpu_set_t *processors)
+{
+    CPU_ZERO(&allowed);
+    if (processors) allowed = *processors;
+}
+
 static int run(void *task)
 {
     pons_task *t = task;
+    if (t->threaded && CPU_COUNT(&allowed) > 0) /* refused, it stays where it was begun */
+        (void)sched_setaffinity(0, sizeof allowed, &allowed);
     t->span.start = pons_clock();
     t->status = t->work(t->user);
     t->span.end = pons_clock();
@@ -35,8 +45,11 @@ pons_status pons_task_start(pons_status (*work)(void *user), void *user, pons_ta
     if (!t) return PONS_ERR_NOMEM;
     t->work = work;
     t->user = user;
-    t->threaded = thrd_create(&t->thread, run, t) == thrd_success;
-    if (!t->threaded) run(t);
+    t->threaded = true; /* the thread reads it */
+    if (thrd_create(&t->thread, run, t) != thrd_success) {
+        t->threaded = false;
+        run(t);
+    }
     return PONS_OK;
 }
 

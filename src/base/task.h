@@ -7,6 +7,8 @@
 #ifndef PONS_BASE_TASK_H
 #define PONS_BASE_TASK_H
 
+#include <sched.h>
+
 #include "base/error.h"
 
 typedef struct pons_task pons_task;
@@ -15,6 +17,13 @@ typedef struct pons_task pons_task;
 typedef struct pons_task_span {
     double start, end;
 } pons_task_span;
+
+/**
+ * Processors of tasks started from now on, where OpenMP has bound the thread that starts them to fewer. Copied. Of a
+ * process that is itself bound to one processor (by a launcher) tasks share that one with its work, and nothing
+ * can be done here. Local, before any task. @param processors NULL: those of the thread that starts a task
+ */
+void pons_task_set_processors(const cpu_set_t *processors);
 
 /**
  * Begin work(user); where the system gives no thread, do it now. Local.

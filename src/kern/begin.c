@@ -1,10 +1,12 @@
 /* Start-up of the numerical libraries and what they say of themselves. */
 #include <cblas.h>
 #include <omp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <threads.h>
 
+#include "base/task.h"
 #include "kern/bf16.h"
 #include "kern/gemm.h"
 
@@ -32,8 +34,26 @@ bool pons_kern_shares_bf16(pons_comm *comm)
     return pons_comm_all(comm, pons_kern_has_bf16() && !strcmp(first, pons_bf16_describe()));
 }
 
+/* OpenMP binds the first thread before main begins, and threads that it starts would stay there with it. The places
+ * tell what the process had. */
+static void free_tasks(void)
+{
+    static int processor[CPU_SETSIZE];
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    for (int p = 0; p < omp_get_num_places(); p++) {
+        int count = omp_get_place_num_procs(p);
+        if (count > CPU_SETSIZE) return;
+        omp_get_place_proc_ids(p, processor);
+        for (int i = 0; i < count; i++)
+            CPU_SET((size_t)processor[i], &all);
+    }
+    pons_task_set_processors(&all);
+}
+
 void pons_kern_begin(void)
 {
+    free_tasks();
     int threads = omp_get_max_threads();
     openblas_set_num_threads(1);
     omp_set_num_threads(threads); /* OpenBLAS's OpenMP flavour changes OpenMP's count, too */

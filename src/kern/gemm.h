@@ -116,7 +116,8 @@ bool pons_kern_has_bf16(void);
 bool pons_kern_shares_bf16(pons_comm *comm);
 
 /**
- * Fix library thread counts (BLAS single-threaded: the tiles are ours) once at start. Local.
+ * Fix library thread counts (BLAS single-threaded: the tiles are ours) once at start, and let tasks (base/task.h) run
+ * on all processors that OpenMP has places on. Local.
  *
  * OpenBLAS's OpenMP flavour ignores this outside a parallel region and then threads by OpenMP's
  * count, so BLAS is called from inside parallel regions only, everywhere in Pons.
