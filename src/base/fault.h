@@ -21,6 +21,7 @@
     X(HESSIANS_CREATE, "hessians.create", "all", "the file of a block's Hessians is refused")      \
     X(HESSIANS_WRITE, "hessians.write", "all", "no room for a block's Hessians")                   \
     X(SCRATCH, "scratch", "0", "the disk of layout.scratch has no room for a matrix")              \
+    X(SCRATCH_NAME, "scratch.name", "all", "a file of layout.scratch has a name at first")         \
     X(SHARD_WRITE, "shard.write", "0", "the disk is full while a shard is written")                \
     X(SHARD_DIE, "shard.die", "0", "killed: the shard is there, its journal line is not")          \
     X(JOURNAL_APPEND, "journal.append", "0", "a journal line cannot be written")                   \

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -16,38 +17,91 @@
 
 enum { PATH_BYTES = 1100 };
 
-static pons_status refuse(const char *path, size_t bytes, const char *what, int error)
+static pons_status refuse(pons_comm *comm, size_t bytes, const char *what, int error)
 {
-    return pons_fail(PONS_ERR_IO, "layout.scratch: %s: cannot %s %zu bytes: %s", path, what, bytes,
-                     strerror(error));
+    return pons_fail(PONS_ERR_IO, "layout.scratch: %s: cannot %s %zu bytes: %s",
+                     pons_comm_scratch(comm), what, bytes, strerror(error));
+}
+
+static void share(MPI_Comm node, void *data, int bytes)
+{
+    double start = pons_comm_begin();
+    if (node != MPI_COMM_NULL) MPI_Bcast(data, bytes, MPI_BYTE, 0, node);
+    pons_comm_end(start);
+}
+
+/* How a process opens a file of another one. */
+typedef struct door {
+    int process, fd; /* -1: no file */
+    dev_t device;
+    ino_t inode;
+} door;
+
+/* Local, the node's first rank: a file that never had a name. */
+static door make_nameless(const char *directory, int *fd)
+{
+    struct stat s;
+    *fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (*fd < 0 || fstat(*fd, &s)) return (door){.fd = -1};
+    return (door){getpid(), *fd, s.st_dev, s.st_ino};
+}
+
+/* Local, the other ranks. In other name spaces the number is another process's: the file tells. */
+static int open_door(const door *d)
+{
+    char path[64];
+    struct stat s;
+    if (d->fd < 0) return -1;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", d->process, d->fd);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || (!fstat(fd, &s) && s.st_dev == d->device && s.st_ino == d->inode)) return fd;
+    close(fd);
+    return -1;
+}
+
+/* A file without a name, of all ranks of each node; false, and no file, unless all nodes have it. Collective. */
+static bool open_nameless(pons_comm *comm, MPI_Comm node, int rank, int *fd)
+{
+    door d = {.fd = -1};
+    if (rank == 0) d = make_nameless(pons_comm_scratch(comm), fd);
+    share(node, &d, sizeof d);
+    if (rank > 0) *fd = open_door(&d);
+    if (pons_comm_all(comm, *fd >= 0 && !pons_fault(PONS_FAULT_SCRATCH_NAME))) return true;
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+    return false;
 }
 
 /* A new empty file; -1 and errno. */
-static int name_file(const char *directory, char path[PATH_BYTES])
+static int make_named(const char *directory, char path[PATH_BYTES])
 {
     snprintf(path, PATH_BYTES, "%s/pons-scratch-XXXXXX", directory);
     return mkostemp(path, O_CLOEXEC);
 }
 
-/* Local, the node's first rank. */
-static pons_status make_file(const char *directory, size_t bytes, char path[PATH_BYTES], int *fd)
+/* A file whose name goes when all ranks of the node have it open. Collective. */
+static pons_status open_named(pons_comm *comm, MPI_Comm node, int rank, size_t bytes, int *fd)
 {
-    *fd = name_file(directory, path);
-    return *fd >= 0 ? PONS_OK : refuse(path, bytes, "make a file of", errno);
-}
-
-/* Local, the other ranks. */
-static pons_status open_file(const char *path, size_t bytes, int *fd)
-{
-    *fd = open(path, O_RDWR | O_CLOEXEC);
-    return *fd >= 0 ? PONS_OK : refuse(path, bytes, "open the file of", errno);
+    char path[PATH_BYTES] = "";
+    if (rank == 0) *fd = make_named(pons_comm_scratch(comm), path);
+    bool named = *fd >= 0;
+    pons_status st = pons_comm_agree(
+        comm, rank > 0 || named ? PONS_OK : refuse(comm, bytes, "make a file of", errno));
+    if (st == PONS_OK) {
+        share(node, path, PATH_BYTES);
+        if (rank > 0) *fd = open(path, O_RDWR | O_CLOEXEC);
+        st = pons_comm_agree(comm,
+                             *fd >= 0 ? PONS_OK : refuse(comm, bytes, "open the file of", errno));
+    }
+    if (named) unlink(path);
+    return st;
 }
 
 /* Local, the node's first rank: a write into a hole of a full disk would be SIGBUS. */
-static pons_status reserve(const char *path, size_t bytes, int fd)
+static pons_status reserve(pons_comm *comm, size_t bytes, int fd)
 {
     int error = pons_fault(PONS_FAULT_SCRATCH) ? ENOSPC : posix_fallocate(fd, 0, (off_t)bytes);
-    return error ? refuse(path, bytes, "reserve", error) : PONS_OK;
+    return error ? refuse(comm, bytes, "reserve", error) : PONS_OK;
 }
 
 static pons_status map_file(size_t bytes, int fd, void **out)
@@ -64,29 +118,17 @@ static pons_status map_file(size_t bytes, int fd, void **out)
 pons_status pons_scratch_map(pons_comm *comm, MPI_Comm node, size_t bytes, void **out)
 {
     pons_status st = PONS_OK;
-    char path[PATH_BYTES] = "";
     void *data = NULL;
     int fd = -1, rank = 0;
     *out = NULL;
     if (node != MPI_COMM_NULL) MPI_Comm_rank(node, &rank);
-    st = rank == 0 ? make_file(pons_comm_scratch(comm), bytes, path, &fd) : PONS_OK;
-    bool named = fd >= 0;
-    PONS_TRY_ALL(st, comm, st);
-    if (node != MPI_COMM_NULL) {
-        double start = pons_comm_begin();
-        MPI_Bcast(path, PATH_BYTES, MPI_CHAR, 0, node);
-        pons_comm_end(start);
-    }
-    st = pons_comm_agree(comm, rank == 0 ? PONS_OK : open_file(path, bytes, &fd));
-    if (named) unlink(path);
-    named = false;
-    if (st != PONS_OK) goto done;
-    PONS_TRY_ALL(st, comm, rank == 0 ? reserve(path, bytes, fd) : PONS_OK);
+    if (!open_nameless(comm, node, rank, &fd))
+        PONS_TRY(st, open_named(comm, node, rank, bytes, &fd));
+    PONS_TRY_ALL(st, comm, rank == 0 ? reserve(comm, bytes, fd) : PONS_OK);
     PONS_TRY_ALL(st, comm, map_file(bytes, fd, &data));
     *out = data;
     data = NULL;
 done:
-    if (named) unlink(path);
     pons_scratch_unmap(data, bytes);
     if (fd >= 0) close(fd);
     return st;
@@ -101,7 +143,7 @@ void pons_scratch_unmap(void *data, size_t bytes)
 static pons_status check(const char *directory, const char *name)
 {
     char path[PATH_BYTES], host[65] = "";
-    int fd = name_file(directory, path), error = errno;
+    int fd = make_named(directory, path), error = errno;
     if (fd >= 0) {
         unlink(path);
         close(fd);

@@ -9,11 +9,11 @@
 #include "par/comm.h"
 
 /**
- * Map one zeroed file per node, in pons_comm_scratch, into all of its ranks. Its name, pons-scratch-XXXXXX, is there
- * only until all have opened it, and before a byte of it takes room.
+ * Map one zeroed file per node, in pons_comm_scratch, into all of its ranks. It has no name; where a file system or the
+ * ranks' name spaces know no such files, it is called pons-scratch-XXXXXX until all have opened it, before it takes room.
  *
  * Collective on comm. @param node its ranks on this node; MPI_COMM_NULL when comm has one rank
- * @return PONS_OK, PONS_ERR_IO naming file and bytes, PONS_ERR_NOMEM, the same on every rank.
+ * @return PONS_OK, PONS_ERR_IO naming directory and bytes, PONS_ERR_NOMEM, the same on every rank.
  */
 pons_status pons_scratch_map(pons_comm *comm, MPI_Comm node, size_t bytes, void **out);
 

@@ -9,12 +9,12 @@ promise() {
   case $1 in
   memory) echo "8 out of memory" ;;
   store.read) echo "6 cannot read .*(model|rank)-[0-9a-z-]+\.safetensors: .*Input/output error" ;;
-  store.ahead) echo 0 ;; # nothing is lost
+  store.ahead | scratch.name) echo 0 ;; # nothing is lost
   model.read) echo "6 block [0-9]+ [a-z]+_proj: cannot read" ;;
   hessian.nan) echo "9 block [0-9]+ [a-z_]+: .*(NaN|Inf)" ;;
   hessian.spd) echo "9 block [0-9]+ [a-z_]+: .*not positive definite" ;;
   hessians.*) echo "6 block-[0-9]+.h5.part" ;;
-  scratch) echo "6 layout.scratch: .*/pons-scratch-.*No space left on device" ;;
+  scratch) echo "6 layout.scratch: .*/disk: cannot reserve [0-9]+ bytes: No space left on device" ;;
   shard.write | journal.append | hidden.write) echo "6 No space left on device" ;;
   out.commit) echo "6 cannot rename" ;;
   block.stop) echo "99 stopped by SIGUSR1" ;;

@@ -54,7 +54,7 @@ done
 
 # ---- a full disk
 if mount -t tmpfs -o size=64k pons "$disk" 2>/dev/null; then
-  refuses 6 "layout.scratch: $disk/pons-scratch-[^ ]+: cannot reserve [0-9]+ bytes: No space left on device" --quiet compress \
+  refuses 6 "layout.scratch: $disk: cannot reserve [0-9]+ bytes: No space left on device" --quiet compress \
     "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" --out "$scratch/model" --set "layout.scratch=$disk"
   empty "full disk"
   umount "$disk"
