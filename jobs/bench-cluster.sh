@@ -10,8 +10,8 @@ Usage: bench-cluster.sh [--only "PART..."] [--windows N] [--length S] [--dims "8
 
 Measure, on two idle cores in about an hour (the memory of the widest layer takes most of it):
 
-  ranks     the whole SmolLM2 job on 1 and on 2 ranks of one thread: speed-up and efficiency of each phase; with a third run, what
-            keeping Hessians costs
+  ranks     the whole SmolLM2 job on 1 and on 2 ranks of one thread: speed-up and efficiency of each phase, beside what two separate
+            jobs at once show; with another run, what keeping Hessians costs
   wave      wave 4 against wave 1 on four ranks: perplexity, idle share of each team
   memory    bytes per rank of one layer of a 70B model on 1, 2 and 4 ranks, against the plan
   factor    the inverse Cholesky factor on two ranks: ours, ScaLAPACK, LAPACK on the same two cores
@@ -54,6 +54,7 @@ mkdir -p "$results" "$(dirname "$out")"
 rm -rf "$results"/*.json "$results"/run-*
 [ -x "$PONS_BIN" ] || bash "$PONS_ROOT/jobs/build.sh" release -DPONS_WERROR=OFF
 export OMP_NUM_THREADS=1
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT # what runs beside
 
 compress() { # NAME RANKS ARGUMENT...
   local name=$1 ranks=$2
@@ -67,9 +68,9 @@ if wanted ranks || wanted wave; then model=$(bash "$PONS_ROOT/jobs/fetch-smollm2
 if wanted ranks; then
   compress ranks-1 1 --set evaluate.text=
   compress ranks-2 2 --set evaluate.text=
-  compress pair-0 1 --set evaluate.text= & # what the machine gives two cores: jobs that share nothing but its memory
+  compress pair-0 1 --set evaluate.text= & pair=$! # what the machine gives two cores: jobs that share nothing but its memory
   compress pair-1 1 --set evaluate.text=
-  wait $!
+  wait $pair
   compress keep 2 --set evaluate.text= --set hessians=keep
 fi
 if wanted wave; then

@@ -12,6 +12,8 @@ rm -rf "$results"/*
 [ -x "$PONS_BIN" ] || bash "$PONS_ROOT/jobs/build.sh" release -DPONS_WERROR=OFF
 model=$(bash "$PONS_ROOT/jobs/fetch-smollm2.sh" "$PONS_WORK/smollm2")
 
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT # what runs beside
+
 bench() { # NAME ARGUMENT...
   local name=$1
   shift
@@ -41,9 +43,9 @@ done
 bench forward forward --model "$model" --threads 1
 compress one 1
 compress two 2
-compress pair-0 1 & # what two cores of this machine do at most: jobs that share nothing but the memory
+compress pair-0 1 & pair=$! # what two cores of this machine do at most: jobs that share nothing but the memory
 compress pair-1 1
-wait $!
+wait $pair
 compress keep 2 --set hessians=keep --set calibration.windows=8
 bench down solver --hessian "$results/keep.run/hessians/block-000.h5:down" --rows 576 --threads 1 --sample 16
 bench layers layers --run "$results/keep.run" --model "$model" --sample 8

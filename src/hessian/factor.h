@@ -30,7 +30,7 @@ typedef struct pons_hessian_factor {
 } pons_hessian_factor;
 
 /** An empty factor of width d over the ranks of comm. Collective on comm.
- * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch, par/shared.h), the same on every rank.
  * Memory: 8 d^2 bytes per node; 4 d^2 over the ranks of comm until it is finished. */
 pons_status pons_hessian_factor_begin(pons_comm *comm, int64_t d, pons_hessian_factor **out);
 
@@ -50,7 +50,7 @@ void pons_hessian_factor_take(pons_hessian_factor *factor, int64_t first, int64_
  * @param norm [d], the same on every rank
  * @param[out] info 0; k > 0: leading minor k (flipped order) not positive definite; -1: NaN or Inf
  * in H or norm. Unless 0 the factor can only be destroyed. The same on every rank.
- * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Cost 2 d^3 / 3 flop over the ranks.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch, par/shared.h), the same on every rank. Cost 2 d^3 / 3 flop over the ranks.
  */
 pons_status pons_hessian_factor_finish(pons_hessian_factor *factor, const double *norm,
                                        double percdamp, int64_t *info);
@@ -67,7 +67,7 @@ pons_status pons_hessian_factor_create(int64_t d, const double *H, const double 
 /**
  * The factor of the columns [from, d), from < d: damped H_TT, and U_TT, which is its factor. Collective
  * on comm.
- * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Memory: 8 (d - from)^2 bytes per node.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch, par/shared.h), the same on every rank. Memory: 8 (d - from)^2 bytes per node.
  */
 pons_status pons_hessian_factor_trailing(const pons_hessian_factor *factor, int64_t from,
                                          pons_hessian_factor **out);
@@ -75,7 +75,7 @@ pons_status pons_hessian_factor_trailing(const pons_hessian_factor *factor, int6
 /**
  * The factor of H + rho I, where H is the damped one. Collective on comm.
  * @param rho positive; @param[out] info as above; *out is NULL unless 0
- * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Cost and memory as of the factor itself.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch, par/shared.h), the same on every rank. Cost and memory as of the factor itself.
  */
 pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
                                         int64_t *info, pons_hessian_factor **out);
@@ -84,7 +84,7 @@ pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, doubl
  * The factor of some columns in another order: of the damped H_CC + rho I. Collective on comm.
  * @param column [n] different columns, the same on every rank; @param rho at least 0; @param[out] info as above; *out is NULL
  * unless 0
- * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. Cost and memory as of the factor itself, for
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch, par/shared.h), the same on every rank. Cost and memory as of the factor itself, for
  * width n.
  */
 pons_status pons_hessian_factor_ordered(const pons_hessian_factor *factor, int64_t n,

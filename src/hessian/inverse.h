@@ -34,7 +34,7 @@ typedef struct pons_hessian_inverse {
  *
  * Collective on the comm of the factor; the ranks of a node share the work and what comes of it. Same
  * bits for any number of them and of threads.
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
  * rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for bf16.
  */
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,

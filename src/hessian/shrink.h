@@ -21,7 +21,7 @@ typedef struct pons_hessian_shrink {
 /**
  * Factor the shifted Hessian and prepare products. Collective on the comm of the factor; same bits for
  * any number of ranks and threads.
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC, PONS_ERR_UNSUPPORTED (bf16 where there is none), the
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_NUMERIC, PONS_ERR_UNSUPPORTED (bf16 where there is none), the
  * same on every rank. Cost d^3 flop over the ranks; memory per node 4 d^2 bytes, 2 d^2 for bf16, 16 d^2
  * while it is made.
  */
@@ -38,7 +38,7 @@ void pons_hessian_shrink_destroy(pons_hessian_shrink **shrink);
  * starting value. Collective on the comm of the factor: its rank 0 works, same bits for any number of
  * ranks and threads.
  * @param count in (0, d)
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC, the same on every rank. Cost 160 d^2 flop; memory
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_NUMERIC, the same on every rank. Cost 160 d^2 flop; memory
  * 164 d bytes.
  */
 pons_status pons_hessian_effective_ridge(const pons_hessian_factor *factor, double count,

@@ -55,12 +55,14 @@ typedef struct matrix {
 /* Open MPI guards a file that one node's ranks open by a semaphore of the file's name. Rank 0 makes, takes and
  * gives it, then removes the name: a job that is killed in between leaves it taken, and the next one would wait
  * for it for ever. No job that has it open minds its name going. */
-static void forget_semaphore(const char *part)
+static pons_status forget_semaphore(const char *part)
 {
     char name[252];
     const char *slash = strrchr(part, '/');
     snprintf(name, sizeof name, "OMPIO_%s", slash ? slash + 1 : part);
-    sem_unlink(name);
+    if (!sem_unlink(name) || (errno != EACCES && errno != EPERM)) return PONS_OK;
+    return pons_fail_errno(PONS_ERR_IO, errno,
+                           "cannot create %s: another user's job left /dev/shm/sem.%s", part, name);
 }
 
 /* Rank 0 tries the name first: a plain errno says more than the MPI file layer, which may also
@@ -69,12 +71,13 @@ static pons_status try_name(pons_comm *comm, const char *part)
 {
     pons_status st = PONS_OK;
     if (pons_comm_rank(comm) == 0) {
-        forget_semaphore(part);
-        int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (fd < 0)
-            st = pons_fail_errno(PONS_ERR_IO, errno, "cannot create %s", part);
-        else
-            close(fd);
+        if ((st = forget_semaphore(part)) == PONS_OK) {
+            int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+            if (fd < 0)
+                st = pons_fail_errno(PONS_ERR_IO, errno, "cannot create %s", part);
+            else
+                close(fd);
+        }
     }
     return pons_comm_agree(comm, st);
 }

@@ -45,7 +45,7 @@ typedef struct pons_product_worker pons_product_worker;
  * Local; bf16 kinds parallel over tiles. S is kept by reference (fp32) or copied. A split matrix can be
  * used as bf16, too.
  * @param S leading dimension ld; S[n.., k..] is read as B's transpose
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none).
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none).
  * Memory: bf16 2, split 4 bytes for each entry of padded(K) x padded(N).
  */
 pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,

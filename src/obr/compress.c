@@ -16,6 +16,9 @@
 #include "obr/polish.h"
 #include "quant/weight.h"
 
+/* Widths whose factor, 16 MiB, a scratch file's pages never leave the cache for. */
+enum { STAYS_IN_CACHE = 2048 };
+
 /* Everything the steps share. */
 typedef struct job {
     const pons_row_task *task;
@@ -135,7 +138,7 @@ static pons_sweep sweep_of(const job *j)
     return (pons_sweep){.rows = t->rows,
                         .d = t->d,
                         .U = t->factor->U,
-                        .streamed = pons_comm_scratch(t->factor->comm) != NULL,
+                        .streamed = pons_comm_scratch(t->factor->comm) && t->d > STAYS_IN_CACHE,
                         .bits = t->bits,
                         .group_size = j->group_size,
                         .groups = j->groups,

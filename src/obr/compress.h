@@ -30,7 +30,7 @@ pons_solver pons_row_solver(const pons_recipe *recipe, int64_t d, bool bf16);
  * borrowed until it is destroyed.
  * @param factor may be NULL where the method needs none
  * @param bf16 iterate in bf16: the same on all ranks, what obr.precision says or allows
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_NUMERIC where another
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_NUMERIC where another
  * factor that the recipe needs (obr.act_order, prune.mask: admm) cannot be made; the same on every rank. Per node,
  * cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
  */

@@ -30,7 +30,7 @@ typedef struct pons_dual {
  * Prepare the solves of all rows that share a factor and a split.
  *
  * Collective on the comm of the factor, parallel over tiles. @param bf16 iterate in bf16
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED, the same on every rank. Per node: cost d^3 / 3 + (d - split)^3 / 3 flop; memory
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every rank. Per node: cost d^3 / 3 + (d - split)^3 / 3 flop; memory
  * 4 d^2 bytes in fp32, 8 d^2 in bf16, the same for d - split.
  */
 pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,

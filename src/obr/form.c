@@ -10,13 +10,13 @@
 /* Rows of a thread that meet a tile of the Hessian once it is packed; bytes of their vectors. */
 enum { MOST_ROWS = 256, MOST_BYTES = 32 << 20 };
 
-static int64_t rows_at_once(int64_t d, int64_t rows, int64_t threads)
+int64_t pons_row_form_rows(int64_t d, int64_t rows, int64_t threads)
 {
-    int64_t fit = MOST_BYTES / (2 * d * (int64_t)sizeof(float)),
-            share = (rows + threads - 1) / threads;
-    if (fit > MOST_ROWS) fit = MOST_ROWS;
+    int64_t fit = MOST_BYTES / (2 * d * (int64_t)sizeof(float)) / PONS_PRODUCT_ROWS,
+            share = (rows + threads * PONS_PRODUCT_ROWS - 1) / (threads * PONS_PRODUCT_ROWS);
+    if (fit > MOST_ROWS / PONS_PRODUCT_ROWS) fit = MOST_ROWS / PONS_PRODUCT_ROWS;
     if (fit > share) fit = share;
-    return (fit + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    return (fit < 1 ? 1 : fit) * PONS_PRODUCT_ROWS;
 }
 
 /* @param y [d] x H */
@@ -35,17 +35,18 @@ pons_status pons_row_form(const pons_hessian_factor *factor, int64_t rows, const
 {
     pons_status st = PONS_OK;
     int64_t d = factor->d, threads = omp_get_max_threads(), made = 0;
-    int64_t step = rows_at_once(d, rows, threads);
+    int64_t step = pons_row_form_rows(d, rows, threads);
     pons_product *H = NULL;
     pons_rows **work = NULL;
     float *lines = NULL; /* [threads, d] */
     if (rows == 0) return PONS_OK;
+    if (threads > (rows + step - 1) / step) threads = (rows + step - 1) / step;
     PONS_TRY(st, pons_product_create(PONS_PRODUCT_FP32, d, d, factor->H, d, 0, 0, &H));
     PONS_ALLOC(st, lines, threads * d);
     PONS_CALLOC(st, work, threads);
     for (; made < threads; made++)
         PONS_TRY(st, pons_rows_create(H, PONS_PRODUCT_FP32, d, d, step, &work[made]));
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) num_threads((int)threads)
     for (int64_t first = 0; first < rows; first += step) {
         pons_rows *r = work[omp_get_thread_num()];
         float *y = lines + omp_get_thread_num() * d;

@@ -6,6 +6,9 @@
 
 #include "hessian/factor.h"
 
+/** Rows of width d that a thread multiplies together, whose products and copies it holds. Local. */
+int64_t pons_row_form_rows(int64_t d, int64_t rows, int64_t threads);
+
 /**
  * form[i] = x_i (H - lambda I) x_i^T: the products in fp32, the sums in fp64. Local, parallel over rows; a
  * row's bits depend on it alone.

@@ -16,14 +16,15 @@ enum {
 };
 
 /* Rows of a panel: as many as stay in L2, fewer when threads would be left without work. Every panel reads all of
- * U: where that comes from disk, they are as large as may be. */
+ * U: where that comes from disk, a thread's are as large as may be. */
 static int64_t panel_rows(int64_t rows, int64_t stride, int64_t threads, bool streamed)
 {
     int64_t most = PANEL_BYTES / (stride * (int64_t)sizeof(float));
     if (most > MOST_ROWS || streamed) most = MOST_ROWS;
     if (most < STEP) most = STEP;
     int64_t panels = (rows + most - 1) / most;
-    if (threads > 1 && panels < PANELS_PER_THREAD * threads) panels = PANELS_PER_THREAD * threads;
+    int64_t wanted = streamed ? threads : PANELS_PER_THREAD * threads;
+    if (threads > 1 && panels < wanted) panels = wanted;
     int64_t share = (rows + panels - 1) / panels;
     return (share + STEP - 1) / STEP * STEP;
 }

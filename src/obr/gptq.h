@@ -16,7 +16,7 @@ typedef struct pons_sweep {
     const float *scale;         /* [rows, groups] */
     const int8_t *zero;         /* [rows, groups] */
     const int64_t *column; /* [d] of the linear, whose group's scale a column has; NULL: itself */
-    bool streamed;         /* U comes from disk: few, large panels of rows */
+    bool streamed;         /* U may come from disk: few, large panels of rows */
 } pons_sweep;
 
 /**
@@ -25,9 +25,9 @@ typedef struct pons_sweep {
  * Pruned entries receive updates, get the zero point's code, and what they accumulated counts as
  * error. Local, parallel over panels of rows; a row's bits depend on it alone.
  * @param V [rows, d] weights to start from; @param mask [rows, d] or NULL: nothing pruned
- * @return PONS_ERR_NOMEM. Memory: per thread 4 (d - start) + 512 bytes for each of up to 256 rows, about
- * 1 MiB. Cost rows (d - start)^2 flop, all but 16 of d - start columns' in products; U's rows are read from the first
- * to the last for each panel of rows, of 256 when it is streamed.
+ * @return PONS_ERR_NOMEM. Memory: per thread 4 (d - start) + 512 bytes for each row of a panel: up to 256 rows and
+ * about 1 MiB, or 256 rows when U is streamed. Cost rows (d - start)^2 flop, all but 16 of d - start columns' in
+ * products; U's rows are read from the first to the last for each panel.
  */
 pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, int64_t end, const float *V,
                             const uint8_t *mask, int8_t *codes);

@@ -22,7 +22,7 @@ typedef struct pons_order {
  * @param unit neighbours that stay together, by their mean H_jj: 1, or m of n:m where the sweep chooses
  * masks. Of equal ones the first come first; what is left of a last unit is one, too.
  * @param retries how often the damping may be raised tenfold, from 0 to 1e-4, where it does not do
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_NUMERIC when the reordered Hessian holds NaN or Inf or is not positive
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_NUMERIC when the reordered Hessian holds NaN or Inf or is not positive
  * definite after all retries, the same on every rank. Per node: cost 2 n^3 / 3 flop a try, memory 8 n^2 bytes,
  * 12 n^2 while it runs.
  */

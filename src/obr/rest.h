@@ -21,7 +21,7 @@ typedef struct pons_rest {
 /**
  * Prepare the rest from a column on, from < d. Collective on the comm of the factor.
  * @param solver not auto; @param bf16, tolerance of the iterative ones
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED, the same on every rank. Cost per node
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every rank. Cost per node
  * (d - from)^3 / 3 flop; memory per node 12 to 20 (d - from)^2 bytes.
  */
 pons_status pons_rest_create(const pons_hessian_factor *factor, int64_t from, pons_solver solver,

@@ -42,21 +42,25 @@ static door make_nameless(const char *directory, int *fd)
 {
     struct stat s;
     *fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (*fd < 0 || fstat(*fd, &s)) return (door){.fd = -1};
+    if (*fd < 0) return (door){.fd = -1};
+    if (fstat(*fd, &s)) {
+        close(*fd);
+        *fd = -1;
+        return (door){.fd = -1};
+    }
     return (door){getpid(), *fd, s.st_dev, s.st_ino};
 }
 
-/* Local, the other ranks. In other name spaces the number is another process's: the file tells. */
+/* Local, the other ranks. In other name spaces the number is another process's: what is there tells,
+ * before it is opened. */
 static int open_door(const door *d)
 {
     char path[64];
     struct stat s;
     if (d->fd < 0) return -1;
     snprintf(path, sizeof path, "/proc/%d/fd/%d", d->process, d->fd);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || (!fstat(fd, &s) && s.st_dev == d->device && s.st_ino == d->inode)) return fd;
-    close(fd);
-    return -1;
+    if (stat(path, &s) || s.st_dev != d->device || s.st_ino != d->inode) return -1;
+    return open(path, O_RDWR | O_CLOEXEC);
 }
 
 /* A file without a name, of all ranks of each node; false, and no file, unless all nodes have it. Collective. */
@@ -100,7 +104,9 @@ static pons_status open_named(pons_comm *comm, MPI_Comm node, int rank, size_t b
 /* Local, the node's first rank: a write into a hole of a full disk would be SIGBUS. */
 static pons_status reserve(pons_comm *comm, size_t bytes, int fd)
 {
-    int error = pons_fault(PONS_FAULT_SCRATCH) ? ENOSPC : posix_fallocate(fd, 0, (off_t)bytes);
+    int error = pons_fault(PONS_FAULT_SCRATCH) ? ENOSPC : EINTR;
+    while (error == EINTR) /* a signal that asks the job to stop is looked at later */
+        error = posix_fallocate(fd, 0, (off_t)bytes);
     return error ? refuse(comm, bytes, "reserve", error) : PONS_OK;
 }
 
@@ -142,10 +148,12 @@ void pons_scratch_unmap(void *data, size_t bytes)
 /* Local. Only making a file shows that one can be made. */
 static pons_status check(const char *directory, const char *name)
 {
-    char path[PATH_BYTES], host[65] = "";
-    int fd = make_named(directory, path), error = errno;
+    char path[PATH_BYTES] = "", host[65] = "";
+    int fd, error;
+    if (make_nameless(directory, &fd).fd < 0) fd = make_named(directory, path);
+    error = errno;
+    if (path[0] && fd >= 0) unlink(path);
     if (fd >= 0) {
-        unlink(path);
         close(fd);
         return PONS_OK;
     }

@@ -34,8 +34,8 @@ typedef struct pons_compress_options {
  * @param[out] report on rank 0 a new JSON object, NULL elsewhere: method, compat, ranks, threads,
  *   linears, rows, weights, zeros, sparsity, bits (per weight as stored), bytes (of OUT's tensors),
  *   relative_error (sum of errors over sum of energies), digest, out, run, seconds {total, learn, read,
- *   forward, hessian, keep (Hessians to disk), factor, solve, clip, gptq, pack (what the others waited
- *   for rank 0's writing), evaluate, checkpoint}, peak_rss_bytes,
+ *   forward, hessian, keep (Hessians to disk), factor, mask, solve, clip, gptq, polish, measure (errors of
+ *   rows), gather, pack (what the others waited for rank 0's writing), evaluate, checkpoint}, peak_rss_bytes,
  *   idle, efficiency and memory (trace.h), and when the
  *   recipe evaluates: perplexity {windows, tokens, weights_only, full}
  * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence

@@ -384,6 +384,7 @@ static void add_seconds(pons_phase_seconds *to, const pons_phase_seconds *s)
     to->keep += s->keep;
     to->factor += s->factor;
     to->solve += s->solve;
+    to->gather += s->gather;
     to->pack += s->pack;
 }
 

@@ -8,6 +8,7 @@
 #include "linalg/tiles.h"
 #include "obr/compress.h"
 #include "obr/dual.h"
+#include "obr/form.h"
 #include "plan/plan.h"
 #include "quant/weight.h"
 
@@ -208,6 +209,15 @@ static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
     return (s->in->solver_bf16 ? 30.0 : 28.0) * s->in->threads * most * (double)padded;
 }
 
+/* obr/form.c: rows that each thread measures, and a tile of the Hessian. */
+static double form_bytes(const shape *s, int64_t d, int64_t rows)
+{
+    pons_product_tiles of = pons_product_tiles_of(d);
+    int64_t step = pons_row_form_rows(d, rows, s->in->threads);
+    double busy = fmin(s->in->threads, ceil((double)rows / (double)step));
+    return busy * (8.0 * (double)(step * of.padded) + 4.0 * (double)(of.width * of.width));
+}
+
 /* hessian/inverse.c and obr: what the rows of a group share, and one linear's rows. */
 static void plan_solve(shape *s, int group)
 {
@@ -232,7 +242,9 @@ static void plan_solve(shape *s, int group)
     add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false,
         5 * cells(s, group, true));
     add(p, "work of one linear's rows", PONS_PLAN_RANK, false, 5.0 * (double)(most * d));
-    if (dual) add(p, "chunks of rows in the solver", PONS_PLAN_RANK, true, chunk_bytes(s, d, most));
+    double chunks = hessian ? form_bytes(s, d, most) : 0;
+    if (dual) chunks = fmax(chunks, chunk_bytes(s, d, most));
+    add(p, "rows that threads work on together", PONS_PLAN_RANK, true, chunks);
     if (hessian) add_matrix(s, p, "Hessian in fp32", 4 * square);
     if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
     add_matrix(s, p, "inverse of the Hessian and its packed forms", shared);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 pons_plan_rates pons_plan_default_rates(bool bf16)
 {
     return (pons_plan_rates){.forward = bf16 ? 250 : 80,
@@ -50,20 +52,28 @@ pons_status pons_plan_make(const pons_plan_input *in, pons_plan *out)
     return PONS_OK;
 }
 
-/* Whether it would fit but for the matrices of the node; their bytes. */
-static bool fits_without_matrices(const pons_plan_input *in, const pons_plan *plan, double *bytes)
+/* What a node's disk would have to take for the plan to fit with layout.scratch; 0: it would not fit either. */
+static double disk_that_helps(const pons_plan_input *in)
 {
-    const pons_plan_phase *p = &plan->phase[plan->fullest];
-    int on_node = (in->ranks + in->nodes - 1) / in->nodes;
-    *bytes = plan->node_bytes - on_node * p->bytes[PONS_PLAN_RANK];
-    return p->bytes[PONS_PLAN_NODE] > 0 && plan->node_bytes - *bytes <= in->memory_bytes;
+    double bytes = 0;
+    pons_recipe recipe = *in->recipe;
+    pons_plan_input other = *in;
+    pons_plan *plan = pons_mem_alloc(1, sizeof *plan);
+    other.recipe = &recipe;
+    if (plan && !recipe.layout.scratch[0]) {
+        strcpy(recipe.layout.scratch, "/");
+        if (pons_plan_make(&other, plan) == PONS_OK && plan->node_bytes <= in->memory_bytes)
+            bytes = plan->disk_bytes;
+    }
+    pons_mem_free(plan);
+    return bytes;
 }
 
 pons_status pons_plan_check(const pons_plan_input *in, const pons_plan *plan)
 {
     const pons_plan_phase *p = &plan->phase[plan->fullest];
     int on_node = (in->ranks + in->nodes - 1) / in->nodes, largest = 0;
-    double most = 0, matrices;
+    double most = 0, disk = 0;
     char way_out[128] = "";
     if (in->memory_bytes <= 0 || plan->node_bytes <= in->memory_bytes) return PONS_OK;
     for (int i = 0; i < p->terms; i++) {
@@ -74,9 +84,9 @@ pons_status pons_plan_check(const pons_plan_input *in, const pons_plan *plan)
         largest = i;
     }
     const pons_plan_term *t = &p->term[largest];
-    if (fits_without_matrices(in, plan, &matrices) || t->kind == PONS_PLAN_NODE)
-        snprintf(way_out, sizeof way_out, "; layout.scratch puts %.1f GB on the node's disk",
-                 matrices / 1e9);
+    if ((disk = disk_that_helps(in)) > 0)
+        snprintf(way_out, sizeof way_out,
+                 "; it fits with layout.scratch and %.1f GB of the node's disk", disk / 1e9);
     return pons_fail(PONS_ERR_NOMEM,
                      "does not fit: %s%s%s needs %.1f GB on a node of %.1f GB with %d ranks; "
                      "largest term: %s, %.1f GB%s%s",

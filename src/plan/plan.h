@@ -82,8 +82,8 @@ typedef struct pons_plan {
  * model without blocks. */
 pons_status pons_plan_make(const pons_plan_input *input, pons_plan *out);
 
-/** Refuse a plan that does not fit into input->memory_bytes, naming phase and largest term, and layout.scratch where
- * the matrices that a node shares are what does not fit.
+/** Refuse a plan that does not fit into input->memory_bytes, naming phase and largest term, and layout.scratch where it
+ * would fit with that.
  * @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_plan_check(const pons_plan_input *input, const pons_plan *plan);
 

@@ -76,6 +76,7 @@ static void test_full(pons_comm *comm, const char *directory)
     char bytes[32];
     CHECK(statvfs(directory, &disk) == 0);
     size_t more = 2 * (size_t)disk.f_blocks * disk.f_frsize;
+    if (more == 0) return; /* a file system without a limit */
     CHECK(pons_shared_create(comm, more, &s) == PONS_ERR_IO);
     CHECK(s == NULL);
     snprintf(bytes, sizeof bytes, " %zu bytes", more);

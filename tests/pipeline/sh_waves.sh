@@ -51,6 +51,7 @@ python3 - "$scratch/report.json" "$scratch/all.run/trace.json" <<'PYTHON' || fai
 import json, sys
 report, events = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))["traceEvents"]
 assert len(report["idle"]) == 2 and all(0 < share < 1 for share in report["idle"])
+assert report["seconds"]["gather"] > 0
 assert {"forward", "hessian", "factor", "solve"} <= set(report["efficiency"]) and max(report["efficiency"].values()) <= 1.0001
 spans = [e for e in events if e["ph"] == "X"]
 behind = [e for e in spans if e["tid"] >= 4]  # of ranks 0 to 3 as 4 to 7

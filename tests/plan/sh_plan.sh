@@ -82,7 +82,7 @@ refuses_fit --ranks 64 --nodes 2 --memory 64
 # the node's matrices are what does not fit: on its disk they do
 for key in obr.precision=auto obr.precision=fp32 obr.act_order=true; do
   refuses_fit --ranks 8 --nodes 8 --memory 12 --set $key
-  grep -q "; layout.scratch puts [0-9.]* GB on the node's disk" "$scratch/err" || fail "$key: no way out: $(cat "$scratch/err")"
+  grep -q "; it fits with layout.scratch and [0-9.]* GB of the node's disk" "$scratch/err" || fail "$key: no way out: $(cat "$scratch/err")"
   plan_big --memory 12 --set $key --set "layout.scratch=$scratch" --nodes 8 --ranks 8 || fail "$key: $(cat "$scratch/err")"
   python3 -c 'import json, sys; plan = json.load(sys.stdin); assert plan["disk_bytes"] > 8 * 28672**2 and plan["node_bytes"] < 12e9' \
     <"$scratch/out" || fail "$key: bytes in layout.scratch"
