@@ -48,8 +48,8 @@ static json_t *describe_linear(const pons_job *job, int64_t layer, const pons_li
              pons_linear_name(w->linear));
     return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*, s:o*}", "name", name, "rows",
                      (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
-                     (json_int_t)zeros, "error", error, "energy", energy, "aimed",
-                     job->targets ? json_boolean(w->aimed) : NULL, "holdout_ratio",
+                     (json_int_t)zeros, "error", error, "energy", energy, "target_share",
+                     job->targets ? json_real(w->target_share) : NULL, "holdout_ratio",
                      job->recipe.calibration.holdout > 0 ? json_real(w->holdout_ratio) : NULL,
                      "iterations", pons_counts_to_json(&w->metrics));
 }
@@ -109,8 +109,8 @@ pons_status pons_job_count_linear(pons_job *job, const json_t *line)
         json_pack("{s:O?, s:I, s:I, s:O?, s:O?, s:o, s:O*, s:O*, s:o*}", "name",
                   json_object_get(line, "name"), "rows", (json_int_t)rows, "cols", (json_int_t)cols,
                   "bits", json_object_get(line, "bits"), "zeros", json_object_get(line, "zeros"),
-                  "relative_error", energy > 0 ? json_real(error / energy) : json_null(), "aimed",
-                  json_object_get(line, "aimed"), "holdout_ratio",
+                  "relative_error", energy > 0 ? json_real(error / energy) : json_null(),
+                  "target_share", json_object_get(line, "target_share"), "holdout_ratio",
                   json_object_get(line, "holdout_ratio"), "iterations", iterations_of(line));
     if (json_array_append_new(job->linears, entry) != 0)
         return pons_fail(PONS_ERR_NOMEM, "out of memory for the manifest");

@@ -18,11 +18,11 @@ typedef struct pons_linear_work {
     float *dense;   /* owner: [rows, cols] rotated */
     float *panel;   /* [own rows, cols] rotated */
     bool has_bias;
-    float *bias;              /* [rows] rotated */
-    double sparsity;          /* of each of its rows, where the method prunes */
-    bool aimed;               /* the own rows are targets, not the dense weights; see target.h */
-    double holdout_ratio;     /* held-out error of the targets over that of the dense weights */
-    pons_row_result all;      /* [rows, ...] the gathered result, on every rank until kept */
+    float *bias;          /* [rows] rotated */
+    double sparsity;      /* of each of its rows, where the method prunes */
+    double target_share;  /* of the step to their targets that the own rows took; see target.h */
+    double holdout_ratio; /* held-out error of the targets over that of the dense weights */
+    pons_row_result all;  /* [rows, ...] the gathered result, on every rank until kept */
     pons_row_metrics metrics; /* seconds of this rank, counts of all ranks */
 } pons_linear_work;
 

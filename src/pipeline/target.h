@@ -35,7 +35,7 @@ pons_status pons_targets_follow(pons_job *job, pons_group group,
 
 /**
  * Replace the own rows of every linear of a group by their targets, for the inputs that both streams hold
- * now; set each work's aimed and held-out ratio. Collective.
+ * now; set each work's held-out ratio and the share of the step that was taken. Collective.
  * Memory: three d x d f64, another [hidden, d] with obr.residual. Cost: 2 S d^2 flop a window for the cross
  * Hessian, the same with hidden for the residual, 4 S rows d a held-out window, 6 d^2 a row.
  */

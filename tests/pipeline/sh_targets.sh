@@ -47,7 +47,7 @@ python3 - "$work/out/pons.json" <<'PY'
 import json, sys
 linears = json.load(open(sys.argv[1]))["linears"]
 ratio = {l["name"][len("model.layers."):]: l["holdout_ratio"] for l in linears}
-assert all(l["aimed"] == (l["holdout_ratio"] <= 1.25) for l in linears), ratio
+assert all((l["target_share"] == 1) == (l["holdout_ratio"] <= (4 if "o_proj" in l["name"] or "down_proj" in l["name"] else 1.25)) for l in linears), ratio
 for name in ("q", "k", "v"):  # nothing is compressed before them
     assert ratio[f"0.self_attn.{name}_proj"] == 1, ratio
 later = [r for n, r in ratio.items() if not n.startswith("0.self_attn.") ]
@@ -55,17 +55,17 @@ assert sum(r < 0.97 for r in later) > len(later) / 2, ratio
 print("held-out error over that of the dense weights:", {n: round(r, 3) for n, r in ratio.items()})
 PY
 
-# One window of calibration says nothing about others: the worst targets are given up, loudly; unchecked, none.
+# One window of calibration says nothing about others: the worst targets are met part of the way, loudly; unchecked, none.
 compress 1 1 calibration.windows=1 calibration.holdout=8 >/dev/null
 python3 -c 'import json, sys
 linears = json.load(open(sys.argv[1]))["linears"]
-assert sum(not l["aimed"] for l in linears) >= 3 and sum(l["holdout_ratio"] > 1 for l in linears) > len(linears) / 2, linears
-assert all(l["aimed"] == (l["holdout_ratio"] <= 1.25) for l in linears), linears' "$work/out/pons.json"
+assert sum(l["target_share"] < 1 for l in linears) >= 3 and sum(l["holdout_ratio"] > 1 for l in linears) > len(linears) / 2, linears
+assert all((l["target_share"] == 1) == (l["holdout_ratio"] <= (4 if "o_proj" in l["name"] or "down_proj" in l["name"] else 1.25)) and 0 <= l["target_share"] <= 1 for l in linears), linears' "$work/out/pons.json"
 grep -q "warning: .*held-out error of its target" "$work/log" || { echo "silently"; cat "$work/log"; exit 1; }
 compress 1 1 calibration.windows=1 calibration.holdout=0 >/dev/null
 python3 -c 'import json, sys
 linears = json.load(open(sys.argv[1]))["linears"]
-assert all(l["aimed"] and "holdout_ratio" not in l for l in linears), linears' "$work/out/pons.json"
+assert all(l["target_share"] == 1 and "holdout_ratio" not in l for l in linears), linears' "$work/out/pons.json"
 
 # compensated_inputs does not look at what is quantized at run time, quantized_inputs does.
 weights() { compress 1 1 "$@" | cut -d' ' -f1; }
