@@ -32,7 +32,8 @@ def main(dense_path, *rows):
         logs[name], times[name] = math.log(value / dense), processor_seconds(path)
         share = f"{100 * logs[name] / logs[base]:.0f} %" if base else "100 %"
         products = (report.get("solver") or {}).get("products")
-        time = "" if None in (times[name], times[base or name]) else f"{times[name] / times[base or name]:.2f}"
+        base_time = times[base or name]
+        time = "" if times[name] is None or not base_time else f"{times[name] / base_time:.2f}"
         print(f"| {name} | {value:.2f} | {logs[name]:.3f} | {share} | {'' if products is None else format(products, '.0f')} "
               f"| {time} |")
 

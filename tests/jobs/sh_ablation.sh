@@ -12,6 +12,7 @@ cat >"$work/pons" <<PROGRAM
 [ ! -e "$work/fail" ] || { echo broken >&2; exit 1; }
 printf '%s\n' "\$*" >>"$work/runs"
 mkdir -p "$work/work/ablation/full/model"
+for ((i = 0; i < 30000; i++)); do :; done # processor time that shows in milliseconds
 case \$2 in
   *obr-gptq*) echo '{"perplexity": {"weights_only": 54.365636569, "full": 147.78112198}, "solver": {"products": 15}}' ;;
   *) echo '{"perplexity": {"weights_only": 32.974425414, "full": 54.365636569}, "solver": {"products": 106}}' ;;
