@@ -10,8 +10,8 @@
 #include "bench/bench.h"
 #include "hessian/accumulate.h"
 #include "kern/gemm.h"
-#include "obr/gptq.h"
 #include "obr/form.h"
+#include "obr/gptq.h"
 
 static pons_bench_baseline baseline(const pons_bench_setting *s, const char *what, double seconds,
                                     double rows, double total, const pons_bench_result *r)

@@ -4,14 +4,14 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 program=$PONS_BIN
-export PONS_WORK=$work/work PONS_BIN=$work/pons PONS_SMOLLM2=$work/model.gguf PATH=$work:$PATH
+export PONS_WORK=$work/made PONS_BIN=$work/pons PONS_SMOLLM2=$work/model.gguf PATH=$work:$PATH
 printf '#!/usr/bin/env bash\nshift 2\nexec "$@"\n' >"$work/mpirun"
 cat >"$work/pons" <<PROGRAM
 #!/usr/bin/env bash
 [ "\$1" != eval ] || { echo '{"perplexity": 20}'; exit 0; }
 [ ! -e "$work/fail" ] || { echo broken >&2; exit 1; }
 printf '%s\n' "\$*" >>"$work/runs"
-mkdir -p "$work/work/ablation/full/model"
+mkdir -p "$work/made/ablation/full/model"
 for ((i = 0; i < 30000; i++)); do :; done # processor time that shows in milliseconds
 case \$2 in
   *obr-gptq*) echo '{"perplexity": {"weights_only": 54.365636569, "full": 147.78112198}, "solver": {"products": 15}}' ;;
