@@ -5,11 +5,18 @@
 runs=${1:?usage: kill.sh N SEED}
 RANDOM=${2:?usage: kill.sh N SEED}
 
+# live OUT: process numbers of the ranks of that job. The launcher starts them in order, so that these rise with the rank.
+live() {
+  pgrep -f -- "--out $1 --json" | while read -r pid; do
+    [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$PONS_BIN")" ] && echo "$pid"
+  done | sort -n
+}
+
 SECONDS=0
 start=$(date +%s%N)
 compress 3 "$scratch/timed" || fail "a run to measure its time: $(cat "$scratch/err")"
 span=$((($(date +%s%N) - start) / 1000000)) # ms of a whole run
-killed=0 finished=0
+killed=0 finished=0 stuck=0
 for ((i = 0; killed < runs && i < 4 * runs; i++)); do
   out=$scratch/out$i
   rank=$((RANDOM % 3)) delay=$(((RANDOM * 32768 + RANDOM) % span)) ranks=$((1 + RANDOM % 4))
@@ -17,11 +24,16 @@ for ((i = 0; killed < runs && i < 4 * runs; i++)); do
   compress 3 "$out" &
   job=$!
   sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
-  # The launcher starts the ranks in order, so that their process numbers rise with them.
-  victim=$(pgrep -f -- "--out $out --json" | while read -r pid; do
-    [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$PONS_BIN")" ] && echo "$pid"
-  done | sort -n | sed -n "$((rank + 1))p")
+  victim=$(live "$out" | sed -n "$((rank + 1))p")
   [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null
+  # With all ranks gone, Open MPI's launcher may wait for itself for ever (PMIx_server_finalize); a rank that hangs
+  # meets the time limit instead.
+  alone=0
+  while kill -0 $job 2>/dev/null && [ $alone -lt 150 ]; do
+    [ -n "$(live "$out")" ] && alone=0 || alone=$((alone + 1))
+    sleep 0.1
+  done
+  [ $alone -lt 150 ] || { stuck=$((stuck + 1)); pkill -9 -f -- "--out $out --json"; }
   wait $job
   code=$?
   label="run $i (rank $rank killed after $delay of $span ms)"
@@ -42,5 +54,5 @@ for ((i = 0; killed < runs && i < 4 * runs; i++)); do
   resumes "$label" $ranks "$out"
 done
 [ $killed = "$runs" ] || fail "only $killed of $i runs were killed"
-echo "runs = $i, killed = $killed, finished before = $finished, different or hung = $failures, seconds = $SECONDS"
+echo "runs = $i, killed = $killed, finished before = $finished, launcher stuck after its ranks had ended = $stuck, different or hung = $failures, seconds = $SECONDS"
 finish
