@@ -238,16 +238,17 @@ done:
 }
 
 /* The factor of n columns of H + rho I. @param column [n] NULL: as they are */
-static pons_status factor_again(const pons_hessian_factor *factor, int64_t n, const int64_t *column,
-                                double rho, int64_t *info, pons_hessian_factor **out)
+static pons_status factor_again(const pons_hessian_factor *factor, pons_comm *comm, int64_t n,
+                                const int64_t *column, double rho, int64_t *info,
+                                pons_hessian_factor **out)
 {
     enum { ROWS = 64 }; /* converted at a time */
     pons_status st = PONS_OK;
     pons_hessian_factor *f = NULL;
     double *rows = pons_mem_alloc(ROWS * n, sizeof *rows), *norm = pons_mem_calloc(n, sizeof *norm);
     *out = NULL;
-    PONS_TRY_ALL(st, factor->comm, rows && norm ? PONS_OK : PONS_ERR_NOMEM);
-    PONS_TRY(st, pons_hessian_factor_begin(factor->comm, n, &f));
+    PONS_TRY_ALL(st, comm, rows && norm ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY(st, pons_hessian_factor_begin(comm, n, &f));
     for (int64_t first = 0; first < n; first += ROWS) {
         int64_t count = n - first < ROWS ? n - first : ROWS;
         for (int64_t i = 0; i < count; i++) {
@@ -270,17 +271,17 @@ done:
     return st;
 }
 
-pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
-                                        int64_t *info, pons_hessian_factor **out)
+pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, pons_comm *comm,
+                                        double rho, int64_t *info, pons_hessian_factor **out)
 {
-    return factor_again(factor, factor->d, NULL, rho, info, out);
+    return factor_again(factor, comm, factor->d, NULL, rho, info, out);
 }
 
 pons_status pons_hessian_factor_ordered(const pons_hessian_factor *factor, int64_t n,
                                         const int64_t *column, double rho, int64_t *info,
                                         pons_hessian_factor **out)
 {
-    return factor_again(factor, n, column, rho, info, out);
+    return factor_again(factor, factor->comm, n, column, rho, info, out);
 }
 
 void pons_hessian_factor_destroy(pons_hessian_factor **factor)

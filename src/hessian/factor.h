@@ -73,12 +73,12 @@ pons_status pons_hessian_factor_trailing(const pons_hessian_factor *factor, int6
                                          pons_hessian_factor **out);
 
 /**
- * The factor of H + rho I, where H is the damped one. Collective on comm.
+ * The factor of H + rho I, where H is the damped one. Collective on comm: the factor's own, or this rank alone.
  * @param rho positive; @param[out] info as above; *out is NULL unless 0
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch, par/shared.h), the same on every rank. Cost and memory as of the factor itself.
  */
-pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, double rho,
-                                        int64_t *info, pons_hessian_factor **out);
+pons_status pons_hessian_factor_shifted(const pons_hessian_factor *factor, pons_comm *comm,
+                                        double rho, int64_t *info, pons_hessian_factor **out);
 
 /**
  * The factor of some columns in another order: of the damped H_CC + rho I. Collective on comm.

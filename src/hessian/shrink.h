@@ -19,14 +19,16 @@ typedef struct pons_hessian_shrink {
 } pons_hessian_shrink;
 
 /**
- * Factor the shifted Hessian and prepare products. Collective on the comm of the factor; same bits for
- * any number of ranks and threads.
+ * Factor shifted Hessians and prepare products. Collective on the comm of the factor; same bits for any
+ * number of ranks and threads. Narrow ones are dealt to the ranks of a node, wide ones are made by all
+ * ranks together.
+ * @param count of rho and out; @param out all NULL before, on failure holds what is to be destroyed
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_NUMERIC, PONS_ERR_UNSUPPORTED (bf16 where there is none), the
- * same on every rank. Cost d^3 flop over the ranks; memory per node 4 d^2 bytes, 2 d^2 for bf16, 16 d^2
- * while it is made.
+ * same on every rank. Cost of each d^3 flop over the ranks of a node; memory per node 4 d^2 bytes, 2 d^2
+ * for bf16; while they are made 16 d^2, for narrow ones 4 count d^2 and 16 d^2 per rank.
  */
-pons_status pons_hessian_shrink_create(const pons_hessian_factor *factor, double rho, bool bf16,
-                                       pons_hessian_shrink **out);
+pons_status pons_hessian_shrink_create(const pons_hessian_factor *factor, int count,
+                                       const double *rho, bool bf16, pons_hessian_shrink **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_hessian_shrink_destroy(pons_hessian_shrink **shrink);

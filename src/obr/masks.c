@@ -38,11 +38,12 @@ static pons_status prepare_admm(const pons_hessian_factor *factor, double sparsi
                                 pons_row_shared *shared)
 {
     pons_status st = PONS_OK;
-    double ridge = 0.0, keep = fmin(fmax(1.0 - sparsity, 0.02), 0.98);
+    double ridge = 0.0, rho[PONS_ADMM_STAGES], keep = fmin(fmax(1.0 - sparsity, 0.02), 0.98);
     PONS_TRY(st, pons_hessian_effective_ridge(factor, keep * (double)factor->d, &ridge));
-    ridge *= ADMM_FIRST;
-    for (int k = 0; k < PONS_ADMM_STAGES; k++, ridge *= ADMM_GROWTH)
-        PONS_TRY(st, pons_hessian_shrink_create(factor, ridge, bf16, &shared->shrink[k]));
+    rho[0] = ridge * ADMM_FIRST;
+    for (int k = 1; k < PONS_ADMM_STAGES; k++)
+        rho[k] = rho[k - 1] * ADMM_GROWTH;
+    PONS_TRY(st, pons_hessian_shrink_create(factor, PONS_ADMM_STAGES, rho, bf16, shared->shrink));
 done:
     return st;
 }

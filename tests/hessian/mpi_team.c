@@ -1,6 +1,7 @@
 /*
  * A factor made by all ranks from panels of a Hessian summed over them has the bits of the factor that
- * one rank makes alone from the whole matrix; a NaN and an indefinite matrix are told on every rank.
+ * one rank makes alone from the whole matrix, and so have shifted inverses; a NaN and an indefinite matrix
+ * are told on every rank.
  */
 #include <math.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "hessian/accumulate.h"
 #include "hessian/factor.h"
 #include "hessian/inverse.h"
+#include "hessian/shrink.h"
 #include "kern/gemm.h"
 #include "support/mpi_harness.h"
 
@@ -84,6 +86,40 @@ static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor
     pons_hessian_inverse_destroy(&a);
 }
 
+/* Shifted inverses, a narrow Hessian's and a wide one's: those of one rank. */
+static void test_shrink(pons_comm *comm)
+{
+    enum { WIDTHS = 2, COUNT = 3 };
+    static const int64_t width[WIDTHS] = {130, 2100};
+    static const double rho[COUNT] = {0.5, 2.0, 8.0};
+    for (int k = 0; k < WIDTHS; k++) {
+        int64_t d = width[k], info = -7;
+        int count = d < 1000 ? COUNT : 1;
+        double *H = pons_mem_alloc(d * d, sizeof *H), *norm = pons_mem_calloc(d, sizeof *norm);
+        pons_hessian_factor *f = NULL, *alone = NULL;
+        pons_hessian_shrink *a[COUNT] = {0}, *b[COUNT] = {0};
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t j = 0; j < d; j++)
+                H[i * d + j] = (i == j ? 3.0 : 0.0) + 1.0 / (double)(1 + i + j);
+        CHECK(pons_hessian_factor_begin(comm, d, &f) == PONS_OK);
+        pons_hessian_factor_take(f, 0, d, H, d);
+        CHECK(pons_hessian_factor_finish(f, norm, 0.01, &info) == PONS_OK && info == 0);
+        CHECK(pons_hessian_factor_create(d, H, norm, 0.01, &info, &alone) == PONS_OK && info == 0);
+        CHECK(pons_hessian_shrink_create(f, count, rho, false, a) == PONS_OK);
+        CHECK(pons_hessian_shrink_create(alone, count, rho, false, b) == PONS_OK);
+        for (int i = 0; i < count; i++) {
+            CHECK(a[i]->rho == rho[i]);
+            CHECK(!memcmp(a[i]->P, b[i]->P, (size_t)(d * d) * sizeof(float)));
+            pons_hessian_shrink_destroy(&a[i]);
+            pons_hessian_shrink_destroy(&b[i]);
+        }
+        pons_hessian_factor_destroy(&alone);
+        pons_hessian_factor_destroy(&f);
+        pons_mem_free(norm);
+        pons_mem_free(H);
+    }
+}
+
 static void test_bits(pons_comm *comm)
 {
     int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
@@ -144,6 +180,7 @@ static void test_refusals(pons_comm *comm)
 static void test(pons_comm *comm)
 {
     test_bits(comm);
+    test_shrink(comm);
     test_refusals(comm);
 }
 

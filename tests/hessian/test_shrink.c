@@ -23,7 +23,7 @@ static void identity(void **state)
     int64_t d = p.d;
     for (double rho = 1e-2; rho < 1e5; rho *= 100) {
         pons_hessian_shrink *s = NULL;
-        assert_int_equal(pons_hessian_shrink_create(p.factor, rho, false, &s), PONS_OK);
+        assert_int_equal(pons_hessian_shrink_create(p.factor, 1, &rho, false, &s), PONS_OK);
         assert_true(s->rho == rho);
         for (int64_t i = 0; i < d; i++)
             for (int64_t j = 0; j < d; j++) {
@@ -37,7 +37,7 @@ static void identity(void **state)
             }
         pons_hessian_shrink_destroy(&s);
         if (!pons_kern_has_bf16()) continue;
-        assert_int_equal(pons_hessian_shrink_create(p.factor, rho, true, &s), PONS_OK);
+        assert_int_equal(pons_hessian_shrink_create(p.factor, 1, &rho, true, &s), PONS_OK);
         assert_null(s->P);
         pons_hessian_shrink_destroy(&s);
     }
