@@ -6,7 +6,7 @@
 
 struct pons_target {
     const pons_hessian_factor *factor; /* not owned */
-    float *delta;                      /* [d, d] */
+    float *delta;                      /* [d, d] or NULL */
     float *transposed;                 /* [d, d] U^T, lower triangular */
 };
 
@@ -19,14 +19,14 @@ pons_status pons_target_create(const pons_hessian_factor *factor, const double *
     int64_t d = factor->d, tiles = (d + TILE - 1) / TILE;
     PONS_CALLOC(st, t, 1);
     t->factor = factor;
-    PONS_ALLOC(st, t->delta, d * d);
+    if (delta) PONS_ALLOC(st, t->delta, d * d);
     PONS_ALLOC(st, t->transposed, d * d);
 #pragma omp parallel for schedule(static)
     for (int64_t item = 0; item < tiles * tiles; item++) {
         int64_t i0 = item / tiles * TILE, j0 = item % tiles * TILE;
         for (int64_t i = i0; i < i0 + TILE && i < d; i++)
             for (int64_t j = j0; j < j0 + TILE && j < d; j++) {
-                t->delta[i * d + j] = (float)delta[i * d + j];
+                if (delta) t->delta[i * d + j] = (float)delta[i * d + j];
                 t->transposed[i * d + j] = factor->U[j * d + i];
             }
     }
@@ -47,17 +47,17 @@ void pons_target_destroy(pons_target **target)
 }
 
 pons_status pons_target_step(const pons_target *t, int64_t row, int64_t rows, const float *W,
-                             const double *pull, float *D)
+                             const double *cross, float *D)
 {
     pons_status st = PONS_OK;
     int64_t d = t->factor->d;
     float *y = NULL;
     PONS_ALLOC(st, y, rows * d);
-    PONS_TRY(st, pons_panel_multiply(row, rows, d, W, t->delta, D));
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < (pull ? rows : 0); i++)
-        for (int64_t j = 0; j < d; j++)
-            D[i * d + j] += (float)pull[i * d + j];
+    if (t->delta)
+        PONS_TRY(st, pons_panel_multiply(row, rows, d, W, t->delta, D));
+    else
+        for (int64_t i = 0; i < rows * d; i++)
+            D[i] = (float)cross[i];
     /* times H^-1 = U^T U */
     PONS_TRY(st, pons_panel_multiply(row, rows, d, D, t->transposed, y));
     PONS_TRY(st, pons_panel_multiply(row, rows, d, y, t->factor->U, D));

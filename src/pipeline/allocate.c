@@ -23,8 +23,8 @@ typedef struct capture {
     pons_block *block; /* dense */
     pons_linear_work works[PONS_LINEARS];
     float *W[PONS_LINEARS]; /* whole */
-    float *start;           /* first window at the block's input, on its rank */
-    float *h, *x;           /* the same on its way */
+    float *start, *end;     /* first window before the block and after it */
+    float *h, *x;           /* the same on its way with one linear disturbed */
     double relative[PONS_LINEARS][WIDTHS][POINTS]; /* error */
     double gain[PONS_LINEARS];                     /* of a relative error, in the residual stream */
 } capture;
@@ -43,11 +43,6 @@ static pons_allocate_grid list_points(const pons_recipe *r)
 static int64_t window_floats(const pons_job *job)
 {
     return job->recipe.calibration.length * job->config->hidden;
-}
-
-static bool holds_first_window(const pons_job *job)
-{
-    return job->window_begin == 0 && job->window_end > 0;
 }
 
 /* Evenly spaced rows of W [rows, d], one after the other. */
@@ -127,7 +122,7 @@ static pons_status measure_group(pons_job *job, int64_t layer, pons_group group,
     PONS_TRY_ALL(st, job->comm, local);
 done:
     pons_row_shared_destroy(&shared);
-    job->seconds.solve += pons_clock() - start;
+    job->seconds.solve += pons_trace_phase(job->trace, PONS_PHASE_SOLVE, start);
     return st;
 }
 
@@ -203,7 +198,7 @@ static double distance(int64_t tokens, int64_t hidden, const float *a, const flo
     return sum / (double)tokens;
 }
 
-/* Local, on the rank of the first window: how much of an error at a linear's output arrives. */
+/* Local: how much of an error at a linear's output arrives. */
 static pons_status probe(const pons_job *job, int64_t layer, int i, capture *c)
 {
     pons_status st = PONS_OK;
@@ -218,7 +213,7 @@ static pons_status probe(const pons_job *job, int64_t layer, int i, capture *c)
     for (int stage = 0; stage < PONS_STAGES; stage++)
         PONS_TRY(st, pons_block_stage(c->block, &job->calibration, stage, S, c->h, c->x));
     PONS_TRY(st, set_dense(c, i, c->W[i]));
-    c->gain[i] = distance(S, job->config->hidden, c->h, job->h) / (PROBE * PROBE);
+    c->gain[i] = distance(S, job->config->hidden, c->h, c->end) / (PROBE * PROBE);
 done:
     pons_mem_free(W);
     pons_mem_free(order);
@@ -232,6 +227,7 @@ static void capture_end(capture *c)
     for (int i = 0; i < PONS_LINEARS; i++)
         pons_mem_free(c->W[i]);
     pons_mem_free(c->start);
+    pons_mem_free(c->end);
     pons_mem_free(c->h);
     pons_mem_free(c->x);
 }
@@ -246,13 +242,35 @@ static pons_status capture_begin(pons_job *job, int64_t layer, capture *c)
     PONS_TRY(st, pons_job_read_norms(job, layer, norms));
     PONS_TRY(st, pons_block_create(job->config, layer, job->bf16, &c->block));
     PONS_TRY(st, pons_block_set_norms(c->block, norms, norms + hidden));
-    if (!holds_first_window(job)) goto done;
     PONS_ALLOC(st, c->start, window_floats(job));
+    PONS_ALLOC(st, c->end, window_floats(job));
     PONS_ALLOC(st, c->h, window_floats(job));
     PONS_ALLOC(st, c->x, S * pons_block_width(job->config));
-    memcpy(c->start, job->h, (size_t)window_floats(job) * sizeof *c->start);
 done:
     pons_mem_free(norms);
+    return st;
+}
+
+/* Collective: the first window as it is now, from its rank to all. */
+static void share_window(const pons_job *job, float *out)
+{
+    size_t bytes = (size_t)window_floats(job) * sizeof *out;
+    int owner = pons_job_idle_ranks(job);
+    if (job->rank == owner) memcpy(out, job->h, bytes);
+    pons_comm_bcast(job->comm, out, bytes, owner);
+}
+
+/* Collective: the gain of every linear; they are dealt to the ranks. */
+static pons_status probe_linears(pons_job *job, int64_t layer, capture *c)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int idle = pons_job_idle_ranks(job);
+    double start = pons_clock();
+    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
+        if (idle + i % (job->size - idle) == job->rank) local = probe(job, layer, i, c);
+    job->seconds.forward += pons_trace_phase(job->trace, PONS_PHASE_FORWARD, start);
+    PONS_TRY_ALL(st, job->comm, local);
+done:
     return st;
 }
 
@@ -260,15 +278,15 @@ done:
 static pons_status capture_block(pons_job *job, int64_t layer, size_t *offset,
                                  pons_allocate_item *items)
 {
-    pons_status st = PONS_OK, local = PONS_OK;
+    pons_status st = PONS_OK;
     capture c = {0};
     PONS_TRY_ALL(st, job->comm, capture_begin(job, layer, &c));
+    share_window(job, c.start);
     for (int g = 0; g < PONS_GROUPS; g++)
         PONS_TRY(st, capture_group(job, layer, (pons_group)g, &c, offset));
     PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, c.block, PONS_STAGES - 1));
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK && holds_first_window(job); i++)
-        local = probe(job, layer, i, &c);
-    PONS_TRY_ALL(st, job->comm, local);
+    share_window(job, c.end);
+    PONS_TRY(st, probe_linears(job, layer, &c));
     /* one rank's, else 0 */
     pons_comm_sum_f64(job->comm, c.relative[0][0], PONS_LINEARS * WIDTHS * POINTS);
     pons_comm_sum_f64(job->comm, c.gain, PONS_LINEARS);
@@ -370,7 +388,8 @@ static void deal_again(const pons_job *job, pons_job *pass)
     int64_t windows = pass->recipe.calibration.windows, floats = window_floats(job);
     size_t bytes = (size_t)floats * sizeof *job->h;
     for (int64_t w = 0; w < windows; w++) {
-        int from = owner_of(job, pons_job_windows(job), w), to = owner_of(job, windows, w);
+        int from = owner_of(job, job->recipe.calibration.windows, w),
+            to = owner_of(job, windows, w);
         const float *have = job->h + (w - job->window_begin) * floats;
         float *want = pass->h + (w - pass->window_begin) * floats;
         if (from == to && job->rank == to)
@@ -383,7 +402,7 @@ static void deal_again(const pons_job *job, pons_job *pass)
 }
 
 /* Collective: the job as the pass sees it: few windows, dense inputs, and of the method what decides where
- * pruning hurts: its mask and the adjustment, not what is gained on top of them everywhere. */
+ * pruning hurts: a mask that knows the Hessian and the adjustment, not what is gained on top of them everywhere. */
 static pons_status begin_pass(pons_job *job, pons_job *pass)
 {
     pons_status st = PONS_OK;
@@ -393,12 +412,15 @@ static pons_status begin_pass(pons_job *job, pons_job *pass)
     pass->recipe.calibration.holdout = 0;
     pass->recipe.scale_from = PONS_SCALE_DENSE;
     pass->recipe.refit = PONS_REFIT_NONE;
+    if (job->recipe.prune.mask == PONS_MASK_ADMM || job->recipe.prune.mask == PONS_MASK_DUAL_SWAP)
+        pass->recipe.prune.mask = PONS_MASK_OBS;
     pass->recipe.obr.blocks = 2;
     pass->recipe.polish.sweeps = 0;
     int64_t windows = pass->recipe.calibration.windows, S = job->recipe.calibration.length;
     pass->window_begin = pons_job_window_begin(job, windows, job->rank);
     pass->window_end = pons_job_window_begin(job, windows, job->rank + 1);
-    int64_t mine = pass->window_end - pass->window_begin;
+    pass->held_begin = pass->held_end = 0;
+    int64_t mine = pons_job_own_windows(pass);
     pass->h = pons_mem_alloc(mine * window_floats(job), sizeof *pass->h);
     pass->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *pass->x);
     PONS_TRY_ALL(st, job->comm, pass->h && pass->x ? PONS_OK : PONS_ERR_NOMEM);

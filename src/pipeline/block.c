@@ -41,7 +41,7 @@ pons_status pons_job_run_stage(pons_job *job, const pons_block *block, int stage
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
-    for (int64_t w = 0; st == PONS_OK && w < job->window_end - job->window_begin; w++)
+    for (int64_t w = 0; st == PONS_OK && w < pons_job_own_windows(job); w++)
         if ((st = pons_stop_check()) == PONS_OK)
             st = pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,
                                   window_h(job, w), window_x(job, w));
@@ -56,7 +56,7 @@ static pons_status take_hessian(pons_job *job, const pons_block *block, const po
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t S = job->recipe.calibration.length;
-    int64_t mine = pons_job_hessian_end(job) - job->window_begin;
+    int64_t mine = pons_job_hessian_windows(job);
     int64_t d = factor->d, panel = whole ? d : pons_hessian_panel_rows(d);
     for (int64_t first = 0; first < d; first += panel) {
         int64_t rows = d - first < panel ? d - first : panel;
@@ -117,7 +117,7 @@ static pons_status observe_windows(pons_job *job, int64_t layer, const pons_bloc
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t S = job->recipe.calibration.length;
-    int64_t mine = pons_job_hessian_end(job) - job->window_begin;
+    int64_t mine = pons_job_hessian_windows(job);
     if (mine > 0 && pons_fault(PONS_FAULT_HESSIAN_NAN)) window_x(job, 0)[0] = NAN;
     for (int64_t w = 0; local == PONS_OK && w < mine; w++)
         local =
@@ -264,7 +264,7 @@ pons_status pons_job_push_streams(pons_job *job, const pons_block *block)
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
-    for (int64_t w = 0; w < job->window_end - job->window_begin; w++)
+    for (int64_t w = 0; w < pons_job_own_windows(job); w++)
         for (int stage = 0; stage < PONS_STAGES; stage++)
             PONS_TRY(st,
                      pons_block_stage(block, &job->inputs, stage, job->recipe.calibration.length,

@@ -17,7 +17,7 @@
 #include "pipeline/commit.h"
 #include "pipeline/target.h"
 
-enum { STREAMS = 4, NAME = 64 };
+enum { STREAMS = 6, NAME = 64 };
 
 /* Windows of this rank on their way through the blocks. */
 typedef struct stream {
@@ -27,16 +27,23 @@ typedef struct stream {
     float *h;
 } stream;
 
+/* Own calibration windows, those that Hessians are made of and the held-out ones. */
+static int add_calibration(const pons_job *job, const char *name, float *h, stream *streams)
+{
+    int64_t N = job->recipe.calibration.windows;
+    int64_t floats = job->recipe.calibration.length * job->config->hidden;
+    streams[0] = (stream){name, job->window_begin, job->window_end, floats, h};
+    streams[1] = (stream){name, N + job->held_begin, N + job->held_end, floats,
+                          h + pons_job_hessian_windows(job) * floats};
+    return 2;
+}
+
 static int list_streams(pons_job *job, stream streams[STREAMS])
 {
     int n = 0;
-    if (job->h)
-        streams[n++] = (stream){"calibration", job->window_begin, job->window_end,
-                                job->recipe.calibration.length * job->config->hidden, job->h};
+    if (job->h) n += add_calibration(job, "calibration", job->h, streams);
     if (job->targets)
-        streams[n++] = (stream){"dense", job->window_begin, job->window_end,
-                                job->recipe.calibration.length * job->config->hidden,
-                                pons_targets_hidden(job->targets)};
+        n += add_calibration(job, "dense", pons_targets_hidden(job->targets), streams + n);
     pons_eval_stream *evaluations[] = {job->weights_only, job->full};
     const char *names[] = {"weights_only", "full"};
     for (int i = 0; i < 2; i++) {

@@ -51,9 +51,9 @@ typedef struct pons_job {
         inputs; /* what makes the inputs that Hessians see: one of the two, by obr.target */
     bool bf16, solver_bf16; /* of the forward pass; of the dual solver */
 
-    /* Calibration windows of this rank: global indices [window_begin, window_end); those from
-     * calibration.windows on are held out. */
-    int64_t window_begin, window_end;
+    /* Calibration windows of this rank, one after the other: those that Hessians are made of, [window_begin, window_end) of
+     * calibration.windows, then the held-out ones, [held_begin, held_end) of those after them. */
+    int64_t window_begin, window_end, held_begin, held_end;
     float *h;     /* [local windows, length, hidden] residual stream */
     float *x;     /* [local windows, length, width] input of the current group */
     float *own_x; /* [length, width] a window as one linear sees it; NULL where groups share x */
@@ -109,12 +109,22 @@ static inline int64_t pons_job_windows(const pons_job *job)
     return job->recipe.calibration.windows + job->recipe.calibration.holdout;
 }
 
-/** One past the last own window that Hessians are made of, in [window_begin, window_end]. Local. */
-static inline int64_t pons_job_hessian_end(const pons_job *job)
+/** The same of `held_out` windows that are dealt beside others, from the last rank on, so that nobody has one more of
+ * both: rank r has [pons_job_held_begin(r + 1), pons_job_held_begin(r)). Local. */
+static inline int64_t pons_job_held_begin(const pons_job *job, int64_t held_out, int r)
 {
-    int64_t end = job->recipe.calibration.windows;
-    if (end > job->window_end) end = job->window_end;
-    return end > job->window_begin ? end : job->window_begin;
+    int idle = pons_job_idle_ranks(job), workers = job->size - idle;
+    return r <= idle ? held_out : held_out - pons_share_begin(held_out, workers, r - idle);
+}
+
+/** Own windows that Hessians are made of, and all of them. Local. */
+static inline int64_t pons_job_hessian_windows(const pons_job *job)
+{
+    return job->window_end - job->window_begin;
+}
+static inline int64_t pons_job_own_windows(const pons_job *job)
+{
+    return pons_job_hessian_windows(job) + job->held_end - job->held_begin;
 }
 
 /** Recipe, model, rotation, output and state directories. Collective. */
@@ -145,13 +155,13 @@ pons_status pons_job_recall(pons_job *job, int64_t layers);
 pons_status pons_job_check_written(const pons_job *job);
 
 /**
- * Embed windows of calibration ids and give each to the rank that owns it, by pons_job_window_begin.
- * Collective.
- * @param ids rank 0: [windows, length]; @param embed called with the job on rank 0
+ * Embed windows of calibration ids and give each to the rank that owns it, by pons_job_window_begin and
+ * pons_job_held_begin. Collective.
+ * @param ids rank 0: [windows + held_out, length]; @param embed called with the job on rank 0
  * @param h [own windows, length, hidden]
  */
 pons_status pons_job_deal_windows(pons_job *job, const int32_t *ids, int64_t windows,
-                                  pons_embed embed, float *h);
+                                  int64_t held_out, pons_embed embed, float *h);
 
 /**
  * Replace the drawn rotations by ones that are learned from the first windows of calibration ids, and

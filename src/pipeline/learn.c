@@ -213,7 +213,7 @@ static pons_status learn(pons_job *job, const int32_t *ids)
     double start = pons_clock();
     pons_learn_schedule schedule = pons_learn_schedule_of(job->recipe.rotation.learn_steps);
     PONS_TRY_ALL(st, job->comm, pass_create(job, &p));
-    PONS_TRY(st, pons_job_deal_windows(job, ids, p.stream.windows, embed_dense, p.h));
+    PONS_TRY(st, pons_job_deal_windows(job, ids, p.stream.windows, 0, embed_dense, p.h));
     pons_progress_begin(&progress, "learn: blocks", layers);
     for (int64_t layer = 0; layer < layers; layer++) {
         PONS_TRY(st, pass_layer(job, &p, layer));

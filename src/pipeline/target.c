@@ -13,11 +13,12 @@
 #include "obr/target.h"
 
 struct pons_targets {
-    pons_block *block;      /* the current one, with the model's own weights, rotated */
-    float *h;               /* [local windows, length, hidden] residual stream */
-    float *x;               /* [local windows, length, width] input of the current group */
-    float *dx;              /* [length, width] dense less compressed input of one window */
-    float *dh;              /* [length, hidden] the same of the residual stream */
+    pons_block *block; /* the current one, with the model's own weights, rotated */
+    float *h;          /* [local windows, length, hidden] residual stream */
+    float *x;          /* [local windows, length, width] input of the current group */
+    float *dx;         /* [length, width] dense less compressed input of one window */
+    float *dh;         /* [length, hidden] the same of the residual stream */
+    float *e; /* [local Hessian windows, length, hidden] of the linear that joins the stream */
     float *W[PONS_LINEARS]; /* the current group's, [rows, cols]; NULL elsewhere */
 };
 
@@ -42,12 +43,13 @@ pons_status pons_targets_create(pons_job *job)
     pons_status st = PONS_OK;
     pons_targets *t = NULL;
     int64_t S = job->recipe.calibration.length, hidden = job->config->hidden;
-    int64_t windows = job->window_end - job->window_begin, width = pons_block_width(job->config);
+    int64_t windows = pons_job_own_windows(job), width = pons_block_width(job->config);
     PONS_CALLOC(st, t, 1);
     PONS_ALLOC(st, t->h, windows * S * hidden);
     PONS_ALLOC(st, t->x, windows * S * width);
     PONS_ALLOC(st, t->dx, S * width);
     PONS_ALLOC(st, t->dh, S * hidden);
+    PONS_ALLOC(st, t->e, pons_job_hessian_windows(job) * S * hidden);
     memcpy(t->h, job->h, (size_t)(windows * S * hidden) * sizeof *t->h);
     job->targets = t;
     t = NULL;
@@ -70,6 +72,7 @@ void pons_targets_destroy(pons_targets **targets)
     if (!t) return;
     drop_weights(t);
     pons_block_destroy(&t->block);
+    pons_mem_free(t->e);
     pons_mem_free(t->dh);
     pons_mem_free(t->dx);
     pons_mem_free(t->x);
@@ -95,7 +98,7 @@ static pons_status run_stage(pons_job *job, int stage)
     pons_targets *t = job->targets;
     double start = pons_clock();
     int64_t S = job->recipe.calibration.length;
-    for (int64_t w = 0; st == PONS_OK && w < job->window_end - job->window_begin; w++)
+    for (int64_t w = 0; st == PONS_OK && w < pons_job_own_windows(job); w++)
         st = pons_block_stage(t->block, &job->calibration, stage, S,
                               t->h + w * S * job->config->hidden,
                               t->x + w * S * pons_block_width(job->config));
@@ -195,39 +198,63 @@ static const float *compare(const pons_job *job, pons_group group, int64_t local
     return x;
 }
 
-/* Local: observe or accumulate every own window that Hessians are made of. @param P NULL: no residual */
-static pons_status visit(const pons_job *job, pons_group group, bool observe, pons_cross *delta,
-                         pons_cross *P)
+/* Local: the errors e of the one linear of a group that joins the residual stream, in every own window that
+ * Hessians are made of. */
+static pons_status make_errors(const pons_job *job, pons_group group, const pons_linear_work *w)
 {
     pons_status st = PONS_OK;
-    int64_t S = job->recipe.calibration.length;
-    for (int64_t w = job->window_begin; st == PONS_OK && w < pons_job_hessian_end(job); w++) {
-        const float *x = compare(job, group, w - job->window_begin);
-        const float *dx = job->targets->dx, *dh = job->targets->dh;
-        st = observe ? pons_cross_observe(delta, w, S, dx, x)
-                     : pons_cross_accumulate(delta, S, dx, x);
-        if (st == PONS_OK && P)
-            st = observe ? pons_cross_observe(P, w, S, dh, x) : pons_cross_accumulate(P, S, dh, x);
+    const pons_targets *t = job->targets;
+    pons_matmul *W = NULL;
+    int64_t S = job->recipe.calibration.length, size = S * w->rows;
+    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], job->bf16, &W));
+    for (int64_t i = 0; i < pons_job_hessian_windows(job); i++) {
+        float *e = t->e + i * size;
+        compare(job, group, i);
+        PONS_TRY(st, pons_matmul_apply(W, S, t->dx, w->cols, e, w->rows));
+        if (!pulls(job, group)) continue;
+#pragma omp parallel for schedule(static)
+        for (int64_t k = 0; k < size; k++)
+            e[k] += t->dh[k];
+    }
+done:
+    pons_matmul_destroy(&W);
+    return st;
+}
+
+/* Local: observe or accumulate every own window that Hessians are made of. */
+static pons_status visit(const pons_job *job, pons_group group, bool observe, pons_cross *cross)
+{
+    pons_status st = PONS_OK;
+    const pons_targets *t = job->targets;
+    int64_t S = job->recipe.calibration.length, size = S * job->config->hidden;
+    for (int64_t local = 0; st == PONS_OK && local < pons_job_hessian_windows(job); local++) {
+        const float *x = job->x + local * S * pons_block_width(job->config), *left = t->dx;
+        if (joins_stream(group))
+            left = t->e + local * size;
+        else
+            compare(job, group, local);
+        st = observe ? pons_cross_observe(cross, job->window_begin + local, S, left, x)
+                     : pons_cross_accumulate(cross, S, left, x);
     }
     return st;
 }
 
-/* Collective: both cross Hessians of a group; *P stays NULL where the residual stream is left out. */
-static pons_status sum_cross(pons_job *job, pons_group group, pons_cross **delta, pons_cross **P)
+/* Collective: what the targets of a group are made of, C of its one linear where that joins the residual stream
+ * [rows, cols], else Delta of all [cols, cols]. */
+static pons_status sum_cross(pons_job *job, pons_group group, const pons_linear_work *first,
+                             pons_cross **cross)
 {
-    pons_status st = PONS_OK, local;
+    pons_status st = PONS_OK, local = PONS_OK;
     double start = pons_clock();
-    int64_t d = pons_group_dim(job->config, group), N = job->recipe.calibration.windows;
-    local = pons_cross_create(d, d, N, job->bf16, delta);
-    if (local == PONS_OK && pulls(job, group))
-        local = pons_cross_create(job->config->hidden, d, N, job->bf16, P);
-    if (local == PONS_OK) local = visit(job, group, true, *delta, *P);
+    int64_t d = first->cols, rows = joins_stream(group) ? first->rows : d;
+    if (joins_stream(group)) local = make_errors(job, group, first);
+    if (local == PONS_OK)
+        local = pons_cross_create(rows, d, job->recipe.calibration.windows, job->bf16, cross);
+    if (local == PONS_OK) local = visit(job, group, true, *cross);
     PONS_TRY_ALL(st, job->comm, local);
-    pons_cross_agree(*delta, job->comm);
-    if (*P) pons_cross_agree(*P, job->comm);
-    PONS_TRY_ALL(st, job->comm, visit(job, group, false, *delta, *P));
-    pons_cross_reduce(*delta, job->comm);
-    if (*P) pons_cross_reduce(*P, job->comm);
+    pons_cross_agree(*cross, job->comm);
+    PONS_TRY_ALL(st, job->comm, visit(job, group, false, *cross));
+    pons_cross_reduce(*cross, job->comm);
 done:
     job->seconds.hessian += pons_trace_phase(job->trace, PONS_PHASE_HESSIAN, start);
     return st;
@@ -240,6 +267,7 @@ done:
 typedef struct held_out {
     double before, overlap, step;
 } held_out;
+enum { HELD_OUT_SUMS = sizeof(held_out) / sizeof(double) };
 
 /* @param drift, stream [rows] or NULL: how far the residual stream has moved, and where it is */
 static held_out measure_token(int64_t rows, const float *e, const float *f, const float *y,
@@ -305,15 +333,15 @@ static pons_status measure_own(const pons_job *job, const pons_linear_work *w, p
     pons_status st = PONS_OK;
     pons_matmul *matrix = NULL, *step = NULL;
     float *space = NULL;
-    int64_t first = pons_job_hessian_end(job);
-    if (first == job->window_end) return PONS_OK;
+    if (job->held_begin == job->held_end) return PONS_OK;
     PONS_ALLOC(st, space, 3 * CHUNK * w->rows);
     PONS_TRY(st,
              pons_matmul_create(w->rows, w->cols, job->targets->W[w->linear], job->bf16, &matrix));
     PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, job->bf16, &step));
-    for (int64_t i = first; i < job->window_end; i++)
-        PONS_TRY(st, measure_window(job, w, group, i - job->window_begin, matrix, step, space,
-                                    &window[i - job->recipe.calibration.windows]));
+    for (int64_t i = job->held_begin; i < job->held_end; i++)
+        PONS_TRY(st,
+                 measure_window(job, w, group, pons_job_hessian_windows(job) + i - job->held_begin,
+                                matrix, step, space, &window[i]));
 done:
     pons_matmul_destroy(&step);
     pons_matmul_destroy(&matrix);
@@ -342,7 +370,7 @@ static pons_status check_target(const pons_job *job, pons_group group, const flo
                                 size_t *offset, pons_linear_work *w)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t windows = job->recipe.calibration.windows, count = job->recipe.calibration.holdout;
+    int64_t count = job->recipe.calibration.holdout;
     held_out *window = NULL, sum = {0};
     float *D = NULL;
     window = pons_mem_calloc(count, sizeof *window);
@@ -351,11 +379,7 @@ static pons_status check_target(const pons_job *job, pons_group group, const flo
     pons_linear_gather_rows(job, w, own, offset, D);
     local = measure_own(job, w, group, D, window);
     PONS_TRY_ALL(st, job->comm, local);
-    for (int r = 0; r <= job->size; r++) {
-        int64_t begin = pons_job_share_begin(job, windows + count, r) - windows;
-        offset[r] = (size_t)(begin > 0 ? begin : 0) * sizeof *window;
-    }
-    pons_comm_allgather_parts(job->comm, window, offset);
+    pons_comm_sum_f64(job->comm, &window->before, count * HELD_OUT_SUMS); /* one rank's, else 0 */
     for (int64_t i = 0; i < count; i++)
         add(&sum, window[i]);
     double after = sum.before - 2 * sum.overlap + sum.step;
@@ -375,17 +399,16 @@ done:
     return st;
 }
 
-/* Collective: own rows of one linear to their target. */
+/* Collective: own rows of one linear to their target. @param C [rows, cols] or NULL: of Delta */
 static pons_status aim_linear(pons_job *job, pons_group group, const pons_target *target,
-                              const pons_cross *P, size_t *offset, pons_linear_work *w)
+                              const double *C, size_t *offset, pons_linear_work *w)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t first = w->row_begin[job->rank], rows = w->row_begin[job->rank + 1] - first;
     float *D = pons_mem_alloc(rows * w->cols, sizeof *D);
     if (!D) local = PONS_ERR_NOMEM;
     if (local == PONS_OK)
-        local = pons_target_step(target, first, rows, w->panel,
-                                 P ? pons_cross_matrix(P) + first * w->cols : NULL, D);
+        local = pons_target_step(target, first, rows, w->panel, C ? C + first * w->cols : NULL, D);
     PONS_TRY_ALL(st, job->comm, local);
     w->target_share = 1;
     if (job->recipe.calibration.holdout > 0) PONS_TRY(st, check_target(job, group, D, offset, w));
@@ -400,25 +423,29 @@ pons_status pons_targets_aim(pons_job *job, pons_group group, const pons_hessian
                              pons_linear_work works[PONS_LINEARS])
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_cross *delta = NULL, *P = NULL;
+    pons_cross *cross = NULL;
     pons_target *target = NULL;
     size_t *offset = NULL;
-    PONS_TRY(st, sum_cross(job, group, &delta, &P));
+    const pons_linear_work *w = works;
+    bool joins = joins_stream(group);
+    while (!in_group(w, group))
+        w++;
+    PONS_TRY(st, sum_cross(job, group, w, &cross));
     double start = pons_clock();
+    const double *sums = pons_cross_matrix(cross);
     offset = pons_mem_alloc(job->size + 1, sizeof *offset);
     if (!offset) local = PONS_ERR_NOMEM;
-    if (local == PONS_OK) local = pons_target_create(factor, pons_cross_matrix(delta), &target);
+    if (local == PONS_OK) local = pons_target_create(factor, joins ? NULL : sums, &target);
     PONS_TRY_ALL(st, job->comm, local);
-    pons_cross_destroy(&delta);
+    if (!joins) pons_cross_destroy(&cross);
     for (int i = 0; i < PONS_LINEARS; i++)
         if (in_group(&works[i], group))
-            PONS_TRY(st, aim_linear(job, group, target, P, offset, &works[i]));
+            PONS_TRY(st, aim_linear(job, group, target, joins ? sums : NULL, offset, &works[i]));
     job->seconds.solve += pons_trace_phase(job->trace, PONS_PHASE_SOLVE, start);
 done:
     drop_weights(job->targets);
     pons_mem_free(offset);
     pons_target_destroy(&target);
-    pons_cross_destroy(&P);
-    pons_cross_destroy(&delta);
+    pons_cross_destroy(&cross);
     return st;
 }

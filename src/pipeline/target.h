@@ -17,7 +17,8 @@ typedef struct pons_targets pons_targets;
 
 /**
  * Start the dense stream from the embedded windows. Local.
- * @return PONS_OK or PONS_ERR_NOMEM. Memory: as the calibration stream, and one more x of a window.
+ * @return PONS_OK or PONS_ERR_NOMEM. Memory: as the calibration stream, its residual stream once more, and one more x
+ * of a window.
  */
 pons_status pons_targets_create(pons_job *job);
 
@@ -36,8 +37,8 @@ pons_status pons_targets_follow(pons_job *job, pons_group group,
 /**
  * Replace the own rows of every linear of a group by their targets, for the inputs that both streams hold
  * now; set each work's held-out ratio and the share of the step that was taken. Collective.
- * Memory: three d x d f64, another [hidden, d] with obr.residual. Cost: 2 S d^2 flop a window for the cross
- * Hessian, the same with hidden for the residual, 4 S rows d a held-out window, 6 d^2 a row.
+ * Memory: three d x d f64, for o_proj and down_proj [hidden, d] and d x d. Cost: 2 S d^2 flop a window, there
+ * 4 S hidden d, for the cross Hessian, 6 S rows d a held-out window, 6 d^2 a row.
  */
 pons_status pons_targets_aim(pons_job *job, pons_group group, const pons_hessian_factor *factor,
                              pons_linear_work works[PONS_LINEARS]);

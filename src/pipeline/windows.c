@@ -55,7 +55,7 @@ done:
 
 /* Rank 0 never holds more than one window that is not its own. */
 pons_status pons_job_deal_windows(pons_job *job, const int32_t *ids, int64_t windows,
-                                  pons_embed embed, float *h)
+                                  int64_t held_out, pons_embed embed, float *h)
 {
     enum { TAG = 1 };
     pons_status st = PONS_OK, local = PONS_OK;
@@ -65,10 +65,13 @@ pons_status pons_job_deal_windows(pons_job *job, const int32_t *ids, int64_t win
     if (job->rank == 0 && !buffer) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, job->comm, local);
     for (int owner = 0; owner < job->size; owner++) {
-        int64_t first = pons_job_window_begin(job, windows, owner),
-                last = pons_job_window_begin(job, windows, owner + 1);
-        for (int64_t w = first; w < last; w++) {
-            float *to = job->rank == owner ? h + (w - first) * size : buffer;
+        int64_t first = pons_job_window_begin(job, windows, owner);
+        int64_t own = pons_job_window_begin(job, windows, owner + 1) - first;
+        int64_t held = pons_job_held_begin(job, held_out, owner + 1);
+        int64_t all = own + pons_job_held_begin(job, held_out, owner) - held;
+        for (int64_t i = 0; i < all; i++) {
+            int64_t w = i < own ? first + i : windows + held + i - own;
+            float *to = job->rank == owner ? h + i * size : buffer;
             /* A failed embedding is still sent: the receiver waits for it, and the status is agreed on below. */
             if (job->rank == 0 && local == PONS_OK) local = embed(job, ids + w * S, S, to);
             if (owner == 0) continue;
@@ -88,10 +91,13 @@ done:
 static pons_status hold_windows(pons_job *job, const int32_t *ids)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t N = pons_job_windows(job), S = job->recipe.calibration.length;
+    int64_t N = job->recipe.calibration.windows, S = job->recipe.calibration.length;
+    int64_t held_out = job->recipe.calibration.holdout;
     job->window_begin = pons_job_window_begin(job, N, job->rank);
     job->window_end = pons_job_window_begin(job, N, job->rank + 1);
-    int64_t mine = job->window_end - job->window_begin;
+    job->held_begin = pons_job_held_begin(job, held_out, job->rank + 1);
+    job->held_end = pons_job_held_begin(job, held_out, job->rank);
+    int64_t mine = pons_job_own_windows(job);
     job->h = pons_mem_alloc(mine * S * job->config->hidden, sizeof *job->h);
     int64_t inputs = job->team ? 1 : mine; /* a wave keeps the inputs of one window */
     job->x = pons_mem_alloc(inputs * S * pons_block_width(job->config), sizeof *job->x);
@@ -99,7 +105,7 @@ static pons_status hold_windows(pons_job *job, const int32_t *ids)
     if (apart) job->own_x = pons_mem_alloc(S * pons_block_width(job->config), sizeof *job->own_x);
     if (!job->h || !job->x || (apart && !job->own_x)) local = PONS_ERR_NOMEM;
     PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY(st, pons_job_deal_windows(job, ids, N, pons_job_embed, job->h));
+    PONS_TRY(st, pons_job_deal_windows(job, ids, N, held_out, pons_job_embed, job->h));
 done:
     return st;
 }
