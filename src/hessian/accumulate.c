@@ -126,6 +126,7 @@ pons_status pons_hessian_agree(pons_hessian *h, pons_comm *comm)
     find_largest(h, comm, h->largest);
     for (int64_t j = 0; j < h->d; j++)
         h->inverse_scale[j] = (float)ldexp(1.0, -pons_columns_exponent(h->largest[j]));
+    pons_gram_work_destroy(&h->work);
     pons_mem_free(h->H);
     h->H = NULL;
 done:
@@ -173,6 +174,7 @@ int64_t pons_hessian_panel_rows(int64_t d)
 
 pons_status pons_hessian_take_rows(pons_hessian *h, int64_t first, int64_t rows)
 {
+    pons_gram_work_destroy(&h->work);
     pons_mem_free(h->H);
     h->first = first;
     h->rows = rows;
@@ -194,7 +196,14 @@ pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
                               h->first + h->rows, &h->work, h->H);
 }
 
-void pons_hessian_rest(pons_hessian *h) { pons_gram_work_destroy(&h->work); }
+pons_status pons_hessian_flush(pons_hessian *h) { return pons_gram_flush(h->work); }
+
+pons_status pons_hessian_rest(pons_hessian *h)
+{
+    pons_status st = pons_hessian_flush(h);
+    pons_gram_work_destroy(&h->work);
+    return st;
+}
 
 /* Sums over ranks of the norms, in the unit of X; once. Collective. */
 static void reduce_norms(pons_hessian *h, pons_comm *comm)
@@ -223,7 +232,7 @@ pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
     pons_status st = PONS_OK;
     int64_t d = h->d;
     double factor = 2.0 / (double)h->windows;
-    pons_gram_work_destroy(&h->work);
+    PONS_TRY_ALL(st, comm, pons_hessian_rest(h));
     PONS_TRY_ALL(st, comm, ready(h)); /* a rank without windows */
     int64_t ld = d - h->first;
     const float *scale = h->inverse_scale + h->first;

@@ -18,7 +18,8 @@ struct pons_cross {
     bool bf16;
     double quantum; /* every added entry is a multiple of it, in scaled units */
     side left, right;
-    double *C; /* [left.d, right.d] scaled sums; after reduce the cross Hessian */
+    double *C;           /* [left.d, right.d] scaled sums; after reduce the cross Hessian */
+    pons_cross_sum *sum; /* into C, from the first window until reduce */
 };
 
 static pons_status side_create(int64_t d, side *s)
@@ -59,6 +60,7 @@ void pons_cross_destroy(pons_cross **cross)
 {
     pons_cross *c = *cross;
     if (!c) return;
+    pons_cross_sum_destroy(&c->sum);
     side_destroy(&c->left);
     side_destroy(&c->right);
     pons_mem_free(c->C);
@@ -109,20 +111,30 @@ void pons_cross_agree(pons_cross *c, pons_comm *comm)
 
 pons_status pons_cross_accumulate(pons_cross *c, int64_t S, const float *A, const float *X)
 {
-    return pons_cross_add(S, (pons_cross_side){c->left.d, A, c->left.scale},
-                          (pons_cross_side){c->right.d, X, c->right.scale}, c->bf16, c->quantum,
-                          c->C);
+    pons_status st = PONS_OK;
+    if (!c->sum)
+        PONS_TRY(st, pons_cross_sum_create(S, c->left.d, c->right.d, c->windows, c->bf16,
+                                           c->quantum, c->C, &c->sum));
+    st = pons_cross_sum_add(c->sum, (pons_cross_side){A, c->left.scale},
+                            (pons_cross_side){X, c->right.scale});
+done:
+    return st;
 }
 
-void pons_cross_reduce(pons_cross *c, pons_comm *comm)
+pons_status pons_cross_reduce(pons_cross *c, pons_comm *comm)
 {
+    pons_status st = PONS_OK;
     int64_t p = c->left.d, d = c->right.d;
     double factor = 2.0 / (double)c->windows;
+    PONS_TRY_ALL(st, comm, c->sum ? pons_cross_sum_flush(c->sum) : PONS_OK);
+    pons_cross_sum_destroy(&c->sum);
     pons_comm_sum_f64(comm, c->C, p * d);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < p; i++)
         for (int64_t j = 0; j < d; j++)
             c->C[i * d + j] *= factor / ((double)c->left.scale[i] * (double)c->right.scale[j]);
+done:
+    return st;
 }
 
 const double *pons_cross_matrix(const pons_cross *c) { return c->C; }

@@ -11,23 +11,34 @@
 
 /** Columns of one operand. Borrowed. */
 typedef struct pons_cross_side {
-    int64_t d;
     const float *X;     /* [S, d], ld = d */
     const float *scale; /* [d] powers of two such that the scaled columns have norms of at most 1 */
 } pons_cross_side;
 
+/** A running sum and the windows that wait to be added to it. Opaque. */
+typedef struct pons_cross_sum pons_cross_sum;
+
 /**
- * Add L^T R of one window, L and R the left and right columns scaled, to a running fp64 sum, exactly
+ * A sum of L^T R over windows, L and R the left and right columns scaled, into a running fp64 sum, exactly
  * reproducibly.
  *
- * Local. In tiles over OpenMP, each a product in fp32 (in bf16 with fp32 accumulation when `bf16`: both
- * operands are rounded to it), every entry rounded to a multiple of `quantum` before it is added, as in
- * pons_gram_add.
- * @param C [left.d, right.d] fp64, ld = right.d
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands once more. Cost:
- * 2 S left.d right.d flop.
+ * Local. @param S tokens of every window; @param p left columns; @param d right columns; @param windows that will come
+ * @param bf16 products with both operands rounded to it, accumulated in fp32; else in fp32
+ * @param quantum of which every entry is rounded to a multiple before it is added, as in pons_gram_add
+ * @param C [p, d] fp64, ld = d; borrowed
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands of up to four windows once more.
  */
-pons_status pons_cross_add(int64_t S, pons_cross_side left, pons_cross_side right, bool bf16,
-                           double quantum, double *C);
+pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windows, bool bf16,
+                                  double quantum, double *C, pons_cross_sum **out);
+
+/** Free, and forget what was not flushed; takes the address, nulls it, accepts NULL. Local. */
+void pons_cross_sum_destroy(pons_cross_sum **sum);
+
+/** Add a window, at once or with the next ones; its columns are not needed any more. Local, in tiles over OpenMP.
+ * @return PONS_OK, PONS_ERR_UNSUPPORTED. Cost 2 S p d flop. */
+pons_status pons_cross_sum_add(pons_cross_sum *sum, pons_cross_side left, pons_cross_side right);
+
+/** Add what waits: C is complete. Local. @return PONS_OK, PONS_ERR_UNSUPPORTED. */
+pons_status pons_cross_sum_flush(pons_cross_sum *sum);
 
 #endif

@@ -41,20 +41,28 @@ pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *sca
 /** Rows of a tile of pons_gram_add: what panels of rows are multiples of. Local. */
 int64_t pons_gram_width(int64_t d);
 
-/** The operands of a window's product, kept for the next window: fresh memory costs a fault per page, as
+/** Windows that wait to be added, and their memory, kept for the next ones: fresh memory costs a fault per page, as
  * much time as the product. Opaque. */
 typedef struct pons_gram_work pons_gram_work;
 
-/** Free; takes the address, nulls it, accepts NULL. Local. */
+/** Free, and forget what was not flushed; takes the address, nulls it, accepts NULL. Local. */
 void pons_gram_work_destroy(pons_gram_work **work);
 
 /** pons_gram_add of the rows [first, last) alone, with the same bits; columns before `first` are not
- * needed. Local. @param first a multiple of pons_gram_width, @param last too, or d
- * @param[in,out] work NULL, or of an earlier call, whose memory is used again
- * @param H [last - first, d - first]: H_first,first and what follows */
+ * needed. H is complete after pons_gram_flush: windows are added several at a time. Local.
+ * @param first a multiple of pons_gram_width, @param last too, or d
+ * @param[in,out] work NULL, or of an earlier call, whose memory is used again where nothing but X and its scale differs
+ * @param H [last - first, d - first]: H_first,first and what follows; borrowed until the flush
+ * Memory: pons_gram_together windows once more. */
 pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                                double quantum, int64_t first, int64_t last, pons_gram_work **work,
                                double *H);
+
+/** Add the windows that wait; accepts NULL. Local. @return PONS_OK, PONS_ERR_UNSUPPORTED. */
+pons_status pons_gram_flush(pons_gram_work *work);
+
+/** Windows [S, d] that pons_gram_add_rows lets wait at most, for plans of memory. Local. */
+int64_t pons_gram_together(int64_t S, int64_t d);
 
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
 typedef struct pons_matmul pons_matmul;

@@ -180,8 +180,11 @@ static void plan_hessian(shape *s, int group)
     if (!s->blocks)
         add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
     add(p, "column norms of own windows", PONS_PLAN_RANK, false, 8 * (double)(room * d));
-    add(p, "window packed for the sum", PONS_PLAN_RANK, true,
-        4.0 * (double)s->S * (double)((d + width - 1) / width * width) + /* bf16: twice */
+    int64_t padded = (d + width - 1) / width * width, together = pons_gram_together(s->S, padded);
+    if (together > s->windows) together = s->windows;
+    if (s->blocks) together = 1; /* many Hessians take turns */
+    add(p, "windows packed for the sum", PONS_PLAN_RANK, true,
+        4.0 * (double)(together * s->S * padded) + /* bf16: twice */
             4.0 * s->in->threads * (double)(width * width));
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
     bool disk =

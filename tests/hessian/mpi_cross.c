@@ -10,7 +10,7 @@
 #include "kern/gemm.h"
 #include "support/mpi_harness.h"
 
-/* Widths of more than one tile, of none that divides, on either side. */
+/* Widths of more than one tile, of none that divides, on either side; more windows than are added together. */
 enum { WINDOWS = 7, TOKENS = 37, P = 83, D = 301 };
 
 /* Columns span ten orders of magnitude; one of them is dead. */
@@ -43,7 +43,7 @@ static void accumulate(pons_comm *comm, int first, int last, int step, pons_cros
         window(t, A, X);
         CHECK(pons_cross_accumulate(c, TOKENS, A, X) == PONS_OK);
     }
-    pons_cross_reduce(c, comm);
+    CHECK(pons_cross_reduce(c, comm) == PONS_OK);
     pons_mem_free(A);
     pons_mem_free(X);
 }

@@ -269,8 +269,20 @@ static void gram_order(void **state)
                 assert_int_equal(pons_gram_add(S, D, X[orders[o][w]], scale, bf16, 0x1p-40, to),
                                  PONS_OK);
             assert_memory_equal(to, H, D * D * sizeof *to);
+            /* several at a time, the last ones by the flush */
+            pons_gram_work *work = NULL;
+            memset(G, 0, D * D * sizeof *G);
+            for (int w = 0; w < WINDOWS; w++)
+                assert_int_equal(
+                    pons_gram_add_rows(S, D, X[orders[o][w]], scale, bf16, 0x1p-40, 0, D, &work, G),
+                    PONS_OK);
+            assert_int_equal(pons_gram_flush(work), PONS_OK);
+            assert_int_equal(pons_gram_flush(work), PONS_OK);
+            pons_gram_work_destroy(&work);
+            assert_memory_equal(G, H, D * D * sizeof *G);
         }
     omp_set_num_threads(before);
+    assert_true(pons_gram_together(S, D) > 1 && WINDOWS % pons_gram_together(S, D) > 0);
     for (int w = 0; w < WINDOWS; w++)
         pons_mem_free(X[w]);
     pons_mem_free(H), pons_mem_free(G), pons_mem_free(scale);
