@@ -16,6 +16,9 @@
  * the rows gives the same bits; splits at multiples of it waste nothing. */
 #define PONS_ROW_PANEL 64
 
+/** Values of rho that the admm mask goes through, each with a matrix of its own, and iterations with each. */
+enum { PONS_ADMM_STAGES = 6, PONS_ADMM_STEPS = 8 };
+
 /** What the rows of all linears with one factor share beside it. Opaque. */
 typedef struct pons_row_shared pons_row_shared;
 

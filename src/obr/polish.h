@@ -33,7 +33,7 @@ typedef struct pons_polish {
  * @param refit whether scales are refitted, before the first sweep; @param sweeps at most
  * @param metrics products and moved are added to, polish_seconds
  * @return PONS_OK, PONS_ERR_NOMEM. Cost: one product for G, one for a refit, and for each sweep what
- * moves: at most one. Memory: per thread 64 rows of 8 d bytes.
+ * moves: at most one. Memory: 8 rows d bytes, and 4 d for each of 64 rows per thread.
  */
 pons_status pons_polish_codes(const pons_polish *polish, bool refit, int sweeps,
                               pons_row_metrics *metrics);

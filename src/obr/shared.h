@@ -11,9 +11,6 @@
 #include "obr/order.h"
 #include "obr/rest.h"
 
-/** Values of rho that the admm mask goes through, and iterations with each. */
-enum { PONS_ADMM_STAGES = 6, PONS_ADMM_STEPS = 8 };
-
 struct pons_row_shared {
     pons_solver solver; /* never auto */
     /* The published algorithm's halves; NULL: rows are solved directly, or in another way. */

@@ -9,6 +9,9 @@
 /* Products per row of an iterative solver, first and second stage, checks included (pons bench solver). */
 static const double PRODUCTS = 12;
 
+/* Products per row of the mask dual_swap, as measured. */
+static const double SWAP_PRODUCTS = 45;
+
 /* The clip search: 80 shrinkings of about 30 flop per weight. */
 static const double CLIP_FLOP = 2400;
 
@@ -60,12 +63,14 @@ static int group_of(const char *name)
 static double forward_flop(const pons_plan_input *in, int g)
 {
     const pons_model_config *m = in->model;
-    double tokens = (double)(in->recipe->calibration.windows * in->recipe->calibration.length);
+    const pons_recipe *r = in->recipe;
+    double tokens = (double)((r->calibration.windows + r->calibration.holdout) *
+                             r->calibration.length * (pons_plan_follows(r) ? 2 : 1));
     double rows, cells, panels;
     measure_group(m, g, &rows, &cells, &panels);
-    double attention = g == PONS_GROUP_QKV ? 2 * (double)in->recipe->calibration.length *
-                                                 (double)(m->heads * m->head_dim)
-                                           : 0;
+    double attention = g == PONS_GROUP_QKV
+                           ? 2 * (double)r->calibration.length * (double)(m->heads * m->head_dim)
+                           : 0;
     return tokens * (2 * cells + attention);
 }
 
@@ -80,14 +85,28 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
     bool sweeps = r->method == PONS_METHOD_GPTQ || r->method == PONS_METHOD_SPARSEGPT_GPTQ ||
                   r->method == PONS_METHOD_OBR_GPTQ;
     bool obr = r->method == PONS_METHOD_OBR_GPTQ || r->method == PONS_METHOD_OBR_RTN;
+    int64_t blocks = r->obr.blocks;
     if (obr && pons_row_solver(r, (int64_t)d, in->solver_bf16) != PONS_SOLVER_DIRECT) {
-        solve = rows * PRODUCTS * 2 * (d * d + n * n);
-        inverse = (d * d * d + n * n * n) / 3 * in->nodes;
+        bool halves = blocks <= 2;
+        double squares = 0, cubes = 0;
+        for (int64_t k = 0; k < (halves ? 2 : blocks); k++) {
+            double width = k == 0 ? d : halves ? n : d - floor((double)k * d / (double)blocks);
+            squares += width * width;
+            cubes += width * width * width;
+        }
+        solve = rows * PRODUCTS * 2 * squares;
+        inverse = cubes / 3 * in->nodes;
     } else if (obr) { /* a factor per row, of the weights it keeps */
         double kept = (1 - r->prune.sparsity) * d;
         solve = rows * kept * kept * kept / 3;
     }
     if (r->method != PONS_METHOD_OBR_GPTQ) n = d; /* swept */
+    if (pons_method_takes_mask(r->method) && r->prune.mask == PONS_MASK_ADMM) {
+        solve += rows * PONS_ADMM_STAGES * PONS_ADMM_STEPS * 2 * d * d;
+        inverse += PONS_ADMM_STAGES * d * d * d * in->nodes;
+    }
+    if (pons_method_takes_mask(r->method) && r->prune.mask == PONS_MASK_DUAL_SWAP)
+        solve += rows * SWAP_PRODUCTS * 2 * d * d;
     if (sweeps) gptq = rows * n * n;
     if (sweeps && r->obr.act_order)
         order = 2 * n * n * n / 3; /* of all ranks, as the factor itself */
@@ -98,6 +117,35 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
                  solve / (in->rates.solve * speed) + gptq / (in->rates.gptq * speed) +
                  clip / (in->rates.clip * speed) +
                  order / (in->rates.factor * 1e9 * in->threads * in->ranks);
+}
+
+/* A block of the pass over the dense model (pipeline/allocate.c): its windows, a window for each linear, what the
+ * curves share; the sampled rows are few. */
+static void cost_allocate(const pons_plan_input *in, int workers, pons_plan_phase *p, part *t)
+{
+    const pons_recipe *r = in->recipe;
+    const pons_plan_rates *v = &in->rates;
+    double S = (double)r->calibration.length, all = in->threads * 1e9, widest = 0;
+    double weights = 0, squares = 0, cubes = 0, rows, cells, panels;
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        double d = (double)pons_group_dim(in->model, (pons_group)g);
+        measure_group(in->model, g, &rows, &cells, &panels);
+        weights += cells;
+        squares += d * d;
+        cubes += d * d * d;
+        widest = fmax(widest, d);
+    }
+    double windows = fmin(ceil(8 * widest / S), (double)r->calibration.windows);
+    double forward = (windows + PONS_LINEARS) * S *
+                     (2 * weights + 2 * S * (double)(in->model->heads * in->model->head_dim));
+    double sums = windows * S * squares, factors = 2 * cubes / 3, inverses = cubes / 3;
+    p->flop = forward + sums + factors + inverses * in->nodes;
+    p->busy = balance(windows, workers);
+    t->compute = forward / (v->forward * all * workers * p->busy) +
+                 sums / (v->hessian * all * workers * p->busy) +
+                 factors / (v->factor * all * in->ranks) +
+                 inverses / (v->inverse * all * in->ranks / in->nodes);
+    t->network = 4 * weights * (1 - 1.0 / in->ranks) / (v->network * 1e9);
 }
 
 static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
@@ -142,6 +190,21 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
         t.compute = p->flop / (v->hessian * all * workers * p->busy);
         t.network = 2 * p->moved / (v->network * 1e9);
         t.memory = 4 * d * d / (v->memory * 1e9);
+        t.latency = 2 * rounds * v->latency;
+    } else if (!strcmp(p->name, "allocate")) {
+        cost_allocate(in, workers, p, &t);
+    } else if (!strcmp(p->name, "targets")) {
+        bool joins = g == PONS_GROUP_O || g == PONS_GROUP_DOWN;
+        double left = joins ? (double)in->model->hidden : d, S = (double)r->calibration.length;
+        double sums = 2 * windows * S * (left * d + (joins ? cells : 0)); /* the errors, too */
+        double checks = 6 * (double)r->calibration.holdout * S * cells;
+        double steps = rows * (joins ? 4 : 6) * d * d;
+        p->flop = sums + checks + steps;
+        p->moved = 8 * left * d * others;
+        p->busy = balance(windows, workers);
+        t.compute = (sums / p->busy + checks) / (v->hessian * all * workers) +
+                    steps / (v->inverse * all * workers);
+        t.network = 2 * p->moved / (v->network * 1e9);
         t.latency = 2 * rounds * v->latency;
     } else if (!strcmp(p->name, "factor")) {
         double steps = ceil(d / 256);

@@ -16,15 +16,18 @@
 typedef struct shape {
     const pons_plan_input *in;
     pons_plan *plan;
-    int workers;     /* of a team */
-    int64_t blocks;  /* that a team has of a wave; 0: one block after the other */
-    int64_t windows; /* of the fullest rank */
+    int workers;      /* of a team */
+    int64_t blocks;   /* that a team has of a wave; 0: one block after the other */
+    int64_t windows;  /* of the fullest rank, for Hessians */
+    int64_t streamed; /* the same with the held-out ones */
     int64_t S, widest;
     double packed, inputs; /* linears of the block set so far; inputs touched so far */
-    double sums;           /* Hessians of all groups of the team's blocks */
-    double work;           /* of the forward pass */
-    double kept;           /* codes that rank 0 keeps for the shard */
-    double leaving;        /* those of the block before, until they are written */
+    double followed,
+        errors;     /* dense stream: linears set so far; 1 once o_proj's errors are touched */
+    double sums;    /* Hessians of all groups of the team's blocks */
+    double work;    /* of the forward pass */
+    double kept;    /* codes that rank 0 keeps for the shard */
+    double leaving; /* those of the block before, until they are written */
 } shape;
 
 static pons_plan_phase *add_phase(shape *s, const char *name, const char *group)
@@ -118,7 +121,7 @@ static void add_standing(const shape *s, pons_plan_phase *p)
 {
     const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
-    double tokens = (double)(s->windows * s->S);
+    double tokens = (double)(s->streamed * s->S);
     double streams = r->activations.bits < 16 || r->kv.bits < 16 || r->values.bits < 16 ? 2 : 1;
     add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
     double peers = ceil((double)s->in->ranks / s->in->nodes) - 1;
@@ -128,6 +131,15 @@ static void add_standing(const shape *s, pons_plan_phase *p)
         add(p, "hidden states of own windows", PONS_PLAN_RANK, false,
             4 * tokens * (double)m->hidden);
     add(p, "group inputs of own windows", PONS_PLAN_RANK, false, s->inputs);
+    if (pons_plan_follows(r)) { /* pipeline/target.c */
+        double one = (double)s->S * (double)(s->widest + m->hidden);
+        add(p, "dense stream: hidden states and inputs", PONS_PLAN_RANK, false,
+            4 * tokens * (double)m->hidden + s->inputs);
+        add(p, "errors of o_proj and down_proj", PONS_PLAN_RANK, false,
+            s->errors * 4 * (double)(s->windows * s->S * m->hidden));
+        add(p, "distances of a window", PONS_PLAN_RANK, true, 4 * one);
+        add(p, "linears of the dense stream's block, packed", PONS_PLAN_RANK, true, s->followed);
+    }
     if (r->evaluate.text[0]) {
         double windows = ceil((double)r->evaluate.windows / s->workers);
         add(p, "evaluation windows", PONS_PLAN_RANK, false,
@@ -150,7 +162,7 @@ static void grow_work(shape *s, int group)
     double S = (double)s->S, d = (double)pons_group_dim(m, (pons_group)group);
     double fixed = 4 * S * (double)((m->heads + 2 * m->kv_heads) * m->head_dim + m->head_dim);
     s->inputs = fmax(s->inputs, s->blocks ? 4 * S * (double)(s->widest + 3 * m->hidden)
-                                          : 4 * (double)s->windows * S * d);
+                                          : 4 * (double)s->streamed * S * d);
     s->work = fmax(s->work, fixed + S * d * (s->in->bf16 ? 2 : 4));
 }
 
@@ -204,6 +216,60 @@ static void plan_hessian(shape *s, int group)
     add_window(s, p, d);
 }
 
+/* pipeline/target.c, hessian/cross.c, obr/target.c: the targets of a group. */
+static void plan_targets(shape *s, int group)
+{
+    const pons_recipe *r = s->in->recipe;
+    bool joins = group == PONS_GROUP_O || group == PONS_GROUP_DOWN;
+    int64_t d = pons_group_dim(s->in->model, (pons_group)group);
+    int64_t left = joins ? s->in->model->hidden : d, together = 4;
+    double square = (double)d * (double)d, all = cells(s, group, false);
+    s->followed += all * (s->in->bf16 ? 2 : 4);
+    if (joins) s->errors = 1;
+    if (together > s->windows) together = s->windows;
+    pons_plan_phase *p = add_phase(s, "targets", pons_group_name((pons_group)group));
+    add_standing(s, p);
+    add(p, "rows of this rank, their steps", PONS_PLAN_RANK, false, 8 * cells(s, group, true));
+    add(p, "linears of the group, dense", PONS_PLAN_RANK, true,
+        4 * all * (r->calibration.holdout > 0 ? 2 : 1));
+    add(p, "cross Hessian", PONS_PLAN_RANK, true, 8 * (double)left * (double)d);
+    add(p, "windows packed for the sum", PONS_PLAN_RANK, true,
+        (s->in->bf16 ? 2.0 : 4.0) * (double)(together * s->S * (left + d)));
+    add(p, "matrices that make the steps", PONS_PLAN_RANK, true, (joins ? 4 : 8) * square);
+    add_matrix(s, p, "Hessian in fp32", 4 * square);
+    add_matrix(s, p, "inverse factor U", 4 * square);
+    add_window(s, p, d);
+}
+
+/* obr/rest.c: the trailing problem from a column on, and what a dual solver of it prepares. */
+static double rest_bytes(const shape *s, int64_t d, int64_t from)
+{
+    double n = (double)pons_product_tiles_of(d - from).padded;
+    return n * n * ((from > 0 ? 8 : 0) + (s->in->solver_bf16 ? 8 : 4));
+}
+
+/* obr/shared.c: of more than two blocks, or with scales of what the first solve leaves. */
+static double blocks_bytes(const shape *s, int64_t d)
+{
+    const pons_recipe *r = s->in->recipe;
+    int64_t blocks = r->obr.blocks > 2 ? r->obr.blocks : 2;
+    double sum = rest_bytes(s, d, 0);
+    for (int64_t k = 1; k < blocks; k++)
+        sum += rest_bytes(s, d, blocks > 2 ? k * d / blocks : (int64_t)(r->obr.alpha * (double)d));
+    return sum;
+}
+
+/* obr/masks.c: what the recipe's mask prepares. */
+static double mask_bytes(const shape *s, int64_t d)
+{
+    double whole = (double)pons_product_tiles_of(d).padded;
+    switch (s->in->recipe->prune.mask) {
+    case PONS_MASK_ADMM: return PONS_ADMM_STAGES * (s->in->solver_bf16 ? 2 : 4) * whole * whole;
+    case PONS_MASK_DUAL_SWAP: return rest_bytes(s, d, 0);
+    default: return 0;
+    }
+}
+
 /* obr/chunk.c: the chunk of rows of each thread. */
 static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
@@ -237,20 +303,31 @@ static void plan_solve(shape *s, int group)
         int64_t own = in_group(i, group) ? own_rows(s, group, i) : 0;
         most = own > most ? own : most;
     }
-    if (dual)
+    bool compensates = pons_method_compensates(r->method);
+    bool halves = r->obr.blocks <= 2 && r->scale_from == PONS_SCALE_DENSE;
+    if (dual && compensates && !halves)
+        shared = blocks_bytes(s, d);
+    else if (dual)
         shared = s->in->solver_bf16 ? 8 * whole + 9 * tail + 4 * cross : 4 * square + 4 * tail;
     pons_plan_phase *p = add_phase(s, "solve", pons_group_name((pons_group)group));
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
     add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false,
         5 * cells(s, group, true));
-    add(p, "work of one linear's rows", PONS_PLAN_RANK, false, 5.0 * (double)(most * d));
+    double cell = 5; /* obr/compress.c; beside it obr/rest.c or obr/polish.c */
+    if (compensates && !halves)
+        cell += 17;
+    else if (pons_method_polishes(r->method) && r->polish.sweeps > 0)
+        cell += 8;
+    add(p, "work of one linear's rows", PONS_PLAN_RANK, false, cell * (double)(most * d));
     double chunks = hessian ? form_bytes(s, d, most) : 0;
     if (dual) chunks = fmax(chunks, chunk_bytes(s, d, most));
     add(p, "rows that threads work on together", PONS_PLAN_RANK, true, chunks);
     if (hessian) add_matrix(s, p, "Hessian in fp32", 4 * square);
     if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
     add_matrix(s, p, "inverse of the Hessian and its packed forms", shared);
+    if (pons_method_takes_mask(r->method))
+        add_matrix(s, p, "matrices of the mask", mask_bytes(s, d));
     if (r->obr.act_order)
         add_matrix(s, p, "Hessian and U in the order of the sweep",
                    8 * (r->method == PONS_METHOD_OBR_GPTQ ? tail : square));
@@ -282,6 +359,33 @@ static void open_wave(shape *s)
     }
 }
 
+/* pipeline/allocate.c: the pass over the dense model, at the widest input. */
+static void plan_allocate(shape *s)
+{
+    const pons_recipe *r = s->in->recipe;
+    const pons_model_config *m = s->in->model;
+    double all = 0, d = (double)s->widest;
+    double S = (double)s->S, pass = ceil(ceil(8 * d / S) / s->workers);
+    for (int g = 0; g < PONS_GROUPS; g++)
+        all += cells(s, g, false);
+    pons_plan_phase *p = add_phase(s, "allocate", "");
+    add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
+    add(p, "hidden states of own windows", PONS_PLAN_RANK, false,
+        4 * (double)(s->streamed * s->S * m->hidden));
+    add(p, "windows of the pass", PONS_PLAN_RANK, false, 4 * pass * S * ((double)m->hidden + d));
+    add(p, "a window that is probed", PONS_PLAN_RANK, true, 4 * S * (3 * (double)m->hidden + d));
+    add(p, "linears of the block, dense", PONS_PLAN_RANK, true, 4 * all);
+    add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true,
+        all * (s->in->bf16 ? 2 : 4));
+    add(p, "Hessian, summed", PONS_PLAN_RANK, true,
+        8 * d * (double)pons_hessian_panel_rows(s->widest));
+    add_matrix(s, p, "Hessian in fp32", 4 * d * d);
+    add_matrix(s, p, "inverse factor U", 4 * d * d);
+    add_matrix(s, p, "inverse of the Hessian and its packed forms",
+               d * d * (s->in->solver_bf16 ? 8 : 4) *
+                   (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha)));
+}
+
 void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
 {
     const pons_recipe *r = in->recipe;
@@ -290,18 +394,22 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     shape s = {
         .in = in, .plan = plan, .workers = plan->team_ranks - idle, .S = r->calibration.length};
     s.windows = hessian ? (r->calibration.windows + s.workers - 1) / s.workers : 0;
+    s.streamed = /* dealt from the last rank on: none has one more of both */
+        hessian ? (r->calibration.windows + r->calibration.holdout + s.workers - 1) / s.workers : 0;
     for (int g = 0; g < PONS_GROUPS; g++) {
         int64_t d = pons_group_dim(in->model, (pons_group)g);
         s.widest = d > s.widest ? d : s.widest;
         s.leaving += cells(&s, g, false) * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1);
     }
     if (r->wave > 1) open_wave(&s);
+    if (r->prune.allocate == PONS_ALLOCATE_BUDGET) plan_allocate(&s);
     for (int g = 0; g < PONS_GROUPS; g++) {
         plan_read(&s, g);
         if (hessian) {
             grow_work(&s, g);
             add_standing(&s, add_phase(&s, "forward", pons_group_name((pons_group)g)));
             plan_hessian(&s, g);
+            if (pons_plan_follows(r)) plan_targets(&s, g);
         }
         plan_solve(&s, g);
     }

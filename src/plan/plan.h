@@ -34,6 +34,12 @@ typedef struct pons_plan_input {
     pons_plan_rates rates;
 } pons_plan_input;
 
+/** Whether a second stream of the dense model runs beside the compressed one: targets that know its outputs. */
+static inline bool pons_plan_follows(const pons_recipe *r)
+{
+    return pons_method_needs_hessian(r->method) && r->obr.target != PONS_TARGET_DENSE;
+}
+
 /** Who holds a term. */
 typedef enum pons_plan_kind {
     PONS_PLAN_RANK, /* every rank its own */
@@ -49,7 +55,7 @@ typedef struct pons_plan_term {
     double bytes;
 } pons_plan_term;
 
-enum { PONS_PLAN_TERMS = 20, PONS_PLAN_PHASES = 32 };
+enum { PONS_PLAN_TERMS = 32, PONS_PLAN_PHASES = 32 };
 
 typedef struct pons_plan_phase {
     const char *name, *group; /* "solve", "down"; group "" where it is none of one group */

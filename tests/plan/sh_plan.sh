@@ -9,14 +9,21 @@ make_model() { python3 "$PONS_SOURCE/tests/plan/make_model.py" "$@" || fail "mak
 awk 'BEGIN { x = 7; for (i = 0; i < 9000; i++) { x = (x * 1103515245 + 12345) % 2147483648; print int(x / 65536) % 512 } }' \
   >"$scratch/text.ids"
 echo 'calibration: {windows: 8, length: 512}' >"$scratch/recipe.yaml"
+cat >"$scratch/best.yaml" <<'YAML'
+calibration: {windows: 8, length: 512}
+prune: {mask: admm, allocate: budget}
+weights: {scale_from: compensated}
+obr: {blocks: 8, target: compensated_inputs, residual: true}
+polish: {sweeps: 8}
+YAML
 make_model "$scratch/small" 576 1536 2 9 3
-for layout in "1 1" "2 1" "4 1" "2 2"; do # ranks, blocks of a wave
-  ranks=${layout% *} wave=${layout#* }
-  timeout 200 mpirun -n "$ranks" "$PONS_BIN" --quiet compress "$scratch/recipe.yaml" --model "$scratch/small" \
+for layout in "1 1 recipe" "2 1 recipe" "4 1 recipe" "2 2 recipe" "1 1 best" "4 1 best"; do # ranks, blocks of a wave
+  read -r ranks wave recipe <<<"$layout"
+  timeout 200 mpirun -n "$ranks" "$PONS_BIN" --quiet compress "$scratch/$recipe.yaml" --model "$scratch/small" \
     --calib "$scratch/text.ids" --out "$scratch/out-model" --force --json --set "wave=$wave" >"$scratch/report.json" 2>"$scratch/err" ||
-    fail "compress at ranks and wave $layout: $(cat "$scratch/err")"
-  on 1 plan "$scratch/recipe.yaml" --model "$scratch/small" --ranks "$ranks" --set "wave=$wave" --json || fail "plan: $(cat "$scratch/err")"
-  python3 - "$scratch/report.json" "$scratch/out" <<'PYTHON' || fail "planned bytes at ranks and wave $layout"
+    fail "compress at ranks, wave and recipe $layout: $(cat "$scratch/err")"
+  on 1 plan "$scratch/$recipe.yaml" --model "$scratch/small" --ranks "$ranks" --set "wave=$wave" --json || fail "plan: $(cat "$scratch/err")"
+  python3 - "$scratch/report.json" "$scratch/out" <<'PYTHON' || fail "planned bytes at ranks, wave and recipe $layout"
 import json, sys
 measured, plan = json.load(open(sys.argv[1]))["peak_rss_bytes"], json.load(open(sys.argv[2]))
 print(plan["ranks"], "ranks: measured", measured, "planned", plan["resident_bytes"])
