@@ -206,7 +206,7 @@ done:
     return st;
 }
 
-/* This rank's rows of the trailing matrices of the node. */
+/* This rank's rows of the trailing matrices; a node that has room to share one may have none for the other. */
 static void copy_trailing(const pons_hessian_factor *factor, int64_t from, pons_hessian_factor *f)
 {
     int64_t d = factor->d, n = f->d;
@@ -215,9 +215,10 @@ static void copy_trailing(const pons_hessian_factor *factor, int64_t from, pons_
         f->norm[i] = factor->norm[from + i];
         f->dead[i] = factor->dead[from + i];
         f->dead_count += f->dead[i];
-        if (i % pons_shared_size(f->shared[0]) != pons_shared_rank(f->shared[0])) continue;
-        memcpy(f->H + i * n, factor->H + at, (size_t)n * sizeof *f->H);
-        memcpy(f->U + i * n, factor->U + at, (size_t)n * sizeof *f->U);
+        if (i % pons_shared_size(f->shared[0]) == pons_shared_rank(f->shared[0]))
+            memcpy(f->H + i * n, factor->H + at, (size_t)n * sizeof *f->H);
+        if (i % pons_shared_size(f->shared[1]) == pons_shared_rank(f->shared[1]))
+            memcpy(f->U + i * n, factor->U + at, (size_t)n * sizeof *f->U);
     }
 }
 

@@ -5,9 +5,6 @@
 #include "base/mem.h"
 #include "hessian/inverse.h"
 
-/* Widest Hessian that one rank factors by itself: there the ranks' rounds of messages cost more than what they share. */
-enum { NARROW = 2048 };
-
 /* This rank's rows of the upper triangle times rho, then its rows of the lower one. */
 static void finish(int64_t d, double rho, pons_shared *deal, float *P)
 {
@@ -24,8 +21,9 @@ static void finish(int64_t d, double rho, pons_shared *deal, float *P)
     pons_shared_settle(deal);
 }
 
-/* P, by the ranks of comm. */
-static pons_status make(const pons_hessian_factor *factor, pons_comm *comm, double rho, float *P)
+/* P, by the ranks of comm. @param where P lies, shared by these; NULL: this rank alone writes it */
+static pons_status make(const pons_hessian_factor *factor, pons_comm *comm, double rho,
+                        pons_shared *where, float *P)
 {
     pons_status st = PONS_OK;
     pons_hessian_factor *shifted = NULL;
@@ -37,7 +35,7 @@ static pons_status make(const pons_hessian_factor *factor, pons_comm *comm, doub
                       rho, (long long)info);
         goto done;
     }
-    pons_shared *deal = shifted->shared[0];
+    pons_shared *deal = where ? where : shifted->shared[0];
     pons_hessian_inverse_of(d, shifted->U, d, deal, P);
     pons_shared_settle(deal);
     finish(d, rho, deal, P);
@@ -79,13 +77,13 @@ done:
     return st;
 }
 
-/* Each by one rank of every node. */
+/* Each by one of the ranks that share it. */
 static pons_status deal(const pons_hessian_factor *factor, int count, pons_hessian_shrink **s)
 {
     pons_status local = PONS_OK;
-    int rank = pons_shared_rank(factor->shared[0]), ranks = pons_shared_size(factor->shared[0]);
-    for (int k = rank; k < count && local == PONS_OK; k += ranks)
-        local = make(factor, pons_par_alone(), s[k]->rho, s[k]->P);
+    for (int k = 0; k < count && local == PONS_OK; k++)
+        if (k % pons_shared_size(s[k]->shared) == pons_shared_rank(s[k]->shared))
+            local = make(factor, pons_par_alone(), s[k]->rho, NULL, s[k]->P);
     local = pons_comm_agree(factor->comm, local);
     for (int k = 0; k < count; k++)
         pons_shared_settle(s[k]->shared);
@@ -96,14 +94,14 @@ pons_status pons_hessian_shrink_create(const pons_hessian_factor *factor, int co
                                        const double *rho, bool bf16, pons_hessian_shrink **out)
 {
     pons_status st = PONS_OK;
-    bool narrow = factor->d <= NARROW;
+    bool narrow = factor->d <= PONS_SHRINK_NARROW;
     for (int k = 0; k < count && narrow; k++)
         PONS_TRY(st, create_empty(factor, rho[k], &out[k]));
     if (narrow) PONS_TRY(st, deal(factor, count, out));
     for (int k = 0; k < count; k++) {
         if (!narrow) {
             PONS_TRY(st, create_empty(factor, rho[k], &out[k]));
-            PONS_TRY(st, make(factor, factor->comm, rho[k], out[k]->P));
+            PONS_TRY(st, make(factor, factor->comm, rho[k], out[k]->shared, out[k]->P));
         }
         PONS_TRY(st, prepare_product(factor, bf16, out[k]));
     }

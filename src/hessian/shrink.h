@@ -11,6 +11,9 @@
 #include "hessian/factor.h"
 #include "kern/product.h"
 
+/** Widest Hessian that one rank factors by itself: there the ranks' rounds of messages cost more than what they share. */
+enum { PONS_SHRINK_NARROW = 2048 };
+
 typedef struct pons_hessian_shrink {
     double rho;
     pons_shared *shared;   /* where P lies */

@@ -96,6 +96,12 @@ done:
     return st;
 }
 
+int64_t pons_cross_sum_together(double window)
+{
+    int64_t count = (int64_t)(TOGETHER_BYTES / window);
+    return count < 1 ? 1 : count > TOGETHER ? TOGETHER : count;
+}
+
 pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windows, bool bf16,
                                   double quantum, double *C, pons_cross_sum **out)
 {
@@ -115,10 +121,8 @@ pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windo
     g->r = S * d * (int64_t)sizeof(float);
     g->window = g->l + g->r;
     if (bf16) PONS_TRY(st, create_kernel(g));
-    g->capacity = TOGETHER_BYTES / g->window;
-    if (g->capacity > TOGETHER) g->capacity = TOGETHER;
+    g->capacity = pons_cross_sum_together((double)g->window);
     if (g->capacity > windows) g->capacity = windows;
-    if (g->capacity < 1) g->capacity = 1;
     PONS_ALLOC(st, g->products, g->threads * g->left.width * g->right.width);
     PONS_ALLOC(st, g->operands, g->capacity * g->window);
     *out = g;

@@ -26,7 +26,7 @@ typedef struct pons_cross_sum pons_cross_sum;
  * @param bf16 products with both operands rounded to it, accumulated in fp32; else in fp32
  * @param quantum of which every entry is rounded to a multiple before it is added, as in pons_gram_add
  * @param C [p, d] fp64, ld = d; borrowed
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands of up to four windows once more.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands of up to four windows once more, no more than one or 256 MiB.
  */
 pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windows, bool bf16,
                                   double quantum, double *C, pons_cross_sum **out);
@@ -35,10 +35,13 @@ pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windo
 void pons_cross_sum_destroy(pons_cross_sum **sum);
 
 /** Add a window, at once or with the next ones; its columns are not needed any more. Local, in tiles over OpenMP.
- * @return PONS_OK, PONS_ERR_UNSUPPORTED. Cost 2 S p d flop. */
+ * @return PONS_OK, PONS_ERR_BUG (the library refused a product, perhaps of an earlier window). Cost 2 S p d flop. */
 pons_status pons_cross_sum_add(pons_cross_sum *sum, pons_cross_side left, pons_cross_side right);
 
-/** Add what waits: C is complete. Local. @return PONS_OK, PONS_ERR_UNSUPPORTED. */
+/** Windows that wait at most, of so many bytes of operands each, for plans of memory. Local. */
+int64_t pons_cross_sum_together(double window);
+
+/** Add what waits: C is complete. Local. @return PONS_OK, PONS_ERR_BUG. */
 pons_status pons_cross_sum_flush(pons_cross_sum *sum);
 
 #endif

@@ -53,15 +53,17 @@ void pons_gram_work_destroy(pons_gram_work **work);
  * @param first a multiple of pons_gram_width, @param last too, or d
  * @param[in,out] work NULL, or of an earlier call, whose memory is used again where nothing but X and its scale differs
  * @param H [last - first, d - first]: H_first,first and what follows; borrowed until the flush
- * Memory: pons_gram_together windows once more. */
+ * Memory: windows once more, of the columns from `first` on: up to four, no more than one or 256 MiB.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG as of the flush, of earlier
+ * windows, too */
 pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                                double quantum, int64_t first, int64_t last, pons_gram_work **work,
                                double *H);
 
-/** Add the windows that wait; accepts NULL. Local. @return PONS_OK, PONS_ERR_UNSUPPORTED. */
+/** Add the windows that wait; accepts NULL. Local. @return PONS_OK, PONS_ERR_BUG (the library refused a product). */
 pons_status pons_gram_flush(pons_gram_work *work);
 
-/** Windows [S, d] that pons_gram_add_rows lets wait at most, for plans of memory. Local. */
+/** Windows [S, d], of all columns, that pons_gram_add_rows lets wait at most, for plans of memory. Local. */
 int64_t pons_gram_together(int64_t S, int64_t d);
 
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */

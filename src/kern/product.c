@@ -29,7 +29,7 @@ struct pons_product {
     pons_bf16_kernel *kernel; /* bf16: one tile of X with one of B */
     uint8_t *high, *low;      /* bf16: [of.tiles, depth.tiles] of packed_bytes; low: split */
     size_t packed_bytes;
-    pons_shared *shared[2]; /* where high and low lie */
+    pons_shared *shared; /* where high and then low lie */
 };
 
 struct pons_product_worker {
@@ -68,7 +68,7 @@ static pons_status pack_own(pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
-    int rank = pons_shared_rank(p->shared[0]), ranks = pons_shared_size(p->shared[0]);
+    int rank = pons_shared_rank(p->shared), ranks = pons_shared_size(p->shared);
     int64_t width = p->of.width, depth = p->depth.width, size = width * depth;
     pons_bf16_worker **workers = NULL;
     uint16_t *plain = NULL;
@@ -100,20 +100,17 @@ done:
 static pons_status make_packed(pons_comm *comm, pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
-    int parts = p->kind == PONS_PRODUCT_SPLIT ? 2 : 1;
+    size_t parts = p->kind == PONS_PRODUCT_SPLIT ? 2 : 1;
     PONS_TRY_ALL(st, comm,
                  pons_bf16_kernel_create(PONS_BF16_SUMMED, PONS_PRODUCT_ROWS, p->of.width,
                                          p->depth.width, &p->kernel));
     p->packed_bytes = (pons_bf16_packed_bytes(p->kernel) + 63) / 64 * 64;
-    for (int i = 0; i < parts; i++)
-        PONS_TRY(st,
-                 pons_shared_create(comm, (size_t)(p->of.tiles * p->depth.tiles) * p->packed_bytes,
-                                    &p->shared[i]));
-    p->high = pons_shared_data(p->shared[0]);
-    if (parts == 2) p->low = pons_shared_data(p->shared[1]);
+    size_t bytes = (size_t)(p->of.tiles * p->depth.tiles) * p->packed_bytes;
+    PONS_TRY(st, pons_shared_create(comm, parts * bytes, &p->shared));
+    p->high = pons_shared_data(p->shared);
+    if (p->kind == PONS_PRODUCT_SPLIT) p->low = p->high + bytes;
     PONS_TRY_ALL(st, comm, pack_own(p, T, ld));
-    for (int i = 0; i < parts; i++)
-        pons_shared_settle(p->shared[i]);
+    pons_shared_settle(p->shared);
 done:
     return st;
 }
@@ -154,8 +151,7 @@ void pons_product_destroy(pons_product **product)
     pons_product *p = *product;
     if (!p) return;
     pons_bf16_kernel_destroy(&p->kernel);
-    pons_shared_destroy(&p->shared[1]);
-    pons_shared_destroy(&p->shared[0]);
+    pons_shared_destroy(&p->shared);
     pons_mem_free(p);
     *product = NULL;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "par/mpi_handle.h"
@@ -34,6 +35,7 @@ static bool has_room(const pons_shared *s)
     int room = 1;
     if (s->rank == 0 && !statvfs("/dev/shm", &disk))
         room = disk.f_bavail * disk.f_frsize > s->bytes + s->bytes / 16 + OVERHEAD;
+    if (s->rank == 0 && pons_fault(PONS_FAULT_SHARED)) room = 0;
     MPI_Bcast(&room, 1, MPI_INT, 0, s->node);
     return room;
 }

@@ -14,12 +14,12 @@
  * Nothing for prune.allocate: uniform. Collective.
  *
  * The damage of a linear at a sparsity and number of bits is the relative error that the recipe's mask
- * and the published halves make on some of its rows there, with the dense model's Hessian, times how much
+ * (obs in place of admm and dual_swap) and the published halves make on some of its rows there, with the dense model's Hessian, times how much
  * of a relative error at its output shows in the residual stream after its block. The pass runs over the
  * first windows only, 8 tokens for each column of the widest linear, and leaves the job's own stream alone.
  * Cost: Hessians and forward pass of those windows; per linear 3 times 64 rows compressed, for each number
- * of bits, and a block run over one window. Memory: those windows' hidden states and inputs, and the
- * weights of a block once more.
+ * of bits, and a block run over one window. Memory: those windows' hidden states and inputs; on every
+ * rank the weights of a block, one of its linears once more, and four hidden states or inputs of a window.
  */
 pons_status pons_job_allocate(pons_job *job);
 

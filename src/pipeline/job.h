@@ -109,12 +109,13 @@ static inline int64_t pons_job_windows(const pons_job *job)
     return job->recipe.calibration.windows + job->recipe.calibration.holdout;
 }
 
-/** The same of `held_out` windows that are dealt beside others, from the last rank on, so that nobody has one more of
- * both: rank r has [pons_job_held_begin(r + 1), pons_job_held_begin(r)). Local. */
+/** Of `held_out` windows that are dealt beside others rank r holds [pons_job_held_begin(r + 1), pons_job_held_begin(r)).
+ * Those that do not divide go to the last ranks, as those of the others go to the first: no rank has more windows than
+ * the sum of both, divided and rounded up. Local. */
 static inline int64_t pons_job_held_begin(const pons_job *job, int64_t held_out, int r)
 {
     int idle = pons_job_idle_ranks(job), workers = job->size - idle;
-    return r <= idle ? held_out : held_out - pons_share_begin(held_out, workers, r - idle);
+    return r <= idle ? held_out : pons_share_begin(held_out, workers, workers - (r - idle));
 }
 
 /** Own windows that Hessians are made of, and all of them. Local. */

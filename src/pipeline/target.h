@@ -4,7 +4,7 @@
  * the distance between the two (obr/target.h). Internal to pipeline.
  *
  * Held-out windows, which no sum has seen, tell what a target is worth: a linear whose target leaves much
- * more error there than its dense weights is warned of and keeps those. Bits depend neither on ranks nor on
+ * more error there than its dense weights is warned of and goes part of the way. Bits depend neither on ranks nor on
  * threads.
  */
 #ifndef PONS_PIPELINE_TARGET_H
@@ -37,8 +37,9 @@ pons_status pons_targets_follow(pons_job *job, pons_group group,
 /**
  * Replace the own rows of every linear of a group by their targets, for the inputs that both streams hold
  * now; set each work's held-out ratio and the share of the step that was taken. Collective.
- * Memory: three d x d f64, for o_proj and down_proj [hidden, d] and d x d. Cost: 2 S d^2 flop a window, there
- * 4 S hidden d, for the cross Hessian, 6 S rows d a held-out window, 6 d^2 a row.
+ * Memory: the cross Hessian in f64, d x d, for o_proj and down_proj [hidden, d]; two d x d f32, there one; with held-out
+ * windows the group's weights and steps, whole and prepared. Cost: 2 S d^2 flop a window, there 4 S hidden d, for the cross
+ * Hessian, 6 S rows d a held-out window, 6 d^2 a row, there 4 d^2.
  */
 pons_status pons_targets_aim(pons_job *job, pons_group group, const pons_hessian_factor *factor,
                              pons_linear_work works[PONS_LINEARS]);

@@ -3,6 +3,8 @@
 #include <math.h>
 
 #include "hessian/accumulate.h"
+#include "hessian/shrink.h"
+#include "kern/cross.h"
 #include "kern/gemm.h"
 #include "kern/product.h"
 #include "linalg/tiles.h"
@@ -222,19 +224,21 @@ static void plan_targets(shape *s, int group)
     const pons_recipe *r = s->in->recipe;
     bool joins = group == PONS_GROUP_O || group == PONS_GROUP_DOWN;
     int64_t d = pons_group_dim(s->in->model, (pons_group)group);
-    int64_t left = joins ? s->in->model->hidden : d, together = 4;
+    int64_t left = joins ? s->in->model->hidden : d;
+    double window = (s->in->bf16 ? 2.0 : 4.0) * (double)(s->S * (left + d)), held_out = 0;
     double square = (double)d * (double)d, all = cells(s, group, false);
     s->followed += all * (s->in->bf16 ? 2 : 4);
     if (joins) s->errors = 1;
-    if (together > s->windows) together = s->windows;
+    if (r->calibration.holdout > 0) held_out = all * (s->in->bf16 ? 2 : 4);
     pons_plan_phase *p = add_phase(s, "targets", pons_group_name((pons_group)group));
     add_standing(s, p);
-    add(p, "rows of this rank, their steps", PONS_PLAN_RANK, false, 8 * cells(s, group, true));
-    add(p, "linears of the group, dense", PONS_PLAN_RANK, true,
-        4 * all * (r->calibration.holdout > 0 ? 2 : 1));
+    add(p, "rows of this rank, their steps", PONS_PLAN_RANK, false, 12 * cells(s, group, true));
+    add(p, "linears of the group, dense", PONS_PLAN_RANK, true, 4 * all);
+    add(p, "steps of the group, dense, both packed", PONS_PLAN_RANK, true,
+        held_out > 0 ? 4 * all + 2 * held_out : 0);
     add(p, "cross Hessian", PONS_PLAN_RANK, true, 8 * (double)left * (double)d);
     add(p, "windows packed for the sum", PONS_PLAN_RANK, true,
-        (s->in->bf16 ? 2.0 : 4.0) * (double)(together * s->S * (left + d)));
+        window * fmin((double)s->windows, pons_cross_sum_together(window)));
     add(p, "matrices that make the steps", PONS_PLAN_RANK, true, (joins ? 4 : 8) * square);
     add_matrix(s, p, "Hessian in fp32", 4 * square);
     add_matrix(s, p, "inverse factor U", 4 * square);
@@ -254,18 +258,25 @@ static double blocks_bytes(const shape *s, int64_t d)
     const pons_recipe *r = s->in->recipe;
     int64_t blocks = r->obr.blocks > 2 ? r->obr.blocks : 2;
     double sum = rest_bytes(s, d, 0);
-    for (int64_t k = 1; k < blocks; k++)
-        sum += rest_bytes(s, d, blocks > 2 ? k * d / blocks : (int64_t)(r->obr.alpha * (double)d));
+    for (int64_t k = 1; k < blocks; k++) {
+        int64_t from = blocks > 2 ? k * d / blocks : (int64_t)(r->obr.alpha * (double)d);
+        if (from < d) sum += rest_bytes(s, d, from);
+    }
     return sum;
 }
 
-/* obr/masks.c: what the recipe's mask prepares. */
-static double mask_bytes(const shape *s, int64_t d)
+/* obr/masks.c, hessian/shrink.c: what the recipe's mask prepares, or what is there while the last of it is made. @param rest
+ * bytes of the rest from column 0 on, where nothing else makes it */
+static double mask_bytes(const shape *s, int64_t d, double rest)
 {
-    double whole = (double)pons_product_tiles_of(d).padded;
+    double whole = (double)pons_product_tiles_of(d).padded, square = (double)d * (double)d;
+    double each = (s->in->solver_bf16 ? 2 : 4) * whole * whole;
     switch (s->in->recipe->prune.mask) {
-    case PONS_MASK_ADMM: return PONS_ADMM_STAGES * (s->in->solver_bf16 ? 2 : 4) * whole * whole;
-    case PONS_MASK_DUAL_SWAP: return rest_bytes(s, d, 0);
+    case PONS_MASK_ADMM:
+        return d <= PONS_SHRINK_NARROW
+                   ? fmax(PONS_ADMM_STAGES * each, PONS_ADMM_STAGES * 4 * square + each)
+                   : fmax(PONS_ADMM_STAGES * each, (PONS_ADMM_STAGES - 1) * each + 12 * square);
+    case PONS_MASK_DUAL_SWAP: return rest;
     default: return 0;
     }
 }
@@ -315,7 +326,7 @@ static void plan_solve(shape *s, int group)
     add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false,
         5 * cells(s, group, true));
     double cell = 5; /* obr/compress.c; beside it obr/rest.c or obr/polish.c */
-    if (compensates && !halves)
+    if (compensates && !halves && r->method != PONS_METHOD_EXACT_OBS)
         cell += 17;
     else if (pons_method_polishes(r->method) && r->polish.sweeps > 0)
         cell += 8;
@@ -327,7 +338,8 @@ static void plan_solve(shape *s, int group)
     if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
     add_matrix(s, p, "inverse of the Hessian and its packed forms", shared);
     if (pons_method_takes_mask(r->method))
-        add_matrix(s, p, "matrices of the mask", mask_bytes(s, d));
+        add_matrix(s, p, "matrices of the mask",
+                   mask_bytes(s, d, dual && (halves || !compensates) ? rest_bytes(s, d, 0) : 0));
     if (r->obr.act_order)
         add_matrix(s, p, "Hessian and U in the order of the sweep",
                    8 * (r->method == PONS_METHOD_OBR_GPTQ ? tail : square));
@@ -365,7 +377,8 @@ static void plan_allocate(shape *s)
     const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
     double all = 0, d = (double)s->widest;
-    double S = (double)s->S, pass = ceil(ceil(8 * d / S) / s->workers);
+    double S = (double)s->S, windows = fmin(ceil(8 * d / S), (double)r->calibration.windows);
+    double pass = ceil(windows / s->workers);
     for (int g = 0; g < PONS_GROUPS; g++)
         all += cells(s, g, false);
     pons_plan_phase *p = add_phase(s, "allocate", "");

@@ -24,8 +24,8 @@ for ((i = 0; killed < runs && i < 4 * runs; i++)); do
   compress 3 "$out" &
   job=$!
   sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
-  victim=$(live "$out" | sed -n "$((rank + 1))p")
-  [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null
+  victim=$(live "$out" | sed -n "$((rank + 1))p") hit=0
+  [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null && hit=1
   # With all ranks gone, Open MPI's launcher may wait for itself for ever (PMIx_server_finalize); a rank that hangs
   # meets the time limit instead.
   alone=0
@@ -37,6 +37,7 @@ for ((i = 0; killed < runs && i < 4 * runs; i++)); do
   wait $job
   code=$?
   label="run $i (rank $rank killed after $delay of $span ms)"
+  [ $alone -lt 150 ] || [ $hit = 1 ] || fail "$label: nobody was killed, and the launcher does not end"
   if [ $code = 0 ]; then # too late: the machine has become faster than it was when it was measured
     finished=$((finished + 1))
     span=$((delay > 200 ? delay : 200))

@@ -4,8 +4,10 @@
  * are told on every rank.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mt19937.h"
 #include "hessian/accumulate.h"
 #include "hessian/factor.h"
@@ -86,38 +88,68 @@ static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor
     pons_hessian_inverse_destroy(&a);
 }
 
-/* Shifted inverses, a narrow Hessian's and a wide one's: those of one rank. */
-static void test_shrink(pons_comm *comm)
+/* The n-th shared block finds no room on its node: a copy per rank. 0: all find some. */
+static void leave_no_room(pons_comm *comm, int n)
 {
-    enum { WIDTHS = 2, COUNT = 3 };
-    static const int64_t width[WIDTHS] = {130, 2100};
+    char fault[32];
+    pons_fault_armed = PONS_FAULT_SITES;
+    if (n == 0) return;
+    snprintf(fault, sizeof fault, "shared:0:%d", n);
+    setenv("PONS_FAULT", fault, 1);
+    CHECK(pons_fault_arm(pons_comm_rank(comm)) == PONS_OK);
+}
+
+static pons_hessian_factor *make_factor(pons_comm *comm, int64_t d, const double *H)
+{
+    int64_t info = -7;
+    double *norm = pons_mem_calloc(d, sizeof *norm);
+    pons_hessian_factor *f = NULL;
+    CHECK(pons_hessian_factor_begin(comm, d, &f) == PONS_OK);
+    pons_hessian_factor_take(f, 0, d, H, d);
+    CHECK(pons_hessian_factor_finish(f, norm, 0.01, &info) == PONS_OK && info == 0);
+    pons_mem_free(norm);
+    return f;
+}
+
+/* Trailing factors and shifted inverses, a narrow Hessian's and a wide one's, are those of one rank, also where nodes have
+ * room to share only some of the blocks. */
+static void test_shrink(pons_comm *comm, int64_t d, int count, int first, int last)
+{
+    enum { COUNT = 3 };
     static const double rho[COUNT] = {0.5, 2.0, 8.0};
-    for (int k = 0; k < WIDTHS; k++) {
-        int64_t d = width[k], info = -7;
-        int count = d < 1000 ? COUNT : 1;
-        double *H = pons_mem_alloc(d * d, sizeof *H), *norm = pons_mem_calloc(d, sizeof *norm);
-        pons_hessian_factor *f = NULL, *alone = NULL;
-        pons_hessian_shrink *a[COUNT] = {0}, *b[COUNT] = {0};
-        for (int64_t i = 0; i < d; i++)
-            for (int64_t j = 0; j < d; j++)
-                H[i * d + j] = (i == j ? 3.0 : 0.0) + 1.0 / (double)(1 + i + j);
-        CHECK(pons_hessian_factor_begin(comm, d, &f) == PONS_OK);
-        pons_hessian_factor_take(f, 0, d, H, d);
-        CHECK(pons_hessian_factor_finish(f, norm, 0.01, &info) == PONS_OK && info == 0);
-        CHECK(pons_hessian_factor_create(d, H, norm, 0.01, &info, &alone) == PONS_OK && info == 0);
+    size_t bytes = (size_t)(d * d) * sizeof(float), n = (size_t)(d - d / 2);
+    double *H = pons_mem_alloc(d * d, sizeof *H);
+    pons_hessian_shrink *a[COUNT] = {0}, *b[COUNT] = {0};
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < d; j++)
+            H[i * d + j] = (i == j ? 3.0 : 0.0) + 1.0 / (double)(1 + i + j);
+    pons_hessian_factor *alone = make_factor(pons_par_alone(), d, H), *rest = NULL;
+    CHECK(pons_hessian_factor_trailing(alone, d / 2, &rest) == PONS_OK);
+    CHECK(pons_hessian_shrink_create(alone, count, rho, false, b) == PONS_OK);
+    for (int block = first; block <= last; block++) {
+        pons_hessian_factor *t = NULL;
+        leave_no_room(comm, block);
+        pons_hessian_factor *f = make_factor(comm, d, H);
         CHECK(pons_hessian_shrink_create(f, count, rho, false, a) == PONS_OK);
-        CHECK(pons_hessian_shrink_create(alone, count, rho, false, b) == PONS_OK);
+        leave_no_room(comm, block % 3);
+        CHECK(pons_hessian_factor_trailing(f, d / 2, &t) == PONS_OK);
+        CHECK(!memcmp(f->U, alone->U, bytes));
+        CHECK(!memcmp(t->H, rest->H, n * n * sizeof(float)));
+        CHECK(!memcmp(t->U, rest->U, n * n * sizeof(float)));
         for (int i = 0; i < count; i++) {
             CHECK(a[i]->rho == rho[i]);
-            CHECK(!memcmp(a[i]->P, b[i]->P, (size_t)(d * d) * sizeof(float)));
+            CHECK(!memcmp(a[i]->P, b[i]->P, bytes));
             pons_hessian_shrink_destroy(&a[i]);
-            pons_hessian_shrink_destroy(&b[i]);
         }
-        pons_hessian_factor_destroy(&alone);
+        pons_hessian_factor_destroy(&t);
         pons_hessian_factor_destroy(&f);
-        pons_mem_free(norm);
-        pons_mem_free(H);
     }
+    leave_no_room(comm, 0);
+    for (int i = 0; i < count; i++)
+        pons_hessian_shrink_destroy(&b[i]);
+    pons_hessian_factor_destroy(&rest);
+    pons_hessian_factor_destroy(&alone);
+    pons_mem_free(H);
 }
 
 static void test_bits(pons_comm *comm)
@@ -147,7 +179,11 @@ static void test_bits(pons_comm *comm)
     CHECK(!memcmp(f->norm, alone->norm, D * sizeof *f->norm));
     CHECK(f->damping == alone->damping && f->dead_count == 1 && f->dead[17] == 1);
     test_inverse(f, alone, false);
-    if (pons_kern_has_bf16()) test_inverse(f, alone, true);
+    for (int block = 0; block <= 3 && pons_kern_has_bf16(); block++) {
+        leave_no_room(comm, block);
+        test_inverse(f, alone, true);
+    }
+    leave_no_room(comm, 0);
     pons_hessian_factor_destroy(&f);
     pons_hessian_factor_destroy(&alone);
     pons_hessian_destroy(&part);
@@ -180,7 +216,8 @@ static void test_refusals(pons_comm *comm)
 static void test(pons_comm *comm)
 {
     test_bits(comm);
-    test_shrink(comm);
+    test_shrink(comm, 130, 3, 0, 5);  /* none; H, U, three P */
+    test_shrink(comm, 2100, 1, 4, 4); /* of H, U, P, the shifted H and U the fourth */
     test_refusals(comm);
 }
 
