@@ -32,7 +32,7 @@ void pons_cross_agree(pons_cross *cross, pons_comm *comm);
 
 /** Add one window, at once or with the next ones. Local. The same A and X as were observed, not needed any more; every
  * window has the same S. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG. Memory: up to
- * four windows once more, until reduce. Cost 2 S p d flop. */
+ * two windows once more, until reduce. Cost 2 S p d flop. */
 pons_status pons_cross_accumulate(pons_cross *cross, int64_t S, const float *A, const float *X);
 
 /** Sum over ranks; afterwards C is complete on every rank. Collective on comm.

@@ -17,7 +17,7 @@
 enum { WIDEST = 256, WIDTH_STEP = 32, DEEPEST = 512, DEPTH_STEP = 32 };
 
 /* Windows that are added together, at most, and the memory of their operands that allows more than one. */
-enum { TOGETHER = 4, TOGETHER_BYTES = 1 << 28 };
+enum { TOGETHER = 2, TOGETHER_BYTES = 1 << 28 };
 
 typedef struct tiled {
     int64_t d, width, tiles;

@@ -26,7 +26,7 @@ typedef struct pons_cross_sum pons_cross_sum;
  * @param bf16 products with both operands rounded to it, accumulated in fp32; else in fp32
  * @param quantum of which every entry is rounded to a multiple before it is added, as in pons_gram_add
  * @param C [p, d] fp64, ld = d; borrowed
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands of up to four windows once more, no more than one or 256 MiB.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands of up to two windows once more, no more than one or 256 MiB.
  */
 pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windows, bool bf16,
                                   double quantum, double *C, pons_cross_sum **out);

@@ -53,7 +53,7 @@ void pons_gram_work_destroy(pons_gram_work **work);
  * @param first a multiple of pons_gram_width, @param last too, or d
  * @param[in,out] work NULL, or of an earlier call, whose memory is used again where nothing but X and its scale differs
  * @param H [last - first, d - first]: H_first,first and what follows; borrowed until the flush
- * Memory: windows once more, of the columns from `first` on: up to four, no more than one or 256 MiB.
+ * Memory: windows once more, of the columns from `first` on: up to two, no more than one or 256 MiB.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG as of the flush, of earlier
  * windows, too */
 pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,

@@ -17,7 +17,7 @@ enum { WIDEST = 256, WIDTH_STEP = 32, DEEPEST = 512, DEPTH_STEP = 32 };
 
 /* Windows that are added together, at most, and the memory of their operands that allows more than one. A tile of H in
  * fp64 is then read and written once for all of them: with one, that takes as long as the product. */
-enum { TOGETHER = 4, TOGETHER_BYTES = 1 << 28 };
+enum { TOGETHER = 2, TOGETHER_BYTES = 1 << 28 };
 
 typedef struct gram {
     bool bf16;
