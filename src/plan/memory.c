@@ -407,7 +407,7 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     shape s = {
         .in = in, .plan = plan, .workers = plan->team_ranks - idle, .S = r->calibration.length};
     s.windows = hessian ? (r->calibration.windows + s.workers - 1) / s.workers : 0;
-    s.streamed = /* dealt from the last rank on: none has one more of both */
+    s.streamed = /* pipeline/job.h: no rank has more than both, divided and rounded up */
         hessian ? (r->calibration.windows + r->calibration.holdout + s.workers - 1) / s.workers : 0;
     for (int g = 0; g < PONS_GROUPS; g++) {
         int64_t d = pons_group_dim(in->model, (pons_group)g);
