@@ -36,6 +36,7 @@ if "$python" -c 'import torch' 2>/dev/null; then
     --sample 16 --repeat 1 --json >"$results/torch.json"
 fi
 rm -f "$results/layer.safetensors"
+bench gemm gemm --precision bf16 --threads 1 --repeat 5 # what memory leaves of the peak
 for d in 576 1536 4096; do
   bench hessian-$d hessian --dim $d --threads 1 --repeat 5
   bench gptq-$d gptq --rows 1024 --dim $d --threads 1 --sample 16

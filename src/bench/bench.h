@@ -99,6 +99,13 @@ pons_status pons_bench_gemm(const pons_bench_setting *setting, bool bf16, int64_
                             pons_bench_result *out);
 
 /**
+ * bf16 products of tiles 256 x 256 x 512 whose operands come from beyond the caches of a core, against the same tiles
+ * with operands that stay in them: what the memory leaves of the peak to a phase that reads its operands once.
+ * Collective. Memory: 128 MiB for each thread. @return PONS_ERR_UNSUPPORTED without bf16 products.
+ */
+pons_status pons_bench_streamed(const pons_bench_setting *setting, pons_bench_result *out);
+
+/**
  * Both stages of every row of the layer by `solver`, against one Cholesky per row on `sample` rows.
  * Collective.
  * flop counted. dual: d^3 / 3 and (d - p)^3 / 3 for the inverses; 2 d^2 or 2 (d - p)^2 per row and

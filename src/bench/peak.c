@@ -25,6 +25,7 @@ typedef struct product {
     pons_bf16_worker **workers;
     const uint8_t *a, *packed; /* by tiles */
     size_t a_bytes, packed_bytes;
+    bool cached; /* run_streamed */
 } product;
 
 static void fill(int64_t n, float *x)
@@ -197,6 +198,61 @@ pons_status pons_bench_peak(const pons_bench_setting *s, bool bf16, int64_t M, i
     }
     *gflops = best;
 done:
+    return st;
+}
+
+/* ---- What memory leaves of it */
+
+/* Tiles as a Hessian's products take them; operands of all of a thread's together, beyond any cache of its own. */
+enum { STREAM_WIDTH = 256, STREAM_DEPTH = 512, STREAM_BYTES = 128 << 20 };
+
+/* Tile k is product k's own, so that none finds its operands in cache; or all are a thread's first. */
+static pons_status run_streamed(void *user)
+{
+    const product *p = user;
+    int failed = 0;
+    int64_t count = p->M / p->m;
+#pragma omp parallel for schedule(static) num_threads(p->threads) reduction(| : failed)
+    for (int64_t k = 0; k < count; k++) {
+        int self = omp_get_thread_num();
+        int64_t tile = p->cached ? self : k;
+        if (!pons_bf16_run(p->workers[self], p->a + (size_t)tile * p->a_bytes,
+                           p->packed + (size_t)tile * p->packed_bytes, p->C + self * p->m * p->n))
+            failed = 1;
+    }
+    return failed ? pons_bf16_refused() : PONS_OK;
+}
+
+pons_status pons_bench_streamed(const pons_bench_setting *s, pons_bench_result *out)
+{
+    pons_status st = PONS_OK;
+    double seconds;
+    pons_bf16_kernel *kernel = NULL;
+    uint16_t *plain = NULL;
+    uint8_t *a = NULL, *packed = NULL;
+    pons_bench_result r = pons_bench_result_empty(s, "gemm", "streamed tiles", "bf16");
+    product p = {.threads = s->threads, .m = STREAM_WIDTH, .n = STREAM_WIDTH, .K = STREAM_DEPTH};
+    int64_t pair = 2 * STREAM_WIDTH * STREAM_DEPTH * (int64_t)sizeof *plain;
+    p.M = p.N = STREAM_BYTES / pair * s->threads * STREAM_WIDTH;
+    PONS_TRY_ALL(st, s->comm, prepare_bf16(&p, &kernel, &a, &plain, &packed));
+    r.rows = p.M * r.ranks;
+    r.d = p.K;
+    p.N = p.n; /* flop: one tile across */
+    PONS_TRY(st, time_well(s, run_streamed, &p, &r.seconds));
+    p.cached = true;
+    PONS_TRY(st, time_well(s, run_streamed, &p, &seconds));
+    r.gflops = rate(&p, r.ranks, r.seconds);
+    r.peak_gflops = rate(&p, r.ranks, seconds);
+    r.share_of_peak = r.gflops / r.peak_gflops;
+    *out = r;
+done:
+    if (p.workers) pons_bf16_workers_destroy(p.threads, p.workers);
+    pons_mem_free(p.C);
+    pons_mem_free(p.workers);
+    pons_mem_free(packed);
+    pons_mem_free(plain);
+    pons_mem_free(a);
+    pons_bf16_kernel_destroy(&kernel);
     return st;
 }
 

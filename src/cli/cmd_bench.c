@@ -15,11 +15,13 @@ static bool bf16_or(const pons_bench_options *a, bool fallback)
     return a->precision < 0 ? fallback : a->precision == 1;
 }
 
-/* Both types unless one was asked for. @param doubling 1, 2, 4 ... threads, up to all */
+/* Both types unless one was asked for. @param one of all measurements: on its own, with 1, 2, 4 ... threads up to all
+ * unless their number was asked for, and what memory leaves of the rate */
 static pons_status measure_gemm(const pons_bench_options *a, const pons_bench_setting *setting,
-                                int64_t rows, int64_t d, bool doubling, pons_bench_report *report)
+                                int64_t rows, int64_t d, bool one, pons_bench_report *report)
 {
     pons_status st = PONS_OK;
+    bool doubling = !one && a->threads == 0;
     for (int bf16 = 0; bf16 < 2; bf16++) {
         if (a->precision >= 0 ? a->precision != bf16 : bf16 && !pons_kern_has_bf16()) continue;
         int most = setting->threads;
@@ -28,9 +30,13 @@ static pons_status measure_gemm(const pons_bench_options *a, const pons_bench_se
             s.threads = t;
             omp_set_num_threads(t);
             st = pons_bench_gemm(&s, bf16, rows, d, &report->result[report->count]);
+            if (st == PONS_OK) report->count++;
+            if (st == PONS_OK && bf16 && !one) {
+                st = pons_bench_streamed(&s, &report->result[report->count]);
+                if (st == PONS_OK) report->count++;
+            }
             omp_set_num_threads(most);
             if (st != PONS_OK) return st;
-            report->count++;
         }
     }
     return st;
@@ -103,8 +109,7 @@ static pons_status measure(const pons_bench_options *a, const pons_bench_setting
         rows = report->result[0].rows; /* a file's, when it is read */
         d = report->result[0].d;
     }
-    if (all || !strcmp(a->what, "gemm"))
-        PONS_TRY(st, measure_gemm(a, s, rows, d, !all && a->threads == 0, report));
+    if (all || !strcmp(a->what, "gemm")) PONS_TRY(st, measure_gemm(a, s, rows, d, all, report));
     if (all || !strcmp(a->what, "hessian"))
         PONS_TRY(st, pons_bench_hessian(s, bf16, a->tokens, d, &report->result[report->count++]));
     for (int other = 0; !strcmp(a->what, "factor") && other <= pons_scalapack_is_built(); other++)
