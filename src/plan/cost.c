@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "hessian/shrink.h"
 #include "kern/product.h"
 #include "obr/compress.h"
 #include "plan/plan.h"
@@ -81,7 +82,8 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
     double n = d - floor(r->obr.alpha * d);
     measure_group(in->model, g, &rows, &cells, &panels);
     double speed = 1e9 * in->threads * workers * balance(panels, workers);
-    double solve = 0, gptq = 0, inverse = 0, order = 0, on_node = (double)in->ranks / in->nodes;
+    double solve = 0, gptq = 0, inverse = 0, shifted = 0, order = 0;
+    double on_node = (double)in->ranks / in->nodes, makers = on_node;
     bool sweeps = r->method == PONS_METHOD_GPTQ || r->method == PONS_METHOD_SPARSEGPT_GPTQ ||
                   r->method == PONS_METHOD_OBR_GPTQ;
     bool obr = r->method == PONS_METHOD_OBR_GPTQ || r->method == PONS_METHOD_OBR_RTN;
@@ -103,7 +105,8 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
     if (r->method != PONS_METHOD_OBR_GPTQ) n = d; /* swept */
     if (pons_method_takes_mask(r->method) && r->prune.mask == PONS_MASK_ADMM) {
         solve += rows * PONS_ADMM_STAGES * PONS_ADMM_STEPS * 2 * d * d;
-        inverse += PONS_ADMM_STAGES * d * d * d * in->nodes;
+        shifted = PONS_ADMM_STAGES * d * d * d * in->nodes;
+        if (d <= PONS_SHRINK_NARROW) makers = fmin(on_node, PONS_ADMM_STAGES); /* one each */
     }
     if (pons_method_takes_mask(r->method) && r->prune.mask == PONS_MASK_DUAL_SWAP)
         solve += rows * SWAP_PRODUCTS * 2 * d * d;
@@ -111,9 +114,10 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
     if (sweeps && r->obr.act_order)
         order = 2 * n * n * n / 3; /* of all ranks, as the factor itself */
     double clip = pons_method_quantizes(r->method) && r->weights.mse_clip ? CLIP_FLOP * cells : 0;
-    p->flop = solve + inverse + gptq + clip + order;
+    p->flop = solve + inverse + shifted + gptq + clip + order;
     p->busy = balance(panels, workers);
     t->compute = inverse / (in->rates.inverse * 1e9 * in->threads * on_node * in->nodes) +
+                 shifted / (in->rates.inverse * 1e9 * in->threads * makers * in->nodes) +
                  solve / (in->rates.solve * speed) + gptq / (in->rates.gptq * speed) +
                  clip / (in->rates.clip * speed) +
                  order / (in->rates.factor * 1e9 * in->threads * in->ranks);
