@@ -42,6 +42,7 @@ fi
 a16="activations.bits=16 kv.bits=16"
 paper=configs/smollm2/obr-gptq.yaml best=configs/smollm2/best-w4a16.yaml best4=configs/smollm2/best-w4a4kv4.yaml
 half="prune.pattern=2:4 prune.sparsity=0.5" # which leaves an allocation nothing to choose
+fine="obr.blocks=2 polish.sweeps=0 weights.scale_from=dense" # masks, targets, allocation and rotations are left
 
 # name | compared with | recipe | overrides. Targets dense, weights are the same whatever activations are: the runs of
 # obr_gptq that are compared with both kinds give both perplexities.
@@ -68,6 +69,12 @@ rows=(
   "w4a16 best - blocks|w4a16 obr_gptq|$best|obr.blocks=2"
   "w4a16 best - scale|w4a16 obr_gptq|$best|weights.scale_from=dense"
   "w4a16 best - polish|w4a16 obr_gptq|$best|polish.sweeps=0"
+  "w4a16 best - blocks, scale, polish|w4a16 obr_gptq|$best|$fine"
+  "w4a16 best - blocks, scale, polish, allocation|w4a16 obr_gptq|$best|prune.allocate=uniform $fine"
+  "w4a16 60 % best - blocks, scale, polish|w4a16 60 % obr_gptq|$best|prune.sparsity=0.6 $fine"
+  "w4a16 60 % best - blocks, scale, polish, allocation|w4a16 60 % obr_gptq|$best|prune.sparsity=0.6 prune.allocate=uniform $fine"
+  "w4a4kv4 best - blocks, scale, polish|w4a4kv4 obr_gptq|$best4|$fine"
+  "w4a4kv4 best - blocks, scale, polish, allocation|w4a4kv4 obr_gptq|$best4|prune.allocate=uniform $fine"
   "w4a4kv4 best - allocation|w4a4kv4 obr_gptq|$best4|prune.allocate=uniform"
   "w4a4kv4 best - targets|w4a4kv4 obr_gptq|$best4|obr.target=dense obr.residual=false"
   "w4a4kv4 best - mask|w4a4kv4 obr_gptq|$best4|prune.mask=wanda"
@@ -109,7 +116,7 @@ if [ $list = 1 ]; then
     IFS='|' read -r name base recipe sets <<<"$row"
     there=' '
     [ ! -s "$(report_of "$recipe" "$sets")" ] || there='*'
-    printf '%s %-34s %-34s %s\n' "$there" "$name" "$recipe" "$sets"
+    printf '%s %-50s %-34s %s\n' "$there" "$name" "$recipe" "$sets"
   done
   exit 0
 fi

@@ -127,6 +127,7 @@ static pons_status prepare_bf16(product *p, pons_bf16_kernel **kernel, uint8_t *
                                 uint16_t **plain, uint8_t **packed)
 {
     pons_status st = PONS_OK;
+    int failed = 0;
     int64_t across = p->N / p->n;
     float *row = NULL;
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_PACKED, p->m, p->n, p->K, kernel));
@@ -140,13 +141,17 @@ static pons_status prepare_bf16(product *p, pons_bf16_kernel **kernel, uint8_t *
     PONS_ALLOC(st, p->C, p->threads * p->m * p->n);
     PONS_TRY(st, pons_bf16_workers_create(*kernel, p->threads, p->workers));
     fill(p->K, row);
-    for (int64_t i = 0; i < p->M; i++)
+#pragma omp parallel for schedule(static) num_threads(p->threads)
+    for (int64_t i = 0; i < p->M; i++) /* by who will read it, so that it lies with its socket */
         pons_bf16_put_row(p->K, i % p->m, row, *a + (size_t)(i / p->m) * p->a_bytes);
     for (int64_t i = 0; i < p->n * p->K; i++)
         (*plain)[i] = (uint16_t)(0xbf00 | (i % 113));
+#pragma omp parallel for schedule(static) num_threads(p->threads) reduction(| : failed)
     for (int64_t j = 0; j < across; j++)
-        if (!pons_bf16_pack(p->workers[0], *plain, *packed + (size_t)j * p->packed_bytes))
-            PONS_TRY(st, pons_bf16_refused());
+        if (!pons_bf16_pack(p->workers[omp_get_thread_num()], *plain,
+                            *packed + (size_t)j * p->packed_bytes))
+            failed = 1;
+    if (failed) PONS_TRY(st, pons_bf16_refused());
     p->a = *a;
     p->packed = *packed;
 done:
@@ -203,10 +208,10 @@ done:
 
 /* ---- What memory leaves of it */
 
-/* Tiles as a Hessian's products take them; operands of all of a thread's together, beyond any cache of its own. */
-enum { STREAM_WIDTH = 256, STREAM_DEPTH = 512, STREAM_BYTES = 128 << 20 };
+/* Tiles as a Hessian's products take them; operands of a thread's together, beyond any cache of its own. */
+enum { STREAM_WIDTH = 256, STREAM_DEPTH = 512, STREAM_BYTES = 32 << 20 };
 
-/* Tile k is product k's own, so that none finds its operands in cache; or all are a thread's first. */
+/* Tile k is product k's own, so that none finds its operands in cache; or all are the thread's first. */
 static pons_status run_streamed(void *user)
 {
     const product *p = user;
@@ -215,7 +220,7 @@ static pons_status run_streamed(void *user)
 #pragma omp parallel for schedule(static) num_threads(p->threads) reduction(| : failed)
     for (int64_t k = 0; k < count; k++) {
         int self = omp_get_thread_num();
-        int64_t tile = p->cached ? self : k;
+        int64_t tile = p->cached ? pons_share_begin(count, p->threads, self) : k;
         if (!pons_bf16_run(p->workers[self], p->a + (size_t)tile * p->a_bytes,
                            p->packed + (size_t)tile * p->packed_bytes, p->C + self * p->m * p->n))
             failed = 1;
@@ -238,7 +243,7 @@ pons_status pons_bench_streamed(const pons_bench_setting *s, pons_bench_result *
     r.rows = p.M * r.ranks;
     r.d = p.K;
     p.N = p.n; /* flop: one tile across */
-    PONS_TRY(st, time_well(s, run_streamed, &p, &r.seconds));
+    PONS_TRY(st, pons_bench_time(s, run_streamed, &p, &r.seconds, NULL));
     p.cached = true;
     PONS_TRY(st, time_well(s, run_streamed, &p, &seconds));
     r.gflops = rate(&p, r.ranks, r.seconds);

@@ -31,7 +31,7 @@ static pons_status measure_gemm(const pons_bench_options *a, const pons_bench_se
             omp_set_num_threads(t);
             st = pons_bench_gemm(&s, bf16, rows, d, &report->result[report->count]);
             if (st == PONS_OK) report->count++;
-            if (st == PONS_OK && bf16 && !one) {
+            if (st == PONS_OK && bf16 && !one && t == most) {
                 st = pons_bench_streamed(&s, &report->result[report->count]);
                 if (st == PONS_OK) report->count++;
             }

@@ -45,10 +45,11 @@ static void add_tile(const pons_window_sum *w, int64_t i, int64_t j, const float
     int64_t rows = extent(left, i), cols = extent(right, j);
     int64_t ld = right->d - right->first * right->width;
     double *to = w->sum + (i - left->first) * left->width * ld + (j - right->first) * right->width;
-    for (int64_t r = 0; r < rows; r++, to += ld) {
+    for (int64_t r = 0; r < rows; r++) {
+        double *row = to + r * ld;
         const float *v = product + r * right->width;
         for (int64_t c = w->upper && i == j ? r : 0; c < cols; c++)
-            to[c] += ((double)v[c] + magic) - magic;
+            row[c] += ((double)v[c] + magic) - magic;
     }
 }
 

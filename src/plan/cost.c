@@ -106,7 +106,8 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
     if (pons_method_takes_mask(r->method) && r->prune.mask == PONS_MASK_ADMM) {
         solve += rows * PONS_ADMM_STAGES * PONS_ADMM_STEPS * 2 * d * d;
         shifted = PONS_ADMM_STAGES * d * d * d * in->nodes;
-        if (d <= PONS_SHRINK_NARROW) makers = fmin(on_node, PONS_ADMM_STAGES); /* one each */
+        if (d <= PONS_SHRINK_NARROW) /* dealt whole, in turns */
+            makers = PONS_ADMM_STAGES / ceil(PONS_ADMM_STAGES / on_node);
     }
     if (pons_method_takes_mask(r->method) && r->prune.mask == PONS_MASK_DUAL_SWAP)
         solve += rows * SWAP_PRODUCTS * 2 * d * d;

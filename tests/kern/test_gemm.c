@@ -288,6 +288,44 @@ static void gram_order(void **state)
     pons_mem_free(H), pons_mem_free(G), pons_mem_free(scale);
 }
 
+/* Panels of rows are rows of the whole, also where windows of one panel still wait when the next one begins. */
+static void gram_panels(void **state)
+{
+    (void)state;
+    enum { WINDOWS = 3, S = 120, D = 600, PANELS = 3 };
+    int64_t width = pons_gram_width(D);
+    float *X[WINDOWS], *scale = powers(D);
+    double *H = pons_mem_alloc(D * D, sizeof *H), *P[PANELS];
+    assert_true(2 * width < D && 3 * width >= D);
+    for (int w = 0; w < WINDOWS; w++)
+        X[w] = window(S, D);
+    for (int bf16 = 0; bf16 < 1 + pons_kern_has_bf16(); bf16++) {
+        pons_gram_work *work = NULL;
+        memset(H, 0, D * D * sizeof *H);
+        for (int w = 0; w < WINDOWS; w++)
+            assert_int_equal(pons_gram_add(S, D, X[w], scale, bf16, 0x1p-40, H), PONS_OK);
+        for (int p = 0; p < PANELS; p++) {
+            int64_t first = p * width, last = p + 1 < PANELS ? first + width : D;
+            P[p] = pons_mem_calloc((last - first) * (D - first), sizeof *P[p]);
+            for (int w = 0; w < WINDOWS; w++)
+                assert_int_equal(
+                    pons_gram_add_rows(S, D, X[w], scale, bf16, 0x1p-40, first, last, &work, P[p]),
+                    PONS_OK);
+        }
+        assert_int_equal(pons_gram_flush(work), PONS_OK);
+        pons_gram_work_destroy(&work);
+        for (int64_t i = 0; i < D; i++) {
+            int64_t p = i / width, first = p * width, ld = D - first;
+            assert_memory_equal(P[p] + (i - first) * ld, H + i * D + first, (size_t)ld * sizeof *H);
+        }
+        for (int p = 0; p < PANELS; p++)
+            pons_mem_free(P[p]);
+    }
+    for (int w = 0; w < WINDOWS; w++)
+        pons_mem_free(X[w]);
+    pons_mem_free(H), pons_mem_free(scale);
+}
+
 static void begin_keeps_openmp(void **state)
 {
     (void)state;
@@ -302,10 +340,10 @@ static void begin_keeps_openmp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_products),    cmocka_unit_test(prepared_products),
-        cmocka_unit_test(bf16_refused),      cmocka_unit_test(token_bits),
-        cmocka_unit_test(plain_bits),        cmocka_unit_test(gram_values),
-        cmocka_unit_test(gram_rounding),     cmocka_unit_test(gram_order),
-        cmocka_unit_test(begin_keeps_openmp)};
+        cmocka_unit_test(plain_products), cmocka_unit_test(prepared_products),
+        cmocka_unit_test(bf16_refused),   cmocka_unit_test(token_bits),
+        cmocka_unit_test(plain_bits),     cmocka_unit_test(gram_values),
+        cmocka_unit_test(gram_rounding),  cmocka_unit_test(gram_order),
+        cmocka_unit_test(gram_panels),    cmocka_unit_test(begin_keeps_openmp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
