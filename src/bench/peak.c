@@ -159,6 +159,19 @@ done:
     return st;
 }
 
+/* What was prepared, all of it or not. */
+static void release_bf16(product *p, pons_bf16_kernel **kernel, uint8_t *a, uint16_t *plain,
+                         uint8_t *packed)
+{
+    if (p->workers) pons_bf16_workers_destroy(p->threads, p->workers);
+    pons_mem_free(p->C);
+    pons_mem_free(p->workers);
+    pons_mem_free(packed);
+    pons_mem_free(plain);
+    pons_mem_free(a);
+    pons_bf16_kernel_destroy(kernel);
+}
+
 /* One shape of tile; the product is rounded up to whole tiles, which count as work. */
 static pons_status peak_bf16_tile(const pons_bench_setting *s, int64_t M, int64_t N, int64_t K,
                                   int64_t m, int64_t n, double *gflops)
@@ -175,13 +188,7 @@ static pons_status peak_bf16_tile(const pons_bench_setting *s, int64_t M, int64_
     PONS_TRY(st, time_well(s, run_bf16, &p, &seconds));
     *gflops = fmax(*gflops, rate(&p, pons_comm_size(s->comm), seconds));
 done:
-    if (p.workers) pons_bf16_workers_destroy(p.threads, p.workers);
-    pons_mem_free(p.C);
-    pons_mem_free(p.workers);
-    pons_mem_free(packed);
-    pons_mem_free(plain);
-    pons_mem_free(a);
-    pons_bf16_kernel_destroy(&kernel);
+    release_bf16(&p, &kernel, a, plain, packed);
     return st;
 }
 
@@ -251,13 +258,7 @@ pons_status pons_bench_streamed(const pons_bench_setting *s, pons_bench_result *
     r.share_of_peak = r.gflops / r.peak_gflops;
     *out = r;
 done:
-    if (p.workers) pons_bf16_workers_destroy(p.threads, p.workers);
-    pons_mem_free(p.C);
-    pons_mem_free(p.workers);
-    pons_mem_free(packed);
-    pons_mem_free(plain);
-    pons_mem_free(a);
-    pons_bf16_kernel_destroy(&kernel);
+    release_bf16(&p, &kernel, a, plain, packed);
     return st;
 }
 
