@@ -16,7 +16,7 @@
 
 /** Rows are worked on in blocks of this many: a capacity is a multiple of it, rows past the last one of
  * a product may hold anything. */
-#define PONS_PRODUCT_ROWS 64
+#define PONS_PRODUCT_ROWS 32
 
 /** Tiles of n columns. */
 typedef struct pons_product_tiles {

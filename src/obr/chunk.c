@@ -15,6 +15,8 @@
 
 enum { MOST_BYTES = 64 << 20 }; /* about, of a thread's vectors */
 
+_Static_assert(PONS_ROW_SHARE % PONS_PRODUCT_ROWS == 0, "no block of a rank's products is padded");
+
 /* Of a matrix in bf16 that stays near; rows that then go together, so that their vectors do, too. A pass over
  * a larger matrix is dear, and as many rows as possible share it. */
 enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256 };

@@ -12,9 +12,13 @@
 #include "config/recipe.h"
 #include "hessian/factor.h"
 
-/** Rows are worked on in panels of this many, aligned to the row's index in its linear. Any split of
- * the rows gives the same bits; splits at multiples of it waste nothing. */
+/** fp32 products take rows in panels of this many, aligned to the row's index in its linear. Any split of
+ * the rows gives the same bits. */
 #define PONS_ROW_PANEL 64
+
+/** A rank takes a multiple of this many rows: the blocks of the iterations' products, so that none is
+ * padded, and small enough that ranks stay level on narrow linears. */
+#define PONS_ROW_SHARE 32
 
 /** Values of rho that the admm mask goes through, each with a matrix of its own, and iterations with each. */
 enum { PONS_ADMM_STAGES = 6, PONS_ADMM_STEPS = 8 };

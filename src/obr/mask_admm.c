@@ -8,7 +8,7 @@
 #include "obr/masks.h"
 #include "obr/rows.h"
 
-enum { CHUNK = 2 * PONS_PRODUCT_ROWS };
+enum { CHUNK = 4 * PONS_PRODUCT_ROWS };
 
 /* What one thread works in. */
 typedef struct chunk {

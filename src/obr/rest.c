@@ -10,7 +10,7 @@
 #include "obr/panel.h"
 #include "obr/rows.h"
 
-enum { CHUNK = 2 * PONS_PRODUCT_ROWS };
+enum { CHUNK = 4 * PONS_PRODUCT_ROWS };
 
 /* pons_quantize_left that rounds nothing. */
 static void leave(void *user, int64_t row, float *value)

@@ -15,23 +15,23 @@ static bool in_group(const pons_linear_work *w, pons_group group)
     return pons_linear_group(w->linear) == group;
 }
 
-/* Rows are dealt in whole panels, the unit of row work, counted over all linears of a group so that ranks stay level. */
+/* Rows are dealt in shares, counted over all linears of a group so that ranks stay level. */
 static void deal_rows(const pons_job *job, pons_linear_work works[PONS_LINEARS])
 {
     for (int g = 0; g < PONS_GROUPS; g++) {
-        int64_t panels = 0, before = 0;
+        int64_t shares = 0, before = 0;
         for (int i = 0; i < PONS_LINEARS; i++)
             if (in_group(&works[i], (pons_group)g))
-                panels += (works[i].rows + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL;
+                shares += (works[i].rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
         for (int i = 0; i < PONS_LINEARS; i++) {
             pons_linear_work *w = &works[i];
             if (!in_group(w, (pons_group)g)) continue;
-            int64_t own = (w->rows + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL;
+            int64_t own = (w->rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
             for (int r = 0; r <= job->size; r++) {
-                int64_t panel = pons_job_share_begin(job, panels, r) - before;
-                panel = panel < 0 ? 0 : panel > own ? own : panel;
+                int64_t share = pons_job_share_begin(job, shares, r) - before;
+                share = share < 0 ? 0 : share > own ? own : share;
                 w->row_begin[r] =
-                    panel * PONS_ROW_PANEL < w->rows ? panel * PONS_ROW_PANEL : w->rows;
+                    share * PONS_ROW_SHARE < w->rows ? share * PONS_ROW_SHARE : w->rows;
             }
             if (pons_method_needs_all_rows(job->recipe.method))
                 for (int r = 0; r <= job->size; r++)

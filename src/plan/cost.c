@@ -37,16 +37,16 @@ static const char *bound_of(const part *p)
 
 /* Rows and weights of a group. */
 static void measure_group(const pons_model_config *m, int g, double *rows, double *cells,
-                          double *panels)
+                          double *shares)
 {
     int64_t r, c;
-    *rows = *cells = *panels = 0;
+    *rows = *cells = *shares = 0;
     for (int i = 0; i < PONS_LINEARS; i++) {
         if (pons_linear_group((pons_linear)i) != (pons_group)g) continue;
         pons_linear_shape(m, (pons_linear)i, &r, &c);
         *rows += (double)r;
         *cells += (double)r * (double)c;
-        *panels += (double)((r + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL);
+        *shares += (double)((r + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE);
     }
 }
 
@@ -67,8 +67,8 @@ static double forward_flop(const pons_plan_input *in, int g)
     const pons_recipe *r = in->recipe;
     double tokens = (double)((r->calibration.windows + r->calibration.holdout) *
                              r->calibration.length * (pons_plan_follows(r) ? 2 : 1));
-    double rows, cells, panels;
-    measure_group(m, g, &rows, &cells, &panels);
+    double rows, cells, shares;
+    measure_group(m, g, &rows, &cells, &shares);
     double attention = g == PONS_GROUP_QKV
                            ? 2 * (double)r->calibration.length * (double)(m->heads * m->head_dim)
                            : 0;
@@ -78,10 +78,10 @@ static double forward_flop(const pons_plan_input *in, int g)
 static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_phase *p, part *t)
 {
     const pons_recipe *r = in->recipe;
-    double d = (double)pons_group_dim(in->model, (pons_group)g), rows, cells, panels;
+    double d = (double)pons_group_dim(in->model, (pons_group)g), rows, cells, shares;
     double n = d - floor(r->obr.alpha * d);
-    measure_group(in->model, g, &rows, &cells, &panels);
-    double speed = 1e9 * in->threads * workers * balance(panels, workers);
+    measure_group(in->model, g, &rows, &cells, &shares);
+    double speed = 1e9 * in->threads * workers * balance(shares, workers);
     double solve = 0, gptq = 0, inverse = 0, shifted = 0, order = 0;
     double on_node = (double)in->ranks / in->nodes, makers = on_node;
     bool sweeps = r->method == PONS_METHOD_GPTQ || r->method == PONS_METHOD_SPARSEGPT_GPTQ ||
@@ -116,7 +116,7 @@ static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_
         order = 2 * n * n * n / 3; /* of all ranks, as the factor itself */
     double clip = pons_method_quantizes(r->method) && r->weights.mse_clip ? CLIP_FLOP * cells : 0;
     p->flop = solve + inverse + shifted + gptq + clip + order;
-    p->busy = balance(panels, workers);
+    p->busy = balance(shares, workers);
     t->compute = inverse / (in->rates.inverse * 1e9 * in->threads * on_node * in->nodes) +
                  shifted / (in->rates.inverse * 1e9 * in->threads * makers * in->nodes) +
                  solve / (in->rates.solve * speed) + gptq / (in->rates.gptq * speed) +
@@ -131,10 +131,10 @@ static void cost_allocate(const pons_plan_input *in, int workers, pons_plan_phas
     const pons_recipe *r = in->recipe;
     const pons_plan_rates *v = &in->rates;
     double S = (double)r->calibration.length, all = in->threads * 1e9, widest = 0;
-    double weights = 0, squares = 0, cubes = 0, rows, cells, panels;
+    double weights = 0, squares = 0, cubes = 0, rows, cells, shares;
     for (int g = 0; g < PONS_GROUPS; g++) {
         double d = (double)pons_group_dim(in->model, (pons_group)g);
-        measure_group(in->model, g, &rows, &cells, &panels);
+        measure_group(in->model, g, &rows, &cells, &shares);
         weights += cells;
         squares += d * d;
         cubes += d * d * d;
@@ -159,11 +159,11 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
     const pons_plan_rates *v = &in->rates;
     int g = group_of(p->group), workers = in->ranks - (in->ranks > 1 && !r->coordinator_works);
     double others = 1 - 1.0 / in->ranks, rounds = ceil(log2((double)in->ranks));
-    double windows = (double)r->calibration.windows, rows = 0, cells = 0, panels = 0, d = 0;
+    double windows = (double)r->calibration.windows, rows = 0, cells = 0, shares = 0, d = 0;
     double all = in->threads * 1e9;
     part t = {0};
     if (g >= 0) {
-        measure_group(in->model, g, &rows, &cells, &panels);
+        measure_group(in->model, g, &rows, &cells, &shares);
         d = (double)pons_group_dim(in->model, (pons_group)g);
     }
     if (!strcmp(p->name, "read")) {
@@ -183,7 +183,7 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
         if (g < 0) { /* rank 0 writes the shard */
             double bytes = 0;
             for (int k = 0; k < PONS_GROUPS; k++) {
-                measure_group(in->model, k, &rows, &cells, &panels);
+                measure_group(in->model, k, &rows, &cells, &shares);
                 bytes += cells * (r->output.format == PONS_OUTPUT_DENSE ? 2 : 0.5);
             }
             t.disk = bytes / (v->disk * 1e9);

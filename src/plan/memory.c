@@ -71,17 +71,17 @@ static bool in_group(int linear, int group)
     return pons_linear_group((pons_linear)linear) == (pons_group)group;
 }
 
-/* Rows of a linear that the fullest rank compresses: whole panels, dealt over the group. */
+/* Rows of a linear that the fullest rank compresses: whole shares, dealt over the group. */
 static int64_t own_rows(const shape *s, int group, int linear)
 {
-    int64_t panels = 0, rows, cols;
+    int64_t shares = 0, rows, cols;
     for (int i = 0; i < PONS_LINEARS; i++) {
         pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
-        if (in_group(i, group)) panels += (rows + PONS_ROW_PANEL - 1) / PONS_ROW_PANEL;
+        if (in_group(i, group)) shares += (rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
     }
     pons_linear_shape(s->in->model, (pons_linear)linear, &rows, &cols);
     if (pons_method_needs_all_rows(s->in->recipe->method)) return rows;
-    int64_t own = (panels + s->workers - 1) / s->workers * PONS_ROW_PANEL;
+    int64_t own = (shares + s->workers - 1) / s->workers * PONS_ROW_SHARE;
     return own < rows ? own : rows;
 }
 
@@ -97,7 +97,7 @@ static double cells(const shape *s, int group, bool own)
         most += (double)own_rows(s, group, i) * (double)cols;
     }
     if (!own) return sum;
-    int64_t slack = PONS_ROW_PANEL * pons_group_dim(s->in->model, (pons_group)group);
+    int64_t slack = PONS_ROW_SHARE * pons_group_dim(s->in->model, (pons_group)group);
     return fmin(most, sum / s->workers + (double)slack);
 }
 
