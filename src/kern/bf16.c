@@ -163,6 +163,19 @@ bool pons_bf16_run(pons_bf16_worker *w, const void *A, const void *B, float *C)
     return run(w, false, A, B, C);
 }
 
+bool pons_bf16_run_rows(pons_bf16_worker *w, int64_t count, const void *A, const void *B, float *C)
+{
+    const pons_bf16_kernel *k = w->kernel;
+    bool good = true;
+    if (!w->library && k->layout == PONS_BF16_PACKED) {
+        pons_amx_gram(count * k->M, k->N, k->K, A, B, C, false, false, w->work);
+        return true;
+    }
+    for (int64_t i = 0; i < count; i++)
+        good &= run(w, false, (const uint16_t *)A + i * k->M * k->K, B, C + i * k->M * k->N);
+    return good;
+}
+
 bool pons_bf16_run_add(pons_bf16_worker *w, const void *A, const void *B, float *C)
 {
     return run(w, true, A, B, C);

@@ -77,6 +77,11 @@ void pons_bf16_take(const pons_bf16_kernel *kernel, int64_t tokens, int64_t colu
  * refused. */
 bool pons_bf16_run(pons_bf16_worker *worker, const void *A, const void *B, float *C);
 
+/** The same for `count` operands A that lie one behind the other, and so do their C: as one product where that
+ * spares passes over B. Local, one thread. @return as pons_bf16_run. */
+bool pons_bf16_run_rows(pons_bf16_worker *worker, int64_t count, const void *A, const void *B,
+                        float *C);
+
 /** The product added to C, of a kernel that allows it. Local, one thread. @return as
  * pons_bf16_run. */
 bool pons_bf16_run_add(pons_bf16_worker *worker, const void *A, const void *B, float *C);

@@ -69,6 +69,9 @@ int64_t pons_gram_together(int64_t S, int64_t d);
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
 typedef struct pons_matmul pons_matmul;
 
+/** What a thread needs to make tiles of a product, at most. */
+#define PONS_MATMUL_THREAD_BYTES (1 << 20)
+
 /**
  * Prepare W for products in fp32 or in bf16 (inputs rounded to bf16, fp32 accumulation, fp32
  * result).
@@ -106,7 +109,7 @@ void pons_matmul_input_destroy(pons_matmul_input **input);
  * The bits of a token's row depend on the tokens before it in no way but their number, and neither
  * on T nor on the threads.
  * @param ldy row stride in elements
- * @return PONS_OK, PONS_ERR_NOMEM. Memory: a tile per thread. Cost 2 T rows d flop.
+ * @return PONS_OK, PONS_ERR_NOMEM. Memory: PONS_MATMUL_THREAD_BYTES per thread. Cost 2 T rows d flop.
  */
 pons_status pons_matmul_put(const pons_matmul *W, const pons_matmul_input *X, float *Y,
                             int64_t ldy);

@@ -21,6 +21,12 @@ enum { PANEL = 128, WIDEST = 256, WIDTH_STEP = 16 };
 /* Bytes of packed W that one work item runs over; work items wanted for each thread. */
 enum { PACKED_IN_CACHE = 2 << 20, ITEMS_PER_THREAD = 4 };
 
+/* Bytes of a packed tile of W that comes from beyond L2 for every panel anew; panels that then share a pass over it. */
+enum { PACKED_BEYOND = 1 << 20, TOGETHER = 4 };
+
+_Static_assert(PONS_TILES *TOGETHER *PANEL *WIDEST * sizeof(float) == PONS_MATMUL_THREAD_BYTES,
+               "what the planner counts");
+
 struct pons_matmul {
     int64_t rows, d;
     int64_t width, tiles; /* rows of W in a tile; tiles * width >= rows */
@@ -178,59 +184,74 @@ typedef struct job {
     const pons_matmul *const *W;
     const pons_matmul_input *X;
     pons_bf16_worker **workers[PONS_TILES]; /* [threads] in bf16 */
-    float *tiles;                           /* [threads, count, PANEL, width] */
+    float *tiles;                           /* [threads, count, together, PANEL, width] */
+    int64_t panels, together;               /* of X; in a work item, at most */
+    int64_t step;                           /* tiles along W in a work item, at most */
 } job;
 
-/* Tile t of panel p, bias added; false when the library refused. */
-static bool make_tile(const job *j, int n, int self, int64_t p, int64_t t, float *tile)
+/* Tile t of `panels` panels from p on, bias added; false when the library refused. */
+static bool make_tile(const job *j, int n, int self, int64_t p, int64_t panels, int64_t t,
+                      float *tile)
 {
     const pons_matmul *m = j->W[n];
     int64_t d = m->d, left = m->rows - t * m->width, rows = left < m->width ? left : m->width;
-    const void *x = j->X->x + (size_t)p * j->X->panel;
+    const char *x = j->X->x + (size_t)p * j->X->panel;
     if (m->kernel) {
-        if (!pons_bf16_run(j->workers[n][self], x, m->packed + (size_t)t * m->packed_bytes, tile))
+        if (!pons_bf16_run_rows(j->workers[n][self], panels, x,
+                                m->packed + (size_t)t * m->packed_bytes, tile))
             return false;
     } else {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, PANEL, (int)rows, (int)d, 1.0f, x,
-                    (int)d, m->W + t * m->width * d, (int)d, 0.0f, tile, (int)m->width);
+        PONS_ASSERT(panels == 1);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, PANEL, (int)rows, (int)d, 1.0f,
+                    (const float *)(const void *)x, (int)d, m->W + t * m->width * d, (int)d, 0.0f,
+                    tile, (int)m->width);
     }
-    for (int64_t i = 0; m->bias && i < PANEL; i++)
+    for (int64_t i = 0; m->bias && i < panels * PANEL; i++)
         for (int64_t r = 0; r < rows; r++)
             tile[i * m->width + r] += m->bias[t * m->width + r];
     return true;
 }
 
-/* Tiles along W that one work item takes: as many as stay in L2 beside the panel, fewer when the
- * threads would be left without work. Changes no bits. */
-static int64_t tiles_of_item(const job *j, int64_t panels, int threads)
+/* At least one and at most `all` of what `fit` together, fewer when the threads would be left without work. */
+static int64_t in_item(const job *j, int64_t fit, int64_t all, int threads)
+{
+    int64_t share = j->W[0]->tiles * j->panels / (ITEMS_PER_THREAD * threads);
+    int64_t count = fit < share ? fit : share;
+    return count < 1 ? 1 : count < all ? count : all;
+}
+
+/* What one work item takes: as many tiles along W as stay in L2 beside the panel, or, where not even one does, several
+ * panels for each. Changes no bits. */
+static void choose_item(job *j, int threads)
 {
     const pons_matmul *m = j->W[0];
     int64_t bytes = m->kernel ? (int64_t)m->packed_bytes : m->width * m->d * (int64_t)sizeof *m->W;
-    int64_t fit = PACKED_IN_CACHE / (j->count * bytes);
-    int64_t share = m->tiles * panels / (ITEMS_PER_THREAD * threads);
-    int64_t count = fit < share ? fit : share;
-    return count < 1 ? 1 : count < m->tiles ? count : m->tiles;
+    bool beyond = m->kernel && bytes > PACKED_BEYOND;
+    j->step = in_item(j, PACKED_IN_CACHE / (j->count * bytes), m->tiles, threads);
+    j->together = beyond ? in_item(j, TOGETHER, j->panels, threads) : 1;
 }
 
-/* All tiles of one panel from number `first` to before `end`. */
-static bool run_item(const job *j, int64_t p, int64_t first, int64_t end, pons_tile_use *use,
-                     void *user)
+/* Work item i: all tiles that it takes. */
+static bool run_item(const job *j, int64_t i, pons_tile_use *use, void *user)
 {
     const pons_matmul *m = j->W[0];
     int self = omp_get_thread_num();
-    float *mine = j->tiles + self * j->count * PANEL * m->width;
+    int64_t across = (j->panels + j->together - 1) / j->together, size = j->together * PANEL;
+    int64_t p = i % across * j->together, first = i / across * j->step, end = first + j->step;
+    int64_t panels = j->panels - p < j->together ? j->panels - p : j->together;
+    float *mine = j->tiles + self * j->count * size * m->width;
     int64_t tokens = j->X->T - p * PANEL;
-    for (int64_t t = first; t < end; t++) {
+    for (int64_t t = first; t < end && t < m->tiles; t++) {
         int64_t rows = m->rows - t * m->width;
         pons_tile tile = {.token = p * PANEL,
-                          .tokens = tokens < PANEL ? tokens : PANEL,
+                          .tokens = tokens < size ? tokens : size,
                           .number = t,
                           .row = t * m->width,
                           .rows = rows < m->width ? rows : m->width,
                           .ld = m->width};
         for (int n = 0; n < j->count; n++) {
-            float *y = mine + n * PANEL * m->width;
-            if (!make_tile(j, n, self, p, t, y)) return false;
+            float *y = mine + n * size * m->width;
+            if (!make_tile(j, n, self, p, panels, t, y)) return false;
             tile.y[n] = y;
         }
         use(user, &tile);
@@ -248,10 +269,10 @@ pons_status pons_matmul_run(int count, const pons_matmul *const *W, const pons_m
     pons_status st = PONS_OK;
     const pons_matmul *m = W[0];
     int threads = pons_kern_threads(), failed = 0;
-    job j = {.count = count, .W = W, .X = X};
-    int64_t panels = (X->T + PANEL - 1) / PANEL, step = tiles_of_item(&j, panels, threads);
-    int64_t items = panels * ((m->tiles + step - 1) / step);
-    PONS_ALLOC(st, j.tiles, threads * count * PANEL * m->width);
+    job j = {.count = count, .W = W, .X = X, .panels = (X->T + PANEL - 1) / PANEL};
+    choose_item(&j, threads);
+    int64_t items = (j.panels + j.together - 1) / j.together * ((m->tiles + j.step - 1) / j.step);
+    PONS_ALLOC(st, j.tiles, threads * count * j.together * PANEL * m->width);
     for (int n = 0; n < count; n++) {
         PONS_ASSERT(W[n]->rows == m->rows && W[n]->d == X->d && !W[n]->kernel == !X->bf16);
         if (!X->bf16) continue;
@@ -259,11 +280,8 @@ pons_status pons_matmul_run(int count, const pons_matmul *const *W, const pons_m
         PONS_TRY(st, pons_bf16_workers_create(W[n]->kernel, threads, j.workers[n]));
     }
 #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
-    for (int64_t n = 0; n < items; n++) {
-        int64_t first = n / panels * step, end = first + step;
-        if (!run_item(&j, n % panels, first, end < m->tiles ? end : m->tiles, use, user))
-            failed = 1;
-    }
+    for (int64_t i = 0; i < items; i++)
+        if (!run_item(&j, i, use, user)) failed = 1;
     if (failed) st = pons_bf16_refused();
 done:
     for (int n = 0; n < count; n++) {

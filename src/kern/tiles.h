@@ -29,7 +29,8 @@ int64_t pons_matmul_tiles(const pons_matmul *W);
 
 /**
  * Make all tiles of X W^T for `count` <= PONS_TILES matrices of one shape. Local, parallel; tiles
- * depend on X's rows and W alone. @return PONS_OK, PONS_ERR_NOMEM. Memory: count tiles per thread.
+ * depend on X's rows and W alone. @return PONS_OK, PONS_ERR_NOMEM. Memory:
+ * PONS_MATMUL_THREAD_BYTES per thread.
  */
 pons_status pons_matmul_run(int count, const pons_matmul *const *W, const pons_matmul_input *X,
                             pons_tile_use *use, void *user);

@@ -157,7 +157,7 @@ static void add_standing(const shape *s, pons_plan_phase *p)
         (double)pons_dtype_bytes(m->dtype, 1) * owned_cells(s, -1));
 }
 
-/* calib/block.c: RoPE tables, q, k and v, and the input once more as products take it. */
+/* calib/block.c: RoPE tables, q, k and v, the input once more as products take it, and what threads make of it. */
 static void grow_work(shape *s, int group)
 {
     const pons_model_config *m = s->in->model;
@@ -165,7 +165,8 @@ static void grow_work(shape *s, int group)
     double fixed = 4 * S * (double)((m->heads + 2 * m->kv_heads) * m->head_dim + m->head_dim);
     s->inputs = fmax(s->inputs, s->blocks ? 4 * S * (double)(s->widest + 3 * m->hidden)
                                           : 4 * (double)s->streamed * S * d);
-    s->work = fmax(s->work, fixed + S * d * (s->in->bf16 ? 2 : 4));
+    double tiles = (double)s->in->threads * PONS_MATMUL_THREAD_BYTES;
+    s->work = fmax(s->work, fixed + S * d * (s->in->bf16 ? 2 : 4) + tiles);
 }
 
 /* pipeline/linear.c: the owner's dense linears and everyone's panels. */

@@ -149,6 +149,42 @@ static void token_bits(void **state)
     pons_mem_free(X), pons_mem_free(W), pons_mem_free(Y), pons_mem_free(Z);
 }
 
+/* Tiles of W too large for L2 meet several panels of tokens at once: values, and the bits of a few tokens alone. */
+static void wide_products(void **state)
+{
+    (void)state;
+    enum { T = 700, FEW = 100, ROWS = 1060, D = 2500, TOKEN_STEP = 53, ROW_STEP = 31 };
+    if (!pons_kern_has_bf16()) skip();
+    float *X = random_matrix(T * D), *W = random_matrix(ROWS * D), *bias = random_matrix(ROWS);
+    float *Y = pons_mem_alloc(T * ROWS, sizeof *Y), *Z = pons_mem_alloc(T * ROWS, sizeof *Z);
+    int before = omp_get_max_threads();
+    pons_matmul *m = NULL;
+    assert_int_equal(pons_matmul_create(ROWS, D, W, true, &m), PONS_OK);
+    assert_int_equal(pons_matmul_set_bias(m, bias), PONS_OK);
+    for (int64_t t = 0; t < T; t += FEW)
+        assert_int_equal(pons_matmul_apply(m, FEW, X + t * D, D, Y + t * ROWS, ROWS), PONS_OK);
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        memset(Z, 0, T * ROWS * sizeof *Z);
+        assert_int_equal(pons_matmul_apply(m, T, X, D, Z, ROWS), PONS_OK);
+        assert_memory_equal(Z, Y, T * ROWS * sizeof *Z);
+    }
+    omp_set_num_threads(before);
+    for (int64_t t = 0; t < T; t += TOKEN_STEP)
+        for (int64_t r = 0; r < ROWS; r += ROW_STEP) {
+            double sum = bias[r], size = fabs(sum);
+            for (int64_t k = 0; k < D; k++) {
+                double x = pons_bf16_round(X[t * D + k]), w = pons_bf16_round(W[r * D + k]);
+                sum += x * w;
+                size += fabs(x * w);
+            }
+            close_enough(Y[t * ROWS + r], sum, size, D + 1);
+        }
+    pons_matmul_destroy(&m);
+    pons_mem_free(X), pons_mem_free(W), pons_mem_free(bias), pons_mem_free(Y), pons_mem_free(Z);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 static void plain_bits(void **state)
 {
     (void)state;
@@ -340,10 +376,11 @@ static void begin_keeps_openmp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_products), cmocka_unit_test(prepared_products),
-        cmocka_unit_test(bf16_refused),   cmocka_unit_test(token_bits),
-        cmocka_unit_test(plain_bits),     cmocka_unit_test(gram_values),
-        cmocka_unit_test(gram_rounding),  cmocka_unit_test(gram_order),
-        cmocka_unit_test(gram_panels),    cmocka_unit_test(begin_keeps_openmp)};
+        cmocka_unit_test(plain_products),    cmocka_unit_test(prepared_products),
+        cmocka_unit_test(bf16_refused),      cmocka_unit_test(token_bits),
+        cmocka_unit_test(wide_products),     cmocka_unit_test(plain_bits),
+        cmocka_unit_test(gram_values),       cmocka_unit_test(gram_rounding),
+        cmocka_unit_test(gram_order),        cmocka_unit_test(gram_panels),
+        cmocka_unit_test(begin_keeps_openmp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
