@@ -271,14 +271,16 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
     PONS_TRY(st, pack_own(b, runtime, PONS_V, true, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
     bool failed = false;
-    if (count == 1) { /* its loops take all threads: inside a region of one, OpenMP would start new ones */
+    if (count ==
+        1) { /* its loops take all threads: inside a region of one, OpenMP would start new ones */
         failed = attend_sequence(b, runtime, S, q, k, v, x) != PONS_OK;
     } else {
 #pragma omp parallel for schedule(dynamic) reduction(|| : failed)
         for (int64_t i = 0; i < count; i++)
-            failed = failed || attend_sequence(b, runtime, begin[i + 1] - begin[i],
-                                               q + begin[i] * q_dim, k + begin[i] * kv_dim,
-                                               v + begin[i] * kv_dim, x + begin[i] * q_dim) != PONS_OK;
+            failed =
+                failed || attend_sequence(b, runtime, begin[i + 1] - begin[i], q + begin[i] * q_dim,
+                                          k + begin[i] * kv_dim, v + begin[i] * kv_dim,
+                                          x + begin[i] * q_dim) != PONS_OK;
     }
     if (failed) st = pons_fail(PONS_ERR_NOMEM, "out of memory for the attention of a block");
 done:
