@@ -6,13 +6,14 @@ set -euo pipefail
 
 usage() {
   cat <<TEXT
-Usage: bench-cluster.sh [--only "PART..."] [--windows N] [--length S] [--dims "8192 28672"] [--factor D] [--out FILE]
+Usage: bench-cluster.sh [--only "PART..."] [--windows N] [--length S] [--repeat N] [--seeds "0 1 2"] [--dims "8192 28672"]
+                        [--factor D] [--out FILE]
 
-Measure, on two idle cores in about an hour (the memory of the widest layer takes most of it):
+Measure, on two idle cores in over an hour (the memory of the widest layer takes most of it):
 
   ranks     the whole SmolLM2 job on 1 and on 2 ranks of one thread: speed-up and efficiency of each phase, beside what two separate
-            jobs at once show; with another run, what keeping Hessians costs
-  wave      wave 4 against wave 1 on four ranks: perplexity, idle share of each team
+            jobs at once show, in turns, the best of each; with another run, what keeping Hessians costs
+  wave      wave 4 against wave 1 on four ranks: mean perplexity of the seeds, idle share of each team
   memory    bytes per rank of one layer of a 70B model on 1, 2 and 4 ranks, against the plan
   factor    the inverse Cholesky factor on two ranks: ours, ScaLAPACK, LAPACK on the same two cores
   simulate  schedules of a 70B model on 8, 64 and 256 ranks
@@ -20,25 +21,29 @@ Measure, on two idle cores in about an hour (the memory of the widest layer take
   --only PARTS   some of them (default: all)
   --windows N    calibration windows of ranks and wave (default: the recipe's 32)
   --length S     tokens of each (default: 2048)
+  --repeat N     runs of each job of ranks (default: 3)
+  --seeds LIST   of wave (default: "0 1 2")
   --dims LIST    widths of memory (default: 8192 28672, which needs 40 GB)
   --factor D     width of factor (default: 8192)
   --out FILE     default: $PONS_WORK/bench-cluster/cluster.md
 TEXT
 }
 
-parts="ranks wave memory factor simulate" windows=32 length=2048 dims="8192 28672" factor=8192
+parts="ranks wave memory factor simulate" windows=32 length=2048 repeat=3 seeds="0 1 2" dims="8192 28672" factor=8192
 results=$PONS_WORK/bench-cluster
 out=$results/cluster.md
 while [ $# -gt 0 ]; do
   case $1 in
   --help | -h) usage; exit 0 ;;
-  --only | --windows | --length | --dims | --factor | --out) [ $# -gt 1 ] || die "$1 needs a value" ;;
+  --only | --windows | --length | --repeat | --seeds | --dims | --factor | --out) [ $# -gt 1 ] || die "$1 needs a value" ;;
   *) usage >&2; exit 2 ;;
   esac
   case $1 in
   --only) parts=$2 ;;
   --windows) windows=$2 ;;
   --length) length=$2 ;;
+  --repeat) repeat=$2 ;;
+  --seeds) seeds=$2 ;;
   --dims) dims=$2 ;;
   --factor) factor=$2 ;;
   --out) out=$2 ;;
@@ -48,6 +53,8 @@ done
 for part in $parts; do
   case $part in ranks | wave | memory | factor | simulate) ;; *) die "--only: found $part, allowed: ranks wave memory factor simulate" ;; esac
 done
+[[ $repeat =~ ^[1-9][0-9]*$ ]] || die "--repeat: found $repeat, allowed: 1 or more"
+[ -n "${seeds// /}" ] || die "--seeds: found none, allowed: one or more"
 wanted() { [[ " $parts " = *" $1 "* ]]; }
 
 mkdir -p "$results" "$(dirname "$out")"
@@ -66,16 +73,20 @@ compress() { # NAME RANKS ARGUMENT...
 }
 if wanted ranks || wanted wave; then model=$(bash "$PONS_ROOT/jobs/fetch-smollm2.sh" "$PONS_WORK/smollm2"); fi
 if wanted ranks; then
-  compress ranks-1 1 --set evaluate.text=
-  compress ranks-2 2 --set evaluate.text=
-  compress pair-0 1 --set evaluate.text= & pair=$! # what the machine gives two cores: jobs that share nothing but its memory
-  compress pair-1 1 --set evaluate.text=
-  wait $pair
+  for ((k = 0; k < repeat; k++)); do
+    compress ranks-1-$k 1 --set evaluate.text=
+    compress ranks-2-$k 2 --set evaluate.text=
+    compress pair-$k-a 1 --set evaluate.text= & pair=$! # what the machine gives two cores: jobs that share nothing but its memory
+    compress pair-$k-b 1 --set evaluate.text=
+    wait $pair
+  done
   compress keep 2 --set evaluate.text= --set hessians=keep
 fi
 if wanted wave; then
-  compress wave-1 4
-  compress wave-4 4 --set wave=4 --set layout.teams=4
+  for seed in $seeds; do
+    compress wave-1-$seed 4 --set seed="$seed"
+    compress wave-4-$seed 4 --set seed="$seed" --set wave=4 --set layout.teams=4
+  done
 fi
 
 # Llama-2-70B's shape, and one with any width for the plan of one layer.

@@ -12,16 +12,27 @@ def load(name):
     return json.load(open(path)) if os.path.exists(path) else None
 
 
+def load_all(pattern):
+    return [json.load(open(p)) for p in sorted(glob.glob(os.path.join(sys.argv[1], pattern + ".json")))]
+
+
+def total(result):
+    return result["seconds"]["total"]
+
+
 def row(*cells):
     print("| " + " | ".join(str(c) for c in cells) + " |")
 
 
 def ranks():
-    one, two, keep = load("ranks-1"), load("ranks-2"), load("keep")
+    ones, twos, keep = load_all("ranks-1-*"), load_all("ranks-2-*"), load("keep")
+    pairs = zip(load_all("pair-*-a"), load_all("pair-*-b"))
+    one, two = min(ones, key=total), min(twos, key=total)
     a, b = one["seconds"], two["seconds"]
-    row("whole SmolLM2 job, 1 -> 2 ranks of one thread", ">= 1.8x, same bytes", f"{a['total']:.1f} s -> {b['total']:.1f} s, {a['total'] / b['total']:.2f}x, "
-        + ("same bytes" if one["digest"] == two["digest"] else "DIFFERENT BYTES"))
-    c, d = (load(f"pair-{k}")["seconds"] for k in range(2))
+    row(f"whole SmolLM2 job, 1 -> 2 ranks of one thread, best of {len(ones)}", ">= 1.8x, same bytes", f"{a['total']:.1f} s -> {b['total']:.1f} s, {a['total'] / b['total']:.2f}x, "
+        + ("same bytes" if len({r["digest"] for r in ones + twos}) == 1 else "DIFFERENT BYTES"))
+    row("each of these runs", "", "; ".join(", ".join(f"{total(r):.1f}" for r in runs) + f" s on {n}" for n, runs in ((1, ones), (2, twos))))
+    c, d = (r["seconds"] for r in min(pairs, key=lambda p: max(map(total, p))))
     row("two separate jobs of one rank at once: what the machine gives two cores", "", f"{c['total']:.1f} and {d['total']:.1f} s, "
         f"{2 * a['total'] / max(c['total'], d['total']):.2f}x")
     phases = [p for p in two["efficiency"] if a.get(p, 0) > 0.005 * a["total"] and b.get(p, 0) > 0]
@@ -34,12 +45,14 @@ def ranks():
 
 
 def wave():
-    one, four = load("wave-1"), load("wave-4")
+    ones, fours = load_all("wave-1-*"), load_all("wave-4-*")
     for kind in "weights_only", "full":
-        p, q = (r["perplexity"][kind] for r in (one, four))
-        row(f"wave 4 against wave 1, four ranks, perplexity {kind}", "<= 1 % apart", f"{q:.3f} against {p:.3f}, {100 * (q / p - 1):+.2f} %")
-    for name, r in ("wave 1", one), ("wave 4", four):
-        row(f"idle share of each team, {name}", "", ", ".join(f"{100 * s:.0f} %" for s in r["idle"]) + f"; {r['seconds']['total']:.0f} s")
+        p, q = ([r["perplexity"][kind] for r in runs] for runs in (ones, fours))
+        row(f"wave 4 against wave 1, four ranks, perplexity {kind}, mean of {len(p)} seeds", "<= 1 % apart",
+            f"{sum(q) / len(q):.3f} against {sum(p) / len(p):.3f}, {100 * (sum(q) / sum(p) - 1):+.2f} %; "
+            + ", ".join(f"{v:.2f} against {u:.2f}" for u, v in zip(p, q)))
+    for name, r in ("wave 1", ones[0]), ("wave 4", fours[0]):
+        row(f"idle share of each team, {name}, first of the seeds", "", ", ".join(f"{100 * s:.0f} %" for s in r["idle"]) + f"; {r['seconds']['total']:.0f} s")
 
 
 def planned(plan, ranks):
@@ -83,7 +96,7 @@ def main():
     print(f"load {os.getloadavg()[0]:.1f} at the end\n")
     row("what", "goal", "measured")
     row("---", "---", "---")
-    for name, part in ("ranks-1", ranks), ("wave-1", wave), ("memory-*", memory), ("factor-1", factor), ("simulate", simulate):
+    for name, part in ("ranks-1-*", ranks), ("wave-1-*", wave), ("memory-*", memory), ("factor-1", factor), ("simulate", simulate):
         if glob.glob(os.path.join(sys.argv[1], name + ".json")):
             part()
 

@@ -168,6 +168,7 @@ bool pons_bf16_run_rows(pons_bf16_worker *w, int64_t count, const void *A, const
     const pons_bf16_kernel *k = w->kernel;
     bool good = true;
     if (!w->library && k->layout == PONS_BF16_PACKED) {
+        PONS_ASSERT(count == 1 || pons_amx_bytes(k->M, k->K) * 2 == pons_amx_bytes(2 * k->M, k->K));
         pons_amx_gram(count * k->M, k->N, k->K, A, B, C, false, false, w->work);
         return true;
     }

@@ -78,7 +78,7 @@ void pons_bf16_take(const pons_bf16_kernel *kernel, int64_t tokens, int64_t colu
 bool pons_bf16_run(pons_bf16_worker *worker, const void *A, const void *B, float *C);
 
 /** The same for `count` operands A that lie one behind the other, and so do their C: as one product where that
- * spares passes over B. Local, one thread. @return as pons_bf16_run. */
+ * spares passes over B. M a multiple of 32, or count 1. Local, one thread. @return as pons_bf16_run. */
 bool pons_bf16_run_rows(pons_bf16_worker *worker, int64_t count, const void *A, const void *B,
                         float *C);
 

@@ -69,7 +69,7 @@ int64_t pons_gram_together(int64_t S, int64_t d);
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
 typedef struct pons_matmul pons_matmul;
 
-/** What a thread needs to make tiles of a product, at most. */
+/** Bytes of the tiles of a product that a thread makes, at most; the work of its kernel is apart. */
 #define PONS_MATMUL_THREAD_BYTES (1 << 20)
 
 /**

@@ -21,7 +21,8 @@ enum { PANEL = 128, WIDEST = 256, WIDTH_STEP = 16 };
 /* Bytes of packed W that one work item runs over; work items wanted for each thread. */
 enum { PACKED_IN_CACHE = 2 << 20, ITEMS_PER_THREAD = 4 };
 
-/* Bytes of a packed tile of W that comes from beyond L2 for every panel anew; panels that then share a pass over it. */
+/* Bytes of packed tiles of W that do not stay in L2 from one panel to the next; panels that then share a pass over
+ * them. */
 enum { PACKED_BEYOND = 1 << 20, TOGETHER = 4 };
 
 _Static_assert(PONS_TILES *TOGETHER *PANEL *WIDEST * sizeof(float) == PONS_MATMUL_THREAD_BYTES,
@@ -220,13 +221,13 @@ static int64_t in_item(const job *j, int64_t fit, int64_t all, int threads)
     return count < 1 ? 1 : count < all ? count : all;
 }
 
-/* What one work item takes: as many tiles along W as stay in L2 beside the panel, or, where not even one does, several
- * panels for each. Changes no bits. */
+/* What one work item takes: as many tiles along W as stay in L2 beside the panel, or several panels for one that does
+ * not, where the kernel makes one product of them. Changes no bits. */
 static void choose_item(job *j, int threads)
 {
     const pons_matmul *m = j->W[0];
     int64_t bytes = m->kernel ? (int64_t)m->packed_bytes : m->width * m->d * (int64_t)sizeof *m->W;
-    bool beyond = m->kernel && bytes > PACKED_BEYOND;
+    bool beyond = m->kernel && pons_bf16_on_tiles() && j->count * bytes >= PACKED_BEYOND;
     j->step = in_item(j, PACKED_IN_CACHE / (j->count * bytes), m->tiles, threads);
     j->together = beyond ? in_item(j, TOGETHER, j->panels, threads) : 1;
 }

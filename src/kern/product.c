@@ -17,8 +17,8 @@ enum { WIDEST = 576, WIDTH_STEP = 16 };
 /* Bytes of B in bf16 that all rows meet in turn: what L2 holds beside a block of X and Y. */
 enum { PACKED_IN_CACHE = 1 << 20 };
 
-/* Columns and depth of an fp32 block of B in L1. */
-enum { STRIP = 64, DEPTH = 128 };
+/* Columns and depth of an fp32 block of B in L1; rows that meet it in turn. */
+enum { STRIP = 64, DEPTH = 128, MOST_ROWS = 2 * PONS_PRODUCT_ROWS };
 
 struct pons_product {
     pons_product_kind kind;
@@ -262,15 +262,15 @@ static void pack_panel(const pons_product *p, int64_t k, int64_t depth, int64_t 
 }
 
 /* Rows that meet a panel of B while they and it are in L2: C += A panel, or C = when it is the first. */
-static void run_panel(int64_t depth, int64_t width, const float *A, int64_t lda, const float *panel,
-                      float *C, bool add)
+static void run_panel(int64_t rows, int64_t depth, int64_t width, const float *A, int64_t lda,
+                      const float *panel, float *C, bool add)
 {
     for (int64_t j = 0; j < width; j += STRIP) {
         int64_t columns = width - j < STRIP ? width - j : STRIP;
         const float *strip = panel + j * depth;
         for (int64_t k = 0; k < depth; k += DEPTH)
-            pons_block_nn(PONS_PRODUCT_ROWS, columns, depth - k < DEPTH ? depth - k : DEPTH, A + k,
-                          lda, strip + k * columns, columns, C + j, width, add || k > 0);
+            pons_block_nn(rows, columns, depth - k < DEPTH ? depth - k : DEPTH, A + k, lda,
+                          strip + k * columns, columns, C + j, width, add || k > 0);
     }
 }
 
@@ -283,8 +283,9 @@ static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float
         for (int64_t t = 0; t < p->of.tiles; t++) {
             int64_t k = tile * ldx, depth = p->K - k < ldx ? p->K - k : ldx;
             pack_panel(p, k, depth, t, w->panel);
-            for (int64_t i = 0; i < rows; i += PONS_PRODUCT_ROWS)
-                run_panel(depth, width, X + (tile * w->capacity + i) * ldx, ldx, w->panel,
+            for (int64_t i = 0; i < rows; i += MOST_ROWS)
+                run_panel(rows - i < MOST_ROWS ? rows - i : MOST_ROWS, depth, width,
+                          X + (tile * w->capacity + i) * ldx, ldx, w->panel,
                           Y + (t * w->capacity + i) * width, tile > 0);
         }
 }

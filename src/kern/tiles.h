@@ -12,7 +12,7 @@ enum { PONS_TILES = 2 };
 
 /** The same tile of the products with each matrix. */
 typedef struct pons_tile {
-    int64_t token, tokens;      /* of X: first and how many */
+    int64_t token, tokens;      /* of X: first and how many, of one panel or several */
     int64_t number, row, rows;  /* which tile along W; its first row of W and how many */
     const float *y[PONS_TILES]; /* [tokens, rows] of each matrix, biases added */
     int64_t ld;                 /* entries between tokens in y */

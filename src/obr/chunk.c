@@ -15,11 +15,12 @@
 
 enum { MOST_BYTES = 64 << 20 }; /* about, of a thread's vectors */
 
-_Static_assert(PONS_ROW_SHARE % PONS_PRODUCT_ROWS == 0, "no block of a rank's products is padded");
+_Static_assert(PONS_ROW_SHARE % PONS_PRODUCT_ROWS == 0,
+               "only the last block of a linear is padded");
 
 /* Of a matrix in bf16 that stays near; rows that then go together, so that their vectors do, too. A pass over
- * a larger matrix is dear, and as many rows as possible share it. */
-enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256 };
+ * a larger matrix is dear: as many rows as possible share it, and never fewer than FAR_ROWS. */
+enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256, FAR_ROWS = 2 * PONS_PRODUCT_ROWS };
 
 /* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
 #define UNCERTAINTY 0x1p-22
@@ -255,14 +256,16 @@ done:
 int64_t pons_dual_rows(int64_t d, int64_t rows, int64_t threads)
 {
     int64_t n = pons_product_tiles_of(d).padded;
-    int64_t limit = 2 * n * n <= NEAR_BYTES ? NEAR_ROWS : PONS_CHUNK_ROWS;
-    int64_t most = MOST_BYTES / (20 * n) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    bool near = 2 * n * n <= NEAR_BYTES;
+    int64_t limit = near ? NEAR_ROWS : PONS_CHUNK_ROWS;
+    int64_t least = near ? PONS_PRODUCT_ROWS : FAR_ROWS;
+    int64_t most = MOST_BYTES / (20 * n) / least * least;
     if (most > limit) most = limit;
-    if (most < PONS_PRODUCT_ROWS) most = PONS_PRODUCT_ROWS;
+    if (most < least) most = least;
     int64_t chunks = (rows + most - 1) / most;
     if (threads > 1 && chunks < 2 * threads) chunks = 2 * threads;
     int64_t share = (rows + chunks - 1) / chunks;
-    return (share + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
+    return (share + least - 1) / least * least;
 }
 
 static void count_rows(const pons_chunk *c, int64_t rows, pons_row_metrics *m)

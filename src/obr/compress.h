@@ -13,11 +13,11 @@
 #include "hessian/factor.h"
 
 /** fp32 products take rows in panels of this many, aligned to the row's index in its linear. Any split of
- * the rows gives the same bits. */
+ * the rows gives the same bits; a panel that a split cuts is computed on both sides. */
 #define PONS_ROW_PANEL 64
 
-/** A rank takes a multiple of this many rows: the blocks of the iterations' products, so that none is
- * padded, and small enough that ranks stay level on narrow linears. */
+/** Rows are dealt to ranks in multiples of this (all but the last of a linear): blocks of the iterations'
+ * products, and few enough that ranks stay level on narrow linears. */
 #define PONS_ROW_SHARE 32
 
 /** Values of rho that the admm mask goes through, each with a matrix of its own, and iterations with each. */

@@ -118,12 +118,11 @@ static double owned_cells(const shape *s, int group)
     return most;
 }
 
-/* What is there in every phase of a block. */
-static void add_standing(const shape *s, pons_plan_phase *p)
+/* What is there in every phase of the job. */
+static void add_always(const shape *s, pons_plan_phase *p)
 {
     const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
-    double tokens = (double)(s->streamed * s->S);
     double streams = r->activations.bits < 16 || r->kv.bits < 16 || r->values.bits < 16 ? 2 : 1;
     add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
     double peers = ceil((double)s->in->ranks / s->in->nodes) - 1;
@@ -131,7 +130,22 @@ static void add_standing(const shape *s, pons_plan_phase *p)
         add(p, "message buffers", PONS_PLAN_RANK, true, 8e6 + 4e6 * peers);
     if (pons_method_needs_hessian(r->method))
         add(p, "hidden states of own windows", PONS_PLAN_RANK, false,
-            4 * tokens * (double)m->hidden);
+            4 * (double)(s->streamed * s->S * m->hidden));
+    if (r->evaluate.text[0]) {
+        double windows = ceil((double)r->evaluate.windows / s->workers);
+        add(p, "evaluation windows", PONS_PLAN_RANK, false,
+            streams * 4 * (double)r->evaluate.length *
+                (windows * (double)m->hidden + (double)s->widest));
+    }
+}
+
+/* What is there in every phase of a block. */
+static void add_standing(const shape *s, pons_plan_phase *p)
+{
+    const pons_recipe *r = s->in->recipe;
+    const pons_model_config *m = s->in->model;
+    double tokens = (double)(s->streamed * s->S);
+    add_always(s, p);
     add(p, "group inputs of own windows", PONS_PLAN_RANK, false, s->inputs);
     if (pons_plan_follows(r)) { /* pipeline/target.c */
         double one = (double)s->S * (double)(s->widest + m->hidden);
@@ -141,12 +155,6 @@ static void add_standing(const shape *s, pons_plan_phase *p)
             s->errors * 4 * (double)(s->windows * s->S * m->hidden));
         add(p, "distances of a window", PONS_PLAN_RANK, true, 4 * one);
         add(p, "linears of the dense stream's block, packed", PONS_PLAN_RANK, true, s->followed);
-    }
-    if (r->evaluate.text[0]) {
-        double windows = ceil((double)r->evaluate.windows / s->workers);
-        add(p, "evaluation windows", PONS_PLAN_RANK, false,
-            streams * 4 * (double)r->evaluate.length *
-                (windows * (double)m->hidden + (double)s->widest));
     }
     add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true, s->packed);
     add(p, "work space of the forward pass", PONS_PLAN_RANK, true, s->work);
@@ -372,32 +380,45 @@ static void open_wave(shape *s)
     }
 }
 
-/* pipeline/allocate.c: the pass over the dense model, at the widest input. */
+/* pipeline/allocate.c: the pass over the dense model, at the widest input: while its Hessian is summed and factored, or
+ * while rows are tried with its inverse, whichever takes more. */
 static void plan_allocate(shape *s)
 {
     const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
-    double all = 0, d = (double)s->widest;
+    double all = 0, own = 0, d = (double)s->widest;
     double S = (double)s->S, windows = fmin(ceil(8 * d / S), (double)r->calibration.windows);
     double pass = ceil(windows / s->workers);
-    for (int g = 0; g < PONS_GROUPS; g++)
+    shape work = *s;
+    for (int g = 0; g < PONS_GROUPS; g++) {
         all += cells(s, g, false);
+        own += cells(s, g, true);
+        grow_work(&work, g);
+    }
     pons_plan_phase *p = add_phase(s, "allocate", "");
-    add(p, "program and libraries", PONS_PLAN_RANK, true, s->in->base_bytes);
-    add(p, "hidden states of own windows", PONS_PLAN_RANK, false,
-        4 * (double)(s->streamed * s->S * m->hidden));
+    add_always(s, p);
     add(p, "windows of the pass", PONS_PLAN_RANK, false, 4 * pass * S * ((double)m->hidden + d));
     add(p, "a window that is probed", PONS_PLAN_RANK, true, 4 * S * (3 * (double)m->hidden + d));
+    add(p, "work space of the forward pass", PONS_PLAN_RANK, true, work.work);
     add(p, "linears of the block, dense", PONS_PLAN_RANK, true, 4 * all);
     add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true,
         all * (s->in->bf16 ? 2 : 4));
-    add(p, "Hessian, summed", PONS_PLAN_RANK, true,
-        8 * d * (double)pons_hessian_panel_rows(s->widest));
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * own);
+    add(p, "linears of the next block, read ahead", PONS_PLAN_RANK, false,
+        (double)pons_dtype_bytes(m->dtype, 1) * owned_cells(s, -1));
     add_matrix(s, p, "Hessian in fp32", 4 * d * d);
     add_matrix(s, p, "inverse factor U", 4 * d * d);
-    add_matrix(s, p, "inverse of the Hessian and its packed forms",
-               d * d * (s->in->solver_bf16 ? 8 : 4) *
-                   (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha)));
+    double tiles = (double)pons_tiles_bytes(s->widest, s->plan->team_ranks);
+    double panel = 8 * d * (double)pons_hessian_panel_rows(s->widest) +
+                   4 * S * d * fmin(pass, (double)pons_gram_together(s->S, s->widest));
+    double inverse =
+        d * d * (s->in->solver_bf16 ? 8 : 4) * (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha));
+    if (inverse > ceil((double)s->in->ranks / s->in->nodes) * (tiles + panel)) {
+        add_matrix(s, p, "inverse of the Hessian and its packed forms", inverse);
+        return;
+    }
+    add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
+    add(p, "panel of the Hessian and windows packed for it", PONS_PLAN_RANK, true, panel);
 }
 
 void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)

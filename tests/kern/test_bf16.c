@@ -103,6 +103,41 @@ static void check_packed(int64_t M, int64_t N, int64_t K)
     pons_mem_free(packed), pons_mem_free(A), pons_mem_free(B), pons_mem_free(C), pons_mem_free(D);
 }
 
+/* Operands one behind the other: what each gives alone. */
+static void rows_together(void **state)
+{
+    (void)state;
+    enum { M = 64, N = 48, K = 700, COUNT = 3 };
+    pons_bf16_kernel *kernel = NULL;
+    pons_bf16_worker *worker = NULL;
+    if (!pons_kern_has_bf16()) skip();
+    assert_int_equal(pons_bf16_kernel_create(PONS_BF16_PACKED, M, N, K, &kernel), PONS_OK);
+    assert_int_equal(pons_bf16_workers_create(kernel, 1, &worker), PONS_OK);
+    int64_t bytes = (int64_t)pons_bf16_rows_bytes(M, K);
+    uint8_t *A = pons_mem_alloc(COUNT * bytes, 1);
+    uint16_t *B = random_bits(N * K);
+    void *packed = pons_mem_alloc((int64_t)pons_bf16_packed_bytes(kernel), 1);
+    float x[K], *C = pons_mem_alloc(M * N, sizeof *C),
+                *D = pons_mem_alloc(COUNT * M * N, sizeof *D);
+    assert_true(pons_bf16_pack(worker, B, packed));
+    for (int64_t i = 0; i < COUNT * M; i++) {
+        for (int64_t k = 0; k < K; k++)
+            x[k] = uniform();
+        pons_bf16_put_row(K, i % M, x, A + i / M * bytes);
+    }
+    for (int64_t i = 0; i < COUNT * M * N; i++)
+        D[i] = NAN;
+    assert_true(pons_bf16_run_rows(worker, COUNT, A, packed, D));
+    for (int64_t i = 0; i < COUNT; i++) {
+        assert_true(pons_bf16_run(worker, A + i * bytes, packed, C));
+        assert_memory_equal(C, D + i * M * N, M * N * sizeof *C);
+    }
+    pons_bf16_workers_destroy(1, &worker);
+    pons_bf16_kernel_destroy(&kernel);
+    pons_mem_free(packed), pons_mem_free(A), pons_mem_free(B), pons_mem_free(C), pons_mem_free(D);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 static void packed(void **state)
 {
     (void)state;
@@ -203,8 +238,8 @@ static void entry_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(packed), cmocka_unit_test(gram),
-                                       cmocka_unit_test(entry_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(packed), cmocka_unit_test(rows_together),
+                                       cmocka_unit_test(gram), cmocka_unit_test(entry_bits)};
     pons_mt19937_seed(&rng, 5);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

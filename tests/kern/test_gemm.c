@@ -12,7 +12,9 @@
 
 #include "base/half.h"
 #include "base/mem.h"
+#include "kern/bf16.h"
 #include "kern/gemm.h"
+#include "kern/tiles.h"
 
 static uint64_t seed = 1;
 
@@ -149,11 +151,19 @@ static void token_bits(void **state)
     pons_mem_free(X), pons_mem_free(W), pons_mem_free(Y), pons_mem_free(Z);
 }
 
-/* Tiles of W too large for L2 meet several panels of tokens at once: values, and the bits of a few tokens alone. */
+/* pons_tile_use: the most tokens of a tile. */
+static void take_most(void *user, const pons_tile *tile)
+{
+    int64_t *most = user;
+#pragma omp critical
+    if (tile->tokens > *most) *most = tile->tokens;
+}
+
+/* Tiles of W too large for L2 meet several panels of tokens at once: values, and the bits of a panel alone. */
 static void wide_products(void **state)
 {
     (void)state;
-    enum { T = 700, FEW = 100, ROWS = 1060, D = 2500, TOKEN_STEP = 53, ROW_STEP = 31 };
+    enum { T = 700, FEW = 128, ROWS = 1060, D = 2500, TOKEN_STEP = 53, ROW_STEP = 31 };
     if (!pons_kern_has_bf16()) skip();
     float *X = random_matrix(T * D), *W = random_matrix(ROWS * D), *bias = random_matrix(ROWS);
     float *Y = pons_mem_alloc(T * ROWS, sizeof *Y), *Z = pons_mem_alloc(T * ROWS, sizeof *Z);
@@ -162,13 +172,23 @@ static void wide_products(void **state)
     assert_int_equal(pons_matmul_create(ROWS, D, W, true, &m), PONS_OK);
     assert_int_equal(pons_matmul_set_bias(m, bias), PONS_OK);
     for (int64_t t = 0; t < T; t += FEW)
-        assert_int_equal(pons_matmul_apply(m, FEW, X + t * D, D, Y + t * ROWS, ROWS), PONS_OK);
+        assert_int_equal(
+            pons_matmul_apply(m, T - t < FEW ? T - t : FEW, X + t * D, D, Y + t * ROWS, ROWS),
+            PONS_OK);
     for (int threads = 1; threads <= 3; threads++) {
         omp_set_num_threads(threads);
         memset(Z, 0, T * ROWS * sizeof *Z);
         assert_int_equal(pons_matmul_apply(m, T, X, D, Z, ROWS), PONS_OK);
         assert_memory_equal(Z, Y, T * ROWS * sizeof *Z);
     }
+    omp_set_num_threads(1);
+    int64_t most = 0;
+    pons_matmul_input *in = NULL;
+    const pons_matmul *of = m;
+    assert_int_equal(pons_matmul_pack(true, T, D, X, D, &in), PONS_OK);
+    assert_int_equal(pons_matmul_run(1, &of, in, take_most, &most), PONS_OK);
+    assert_int_equal(most, pons_bf16_on_tiles() ? 512 : 128);
+    pons_matmul_input_destroy(&in);
     omp_set_num_threads(before);
     for (int64_t t = 0; t < T; t += TOKEN_STEP)
         for (int64_t r = 0; r < ROWS; r += ROW_STEP) {
