@@ -23,7 +23,7 @@ Measure, on two idle cores in over an hour (the memory of the widest layer takes
   --length S     tokens of each (default: 2048)
   --repeat N     runs of each job of ranks (default: 3)
   --seeds LIST   of wave (default: "0 1 2")
-  --dims LIST    widths of memory (default: 8192 28672, which needs 40 GB)
+  --dims LIST    widths of memory (default: 8192 28672, which needs 20 GB)
   --factor D     width of factor (default: 8192)
   --out FILE     default: $PONS_WORK/bench-cluster/cluster.md
 TEXT
