@@ -271,8 +271,8 @@ static pons_status attend(const pons_block *b, const pons_runtime *runtime, int6
     PONS_TRY(st, pack_own(b, runtime, PONS_V, true, S, x));
     PONS_TRY(st, pons_matmul_put(b->linear[PONS_V], b->work->input, v, kv_dim));
     bool failed = false;
-    if (count ==
-        1) { /* its loops take all threads: inside a region of one, OpenMP would start new ones */
+    /* The loops of one sequence take all threads: inside a region of one thread, OpenMP would start new ones. */
+    if (count == 1) {
         failed = attend_sequence(b, runtime, S, q, k, v, x) != PONS_OK;
     } else {
 #pragma omp parallel for schedule(dynamic) reduction(|| : failed)

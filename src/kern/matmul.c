@@ -25,7 +25,7 @@ enum { PACKED_IN_CACHE = 2 << 20, ITEMS_PER_THREAD = 4 };
  * them. */
 enum { PACKED_BEYOND = 1 << 20, TOGETHER = 4 };
 
-_Static_assert(PONS_TILES *TOGETHER *PANEL *WIDEST * sizeof(float) == PONS_MATMUL_THREAD_BYTES,
+_Static_assert(sizeof(float[PONS_TILES][TOGETHER][PANEL][WIDEST]) == PONS_MATMUL_THREAD_BYTES,
                "what the planner counts");
 
 struct pons_matmul {
