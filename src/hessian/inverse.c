@@ -115,10 +115,10 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     }
     for (int64_t j = n; j < s->of.padded; j++)
         s->unit[j] = 1.0f;
-    s->kind = bf16 ? PONS_PRODUCT_SPLIT : PONS_PRODUCT_FP32;
+    s->kind = pons_product_exact(bf16);
     PONS_TRY(st,
              pons_product_create_shared(factor->comm, s->kind, n, n, s->K, n, 0, 0, &s->inverse));
-    if (bf16) {
+    if (s->kind != PONS_PRODUCT_FP32) {
         pons_shared_destroy(&s->shared);
         s->K = NULL;
     }

@@ -24,7 +24,7 @@ typedef struct pons_hessian_inverse {
     float *reach;     /* [padded] norms of K's columns without the diagonal, 0 in the padding */
     double blur;      /* sum of (size_j unit_j)^2: what white noise in a gradient costs */
     double condition; /* mean of size_j unit_j^2, in the manner of a condition number */
-    pons_product_kind kind; /* of both products: split where bf16 was asked for, else fp32 */
+    pons_product_kind kind; /* of both products: pons_product_exact */
     pons_product *inverse;  /* x K */
     pons_product *hessian;  /* x H_TT */
 } pons_hessian_inverse;
@@ -35,7 +35,8 @@ typedef struct pons_hessian_inverse {
  * Collective on the comm of the factor; the ranks of a node share the work and what comes of it. Same
  * bits for any number of them and of threads.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
- * rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for bf16.
+ * rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for split, 12 n^2 for triple
+ * products.
  */
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
                                         pons_hessian_inverse **out);

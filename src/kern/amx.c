@@ -1,8 +1,9 @@
 /* Products on AMX tiles. Owns the forms of operands and the order of blocks; who computes what with
  * them is bf16.c's callers'.
  *
- * A block of C is 2 x 2 tiles in registers. It runs over a slice of the depth, so short that the slice
- * of its rows of A stays in L1 while those of B pass by from L2. */
+ * A block of C is 2 x 2 tiles in registers. It runs over as much of the depth as leaves its operands in L2: tiles
+ * come from there at three quarters of the rate at which they meet, but storing a block and loading it again
+ * costs as much as 200 entries of depth. */
 #include "kern/amx.h"
 
 #include <string.h>
@@ -19,9 +20,11 @@
 
 #define TILES __attribute__((target("amx-tile,amx-bf16")))
 
-/* Rows of a tile; entries along the depth of a step, a row of a tile; those of a slice; rows and columns
- * of a block. */
-enum { ROWS = 16, STEP = 32, SLICE = 320, BLOCK = 2 * ROWS };
+/* Rows of a tile; entries along the depth of a step, a row of a tile; rows and columns of a block. */
+enum { ROWS = 16, STEP = 32, BLOCK = 2 * ROWS };
+
+/* Bytes of A that a stream of B meets at a time: they stay in L2 beside the columns of B that they are at. */
+enum { LEFT_BYTES = 1 << 20 };
 
 /* Entries of a tile of an operand. */
 enum { TILE = ROWS * STEP };
@@ -50,16 +53,10 @@ size_t pons_amx_bytes(int64_t n, int64_t K)
     return (size_t)(round_up(n, BLOCK) * round_up(K, STEP)) * sizeof(uint16_t);
 }
 
-/* What a thread works in. */
-typedef struct scratch {
-    uint16_t rows[BLOCK * SLICE]; /* of A, where they cannot be read in place */
-    float c[BLOCK * BLOCK];       /* a block that C holds a part of */
-} scratch;
+size_t pons_amx_work_bytes(void) { return BLOCK * BLOCK * sizeof(float); }
 
-size_t pons_amx_work_bytes(void) { return sizeof(scratch); }
-
-/* ---- Operands. Left and A: [n / 16] tiles of [16 rows, 32 of the depth] for each step; right and B:
- * [n / 32] for each step two tiles of [16 pairs of the depth, 16 columns], what meets what side by side. */
+/* ---- Operands, what meets what side by side: [n / 32] for each step, and for each term of A, two tiles. Left and A:
+ * tiles of [16 rows, 32 of the depth]; right and B: of [16 pairs of the depth, 16 columns]. */
 
 /* A 16 x 16 block of pairs of bf16, transposed. */
 static void transpose(const uint32_t *from, int64_t ld, uint32_t *to)
@@ -101,11 +98,38 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed)
         }
 }
 
+/* 32 entries of a row into each term of a step. */
+static inline void put_terms(const float *x, int terms, uint16_t *to)
+{
+    float rest[STEP];
+    memcpy(rest, x, sizeof rest);
+    for (int t = 0; t < terms; t++, to += 2 * TILE)
+        pons_bf16_peel(STEP, rest, to);
+}
+
+void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left)
+{
+    for (int64_t r = 0; r < BLOCK; r++) {
+        uint16_t *to = left + r / ROWS * TILE + r % ROWS * STEP;
+        for (int64_t k = 0; k < K; k += STEP, to += terms * 2 * TILE) {
+            int64_t n = K - k < STEP ? K - k : STEP;
+            if (rounded) {
+                if (n < STEP) memset(to, 0, STEP * sizeof *to);
+                memcpy(to, (const uint16_t *)X + r * K + k, (size_t)n * sizeof *to);
+                continue;
+            }
+            float x[STEP] = {0};
+            memcpy(x, (const float *)X + r * K + k, (size_t)n * sizeof *x);
+            put_terms(x, terms, to);
+        }
+    }
+}
+
 void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
 {
     int64_t steps = (K + STEP - 1) / STEP;
-    uint16_t *to = left + i / ROWS * steps * TILE + i % ROWS * STEP;
-    for (int64_t s = 0; s < steps; s++, to += TILE) {
+    uint16_t *to = left + (i / BLOCK * steps * 2 + i / ROWS % 2) * TILE + i % ROWS * STEP;
+    for (int64_t s = 0; s < steps; s++, to += 2 * TILE) {
         int64_t n = !x ? 0 : K - s * STEP < STEP ? K - s * STEP : STEP;
         if (n < STEP) memset(to, 0, STEP * sizeof *to);
         if (n) pons_bf16_convert(n, x + s * STEP, to);
@@ -150,25 +174,15 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
     uint32_t own[TILE / 2];
     for (int64_t s = 0; s < steps; s++)
         for (int64_t j = 0; j < round_up(n, BLOCK); j += ROWS) {
-            uint32_t *pairs = own;
-            if (right)
-                pairs = (uint32_t *)(right + ((j / BLOCK * steps + s) * 2 + j / ROWS % 2) * TILE);
+            int64_t at = ((j / BLOCK * steps + s) * 2 + j / ROWS % 2) * TILE;
+            uint32_t *pairs = right ? (uint32_t *)(right + at) : own;
             take_tile(tokens - s * STEP, columns - j, X + s * STEP * ldx + j, ldx, scale + j,
                       pairs);
-            if (left) transpose(pairs, ROWS, (uint32_t *)(left + (j / ROWS * steps + s) * TILE));
+            if (left) transpose(pairs, ROWS, (uint32_t *)(left + at));
         }
 }
 
 /* ---- Products */
-
-/* A slice of the depth for the rows of a block of C. */
-typedef struct slice {
-    const uint16_t *upper, *lower; /* the first and the second tile of rows of A */
-    int64_t lda, next;             /* entries between its rows, between its steps */
-    int64_t steps, m;              /* m: rows of C */
-    int64_t ldc;
-    bool add;
-} slice;
 
 TILES void pons_amx_configure(void)
 {
@@ -183,66 +197,17 @@ TILES void pons_amx_configure(void)
     _tile_loadconfig(&whole);
 }
 
-/* A whole block of C. A function of its own, rolled up: the compiler would spill addresses. */
-TILES __attribute__((noinline)) static void multiply(const slice *a, const uint16_t *b, float *C,
-                                                     int64_t ldc)
+/* What C [m, n] holds so far into a whole block, and back. */
+static void bring_part(int64_t m, int64_t n, int64_t ldc, const float *C, float *own)
 {
-    const int64_t lda = a->lda * (int64_t)sizeof *b, next = a->next, row = STEP * sizeof *b;
-    const int64_t out = ldc * (int64_t)sizeof *C;
-    const uint16_t *upper = a->upper, *lower = a->lower;
-    float *D = C + ROWS * ldc;
-    if (a->add) {
-        _tile_loadd(0, C, out);
-        _tile_loadd(1, C + ROWS, out);
-        _tile_loadd(2, D, out);
-        _tile_loadd(3, D + ROWS, out);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
-#pragma GCC unroll 1
-    for (int64_t s = 0; s < a->steps; s++) {
-        _tile_loadd(6, b, row);
-        _tile_loadd(4, upper, lda);
-        _tile_loadd(7, b + TILE, row);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, lower, lda);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        upper += next;
-        lower += next;
-        b += 2 * TILE;
-    }
-    _tile_stored(0, C, out);
-    _tile_stored(1, C + ROWS, out);
-    _tile_stored(2, D, out);
-    _tile_stored(3, D + ROWS, out);
+    for (int64_t i = 0; i < m; i++)
+        memcpy(own + i * BLOCK, C + i * ldc, (size_t)n * sizeof *C);
 }
 
-/* A block of which C has only m x n entries. */
-static void multiply_part(const slice *a, int64_t n, const uint16_t *b, float *C, float *own)
+static void take_part(int64_t m, int64_t n, int64_t ldc, const float *own, float *C)
 {
-    if (a->add)
-        for (int64_t i = 0; i < a->m; i++)
-            memcpy(own + i * BLOCK, C + i * a->ldc, (size_t)n * sizeof *C);
-    multiply(a, b, own, BLOCK);
-    for (int64_t i = 0; i < a->m; i++)
-        memcpy(C + i * a->ldc, own + i * BLOCK, (size_t)n * sizeof *C);
-}
-
-/* Columns [j, N) of a block's rows. @param b the slice of the right operand, `stride` entries between
- * its blocks of columns */
-static void multiply_row(const slice *a, int64_t j, int64_t N, const uint16_t *b, int64_t stride,
-                         float *C, float *own)
-{
-    b += j / BLOCK * stride;
-    for (; N - j >= BLOCK && a->m == BLOCK; j += BLOCK, b += stride)
-        multiply(a, b, C + j, a->ldc);
-    for (; j < N; j += BLOCK, b += stride)
-        multiply_part(a, N - j < BLOCK ? N - j : BLOCK, b, C + j, own);
+    for (int64_t i = 0; i < m; i++)
+        memcpy(C + i * ldc, own + i * BLOCK, (size_t)n * sizeof *C);
 }
 
 /* gcc's tile loads and stores do not say that they touch memory. */
@@ -260,59 +225,157 @@ static void start(void)
     pons_amx_configure();
 }
 
-/* Steps of a slice: all of about the same length. */
-static int64_t slice_of(int64_t steps)
+/* The block's tiles of registers 4 to 7 meet. */
+TILES static inline __attribute__((always_inline)) void meet(void)
 {
-    int64_t slices = (steps * STEP + SLICE - 1) / SLICE;
-    return (steps + slices - 1) / slices;
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
 }
 
-void pons_amx_product(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *packed,
-                      float *C, bool add, void *work)
+TILES static inline __attribute__((always_inline)) void load_left(const uint16_t *a)
 {
-    scratch *own = work;
-    int64_t steps = (K + STEP - 1) / STEP, depth = slice_of(steps) * STEP;
-    slice a = {.ldc = N, .add = add};
-    start();
-    for (int64_t k = 0; k < K; k += depth, a.add = true) {
-        int64_t here = K - k < depth ? K - k : depth;
-        a.steps = (here + STEP - 1) / STEP;
-        for (int64_t i = 0; i < M; i += BLOCK) {
-            a.m = M - i < BLOCK ? M - i : BLOCK;
-            a.upper = A + i * K + k;
-            a.lower = a.upper + ROWS * K;
-            a.lda = K;
-            a.next = STEP;
-            if (a.m < BLOCK || here % STEP) {
-                gather(a.m, here, a.steps, a.upper, K, own->rows);
-                a.upper = own->rows;
-                a.lower = own->rows + a.steps * TILE;
-                a.lda = STEP;
-                a.next = TILE;
-                settle();
+    _tile_loadd(4, a, STEP * sizeof *a);
+    _tile_loadd(5, a + TILE, STEP * sizeof *a);
+}
+
+TILES static inline __attribute__((always_inline)) void load_right(const uint16_t *b)
+{
+    _tile_loadd(6, b, STEP * sizeof *b);
+    _tile_loadd(7, b + TILE, STEP * sizeof *b);
+}
+
+/* One step of `p` and `q` terms, constants: a pair is loaded anew only where both sides change. */
+TILES static inline __attribute__((always_inline)) void
+step(int p, int q, const uint16_t *a, const uint16_t *b, const uint16_t *b1, const uint16_t *b2)
+{
+    load_right(b);
+    load_left(a);
+    meet();
+    if (q > 1) {
+        load_right(b1);
+        meet();
+    }
+    if (q > 2) {
+        load_right(b2);
+        meet();
+    }
+    if (p > 1) {
+        load_left(a + 2 * TILE);
+        if (q > 2) {
+            load_right(b1);
+            meet();
+        }
+        load_right(b);
+        meet();
+    }
+    if (p > 2) {
+        load_left(a + 4 * TILE);
+        meet();
+    }
+}
+
+/* What a block of C runs over. */
+typedef struct run {
+    int64_t tiles, steps; /* of the depth */
+    int64_t skip_a, skip; /* entries between the end of a tile of A, of B and the next one */
+    const uint16_t *b[3];
+    bool add;
+} run;
+
+/* A whole block of C, in a function of its own for each number of terms. */
+typedef void run_block(const run *r, const uint16_t *a, float *C, int64_t ldc);
+
+#define RUN_BLOCK(p, q)                                                                            \
+    TILES __attribute__((noinline)) static void run_##p##q(const run *r, const uint16_t *a,        \
+                                                           float *C, int64_t ldc)                  \
+    {                                                                                              \
+        const int64_t out = ldc * (int64_t)sizeof *C, skip = r->skip;                              \
+        const uint16_t *b = r->b[0], *b1 = r->b[(q) > 1], *b2 = r->b[(q) > 2 ? 2 : 0];             \
+        float *D = C + ROWS * ldc;                                                                 \
+        if (r->add) {                                                                              \
+            _tile_loadd(0, C, out);                                                                \
+            _tile_loadd(1, C + ROWS, out);                                                         \
+            _tile_loadd(2, D, out);                                                                \
+            _tile_loadd(3, D + ROWS, out);                                                         \
+        } else {                                                                                   \
+            _tile_zero(0);                                                                         \
+            _tile_zero(1);                                                                         \
+            _tile_zero(2);                                                                         \
+            _tile_zero(3);                                                                         \
+        }                                                                                          \
+        for (int64_t k = 0; k < r->tiles; k++, a += r->skip_a, b += skip, b1 += skip, b2 += skip)  \
+            for (int64_t n = 0; n < r->steps;                                                      \
+                 n++, a += (p)*2 * TILE, b += 2 * TILE, b1 += 2 * TILE, b2 += 2 * TILE)            \
+                step(p, q, a, b, b1, b2);                                                          \
+        _tile_stored(0, C, out);                                                                   \
+        _tile_stored(1, C + ROWS, out);                                                            \
+        _tile_stored(2, D, out);                                                                   \
+        _tile_stored(3, D + ROWS, out);                                                            \
+    }
+
+RUN_BLOCK(1, 1)
+RUN_BLOCK(1, 2)
+RUN_BLOCK(2, 2)
+RUN_BLOCK(3, 3)
+
+static run_block *run_for(const pons_amx_sum *s)
+{
+    return s->of_a == 3 ? run_33 : s->of_a == 2 ? run_22 : s->of_b == 2 ? run_12 : run_11;
+}
+
+/* Steps [first, first + r->steps) of each of r->tiles tiles from `tile` on. */
+static void run_part(const pons_amx_sum *s, run *r, int64_t tile, int64_t first, float *C,
+                     float *own)
+{
+    const uint16_t *left = s->left + tile * s->left_stride + first * s->of_a * 2 * TILE;
+    int64_t from = tile * s->stride + first * 2 * TILE;
+    run_block *whole = run_for(s);
+    r->skip_a = s->left_stride - r->steps * s->of_a * 2 * TILE;
+    r->skip = s->stride - r->steps * 2 * TILE;
+    for (int64_t j = 0; j < s->N; j += BLOCK) {
+        int64_t last = s->upper && j + BLOCK < s->M ? j + BLOCK : s->M;
+        for (int q = 0; q < s->of_b; q++)
+            r->b[q] = s->B[q] + from + j / BLOCK * s->steps * 2 * TILE;
+        for (int64_t i = 0; i < last; i += BLOCK) {
+            const uint16_t *a = left + i / BLOCK * s->block_stride;
+            int64_t m = s->M - i < BLOCK ? s->M - i : BLOCK,
+                    n = s->N - j < BLOCK ? s->N - j : BLOCK;
+            float *c = C + i * s->N + j;
+            if (m == BLOCK && n == BLOCK) {
+                whole(r, a, c, s->N);
+                continue;
             }
-            multiply_row(&a, 0, N, packed + k * BLOCK, steps * 2 * TILE, C + i * N, own->c);
+            if (r->add) bring_part(m, n, s->N, c, own);
+            settle();
+            whole(r, a, own, BLOCK);
+            settle();
+            take_part(m, n, s->N, own, c);
         }
     }
-    finish();
 }
 
-void pons_amx_gram(int64_t M, int64_t N, int64_t K, const uint16_t *left, const uint16_t *right,
-                   float *C, bool add, bool upper, void *work)
+void pons_amx_run(const pons_amx_sum *s, float *C, void *work)
 {
-    scratch *own = work;
-    int64_t steps = (K + STEP - 1) / STEP, most = slice_of(steps);
-    slice a = {.lda = STEP, .next = TILE, .ldc = N, .add = add};
+    int64_t fit =
+        LEFT_BYTES / ((s->M + BLOCK - 1) / BLOCK * s->of_a * 2 * TILE * (int64_t)sizeof *s->left);
+    run r = {.tiles = 1, .add = s->add};
     start();
-    for (int64_t s = 0; s < steps; s += most, a.add = true) {
-        a.steps = steps - s < most ? steps - s : most;
-        for (int64_t i = 0; i < M; i += BLOCK) {
-            a.m = M - i < BLOCK ? M - i : BLOCK;
-            a.upper = left + (i / ROWS * steps + s) * TILE;
-            a.lower = a.upper + steps * TILE;
-            multiply_row(&a, upper ? i : 0, N, right + s * 2 * TILE, steps * 2 * TILE, C + i * N,
-                         own->c);
+    if (fit >= s->steps) { /* whole tiles */
+        r.steps = s->steps;
+        for (int64_t k = 0; k < s->tiles; k += r.tiles, r.add = true) {
+            r.tiles = s->tiles - k < fit / s->steps ? s->tiles - k : fit / s->steps;
+            run_part(s, &r, k, 0, C, work);
         }
+    } else {
+        int64_t parts = fit > 0 ? (s->steps + fit - 1) / fit : s->steps;
+        int64_t most = (s->steps + parts - 1) / parts;
+        for (int64_t k = 0; k < s->tiles; k++)
+            for (int64_t n = 0; n < s->steps; n += most, r.add = true) {
+                r.steps = s->steps - n < most ? s->steps - n : most;
+                run_part(s, &r, k, n, C, work);
+            }
     }
     finish();
 }
@@ -343,21 +406,43 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
     (void)left, (void)right;
 }
 
+/* 32 entries of a row into each term of a step. */
+static inline void put_terms(const float *x, int terms, uint16_t *to)
+{
+    float rest[STEP];
+    memcpy(rest, x, sizeof rest);
+    for (int t = 0; t < terms; t++, to += 2 * TILE)
+        pons_bf16_peel(STEP, rest, to);
+}
+
+void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left)
+{
+    for (int64_t r = 0; r < BLOCK; r++) {
+        uint16_t *to = left + r / ROWS * TILE + r % ROWS * STEP;
+        for (int64_t k = 0; k < K; k += STEP, to += terms * 2 * TILE) {
+            int64_t n = K - k < STEP ? K - k : STEP;
+            if (rounded) {
+                if (n < STEP) memset(to, 0, STEP * sizeof *to);
+                memcpy(to, (const uint16_t *)X + r * K + k, (size_t)n * sizeof *to);
+                continue;
+            }
+            float x[STEP] = {0};
+            memcpy(x, (const float *)X + r * K + k, (size_t)n * sizeof *x);
+            put_terms(x, terms, to);
+        }
+    }
+}
+
 void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
 {
     (void)K, (void)i, (void)x, (void)left;
 }
 
-void pons_amx_product(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *packed,
-                      float *C, bool add, void *work)
+void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left)
 {
-    (void)M, (void)N, (void)K, (void)A, (void)packed, (void)C, (void)add, (void)work;
+    (void)K, (void)terms, (void)rounded, (void)X, (void)left;
 }
 
-void pons_amx_gram(int64_t M, int64_t N, int64_t K, const uint16_t *left, const uint16_t *right,
-                   float *C, bool add, bool upper, void *work)
-{
-    (void)M, (void)N, (void)K, (void)left, (void)right, (void)C, (void)add, (void)upper, (void)work;
-}
+void pons_amx_run(const pons_amx_sum *s, float *C, void *work) { (void)s, (void)C, (void)work; }
 
 #endif

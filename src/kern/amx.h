@@ -42,14 +42,28 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
 /** Row i of a left operand of depth K: x[K] rounded to bf16, zeros for NULL. Local, one thread. */
 void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left);
 
-/** C[M, N] = A[M, K] B^T, plus C when `add`; A and C contiguous, B packed. Local, one thread.
- * @param work pons_amx_work_bytes, aligned as memory is */
-void pons_amx_product(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *packed,
-                      float *C, bool add, void *work);
+/** 32 rows X[32, K], bf16 bits when `rounded`, else fp32, as a sum of `terms` bf16 numbers each: for each step of
+ * 32 entries of the depth two tiles a term. Local, one thread. @param left terms * pons_amx_bytes(32, K);
+ * @param terms 1 where rounded */
+void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left);
 
-/** C[M, N] of a left and a right operand, plus C when `add`. Local, one thread. @param upper
- * entries below the diagonal are not wanted and may hold anything */
-void pons_amx_gram(int64_t M, int64_t N, int64_t K, const uint16_t *left, const uint16_t *right,
-                   float *C, bool add, bool upper, void *work);
+/** A product of sums of bf16 matrices: C[M, N] = (A_0 + A_1 + ...) (B_0 + B_1 + ...)^T. */
+typedef struct pons_amx_sum {
+    int64_t M, N;         /* rows and columns of C */
+    int64_t tiles, steps; /* depth: tiles of steps of 32 */
+    int of_a,
+        of_b; /* terms: 1 and 1, 1 and 2, 2 and 2 or 3 and 3; A_p meets B_q where p + q < of_b */
+    const uint16_t *
+        left; /* blocks of 32 rows as pons_amx_bring, pons_amx_put_row or pons_amx_take make them */
+    int64_t block_stride, left_stride; /* entries between those, between tiles of the depth */
+    const uint16_t *B[3]; /* [of_b] each tiles as pons_amx_pack or pons_amx_take make them */
+    int64_t stride;       /* entries between these */
+    bool add;             /* to C */
+    bool upper; /* blocks below the diagonal are not wanted; entries there may hold anything */
+} pons_amx_sum;
+
+/** C as above, contiguous. Local, one thread. An entry is one chain over the depth. Order: 32 columns of B meet a MiB
+ * of A before the next ones do. @param work pons_amx_work_bytes, aligned as memory is */
+void pons_amx_run(const pons_amx_sum *sum, float *C, void *work);
 
 #endif

@@ -9,13 +9,26 @@
 #include "kern/amx.h"
 #include "kern/onednn.h"
 
+static inline uint16_t nearest(float x)
+{
+    uint32_t u = pons_float_bits(x);
+    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
+    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+}
+
 void pons_bf16_convert(int64_t n, const float *x, uint16_t *y)
 {
 #pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = nearest(x[i]);
+}
+
+void pons_bf16_peel(int64_t n, float *rest, uint16_t *y)
+{
+#pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        uint32_t u = pons_float_bits(x[i]);
-        uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
-        y[i] = (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+        y[i] = nearest(rest[i]);
+        rest[i] -= pons_bits_float((uint32_t)y[i] << 16);
     }
 }
 
@@ -59,6 +72,11 @@ void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel)
 size_t pons_bf16_packed_bytes(const pons_bf16_kernel *k)
 {
     return k->library ? pons_onednn_packed_bytes(k->library) : pons_amx_bytes(k->N, k->K);
+}
+
+size_t pons_bf16_stride(const pons_bf16_kernel *kernel)
+{
+    return (pons_bf16_packed_bytes(kernel) + 63) / 64 * 64;
 }
 
 size_t pons_bf16_left_bytes(const pons_bf16_kernel *k)
@@ -147,48 +165,125 @@ void pons_bf16_put_row(int64_t K, int64_t i, const float *x, void *A)
         memset(row, 0, (size_t)K * sizeof *row);
 }
 
-static bool run(pons_bf16_worker *w, bool add, const void *A, const void *B, float *C)
+/* What a kernel's operands are on tiles, `count` of the left ones as one. */
+static pons_amx_sum on_tiles(const pons_bf16_kernel *k, int64_t count, const void *left,
+                             const void *right)
 {
-    const pons_bf16_kernel *k = w->kernel;
-    if (w->library) return pons_onednn_run(w->library, add, A, B, C);
-    if (k->layout == PONS_BF16_PACKED)
-        pons_amx_gram(k->M, k->N, k->K, A, B, C, add, false, w->work);
-    else
-        pons_amx_product(k->M, k->N, k->K, A, B, C, add, w->work);
-    return true;
+    size_t entry = sizeof(uint16_t), block = pons_amx_bytes(1, k->K);
+    return (pons_amx_sum){.M = count * k->M,
+                          .N = k->N,
+                          .tiles = 1,
+                          .steps = (int64_t)(block / pons_amx_bytes(1, 1)),
+                          .of_a = 1,
+                          .of_b = 1,
+                          .left = left,
+                          .block_stride = (int64_t)(block / entry),
+                          .left_stride = (int64_t)(pons_amx_bytes(k->M, k->K) / entry),
+                          .B = {right},
+                          .stride = (int64_t)(pons_bf16_stride(k) / entry)};
 }
 
 bool pons_bf16_run(pons_bf16_worker *w, const void *A, const void *B, float *C)
 {
-    return run(w, false, A, B, C);
+    return pons_bf16_run_rows(w, 1, A, B, C);
 }
 
 bool pons_bf16_run_rows(pons_bf16_worker *w, int64_t count, const void *A, const void *B, float *C)
 {
     const pons_bf16_kernel *k = w->kernel;
     bool good = true;
-    if (!w->library && k->layout == PONS_BF16_PACKED) {
+    PONS_ASSERT(k->layout == PONS_BF16_PACKED);
+    if (!w->library) {
         PONS_ASSERT(count == 1 || pons_amx_bytes(k->M, k->K) * 2 == pons_amx_bytes(2 * k->M, k->K));
-        pons_amx_gram(count * k->M, k->N, k->K, A, B, C, false, false, w->work);
+        pons_amx_sum s = on_tiles(k, count, A, B);
+        pons_amx_run(&s, C, w->work);
         return true;
     }
     for (int64_t i = 0; i < count; i++)
-        good &= run(w, false, (const uint16_t *)A + i * k->M * k->K, B, C + i * k->M * k->N);
+        good &= pons_onednn_run(w->library, false, (const uint16_t *)A + i * k->M * k->K, B,
+                                C + i * k->M * k->N);
     return good;
 }
 
-bool pons_bf16_run_add(pons_bf16_worker *w, const void *A, const void *B, float *C)
+size_t pons_bf16_brought_bytes(const pons_bf16_kernel *k, int terms)
 {
-    return run(w, true, A, B, C);
+    return (size_t)terms *
+           (k->library ? (size_t)(k->M * k->K) * sizeof(uint16_t) : pons_amx_bytes(k->M, k->K));
 }
 
-bool pons_bf16_run_gram(pons_bf16_worker *w, bool add, bool upper, const void *left,
+void pons_bf16_bring(const pons_bf16_kernel *k, int terms, bool rounded, const void *X, void *block)
+{
+    enum { PIECE = 256 };
+    int64_t n = k->M * k->K;
+    uint16_t *to = block;
+    if (!k->library) {
+        pons_amx_bring(k->K, terms, rounded, X, block);
+    } else if (rounded) {
+        memcpy(to, X, (size_t)n * sizeof *to);
+    } else {
+        for (int64_t i = 0; i < n; i += PIECE) {
+            int64_t count = n - i < PIECE ? n - i : PIECE;
+            float rest[PIECE];
+            memcpy(rest, (const float *)X + i, (size_t)count * sizeof *rest);
+            for (int t = 0; t < terms; t++)
+                pons_bf16_peel(count, rest, to + t * n + i);
+        }
+    }
+}
+
+/* The library's products of single tiles, one added to the other. */
+static bool run_library(pons_bf16_worker *w, const pons_bf16_sum *s, float *C)
+{
+    const pons_bf16_kernel *k = w->kernel;
+    size_t stride = pons_bf16_stride(k), term = pons_bf16_brought_bytes(k, 1);
+    const uint8_t *left = s->left;
+    bool good = true;
+    for (int64_t i = 0; i < s->blocks; i++, C += k->M * k->N)
+        for (int64_t t = 0; t < s->tiles; t++, left += (size_t)s->of_a * term)
+            for (int p = 0; p < s->of_a; p++)
+                for (int q = 0; p + q < s->of_b; q++)
+                    good &=
+                        pons_onednn_run(w->library, s->add || t + p + q > 0,
+                                        left + (size_t)p * term, s->B[q] + (size_t)t * stride, C);
+    return good;
+}
+
+bool pons_bf16_run_sum(pons_bf16_worker *w, const pons_bf16_sum *sum, float *C)
+{
+    const pons_bf16_kernel *k = w->kernel;
+    PONS_ASSERT(k->layout == PONS_BF16_SUMMED);
+    if (w->library) return run_library(w, sum, C);
+    pons_amx_sum s = on_tiles(k, sum->blocks, sum->left, NULL);
+    s.tiles = sum->tiles;
+    s.of_a = sum->of_a;
+    s.of_b = sum->of_b;
+    s.left_stride = s.block_stride * sum->of_a; /* a block of rows is one behind the other */
+    s.block_stride = s.left_stride * sum->tiles;
+    s.add = sum->add;
+    for (int q = 0; q < sum->of_b; q++)
+        s.B[q] = (const void *)sum->B[q];
+    pons_amx_run(&s, C, w->work);
+    return true;
+}
+
+bool pons_bf16_run_gram(pons_bf16_worker *w, int64_t parts, bool upper, const void *left,
                         const void *right, float *C)
 {
     const pons_bf16_kernel *k = w->kernel;
-    if (w->library) return pons_onednn_run(w->library, add, left, right, C);
-    pons_amx_gram(k->M, k->N, k->K, left, right, C, add, upper, w->work);
-    return true;
+    PONS_ASSERT(k->layout == PONS_BF16_GRAM);
+    if (!w->library) {
+        pons_amx_sum s = on_tiles(k, 1, left, right);
+        s.tiles = parts;
+        s.upper = upper;
+        pons_amx_run(&s, C, w->work);
+        return true;
+    }
+    bool good = true;
+    for (int64_t n = 0; n < parts; n++)
+        good &= pons_onednn_run(w->library, n > 0,
+                                (const uint8_t *)left + (size_t)n * pons_bf16_left_bytes(k),
+                                (const uint8_t *)right + (size_t)n * pons_bf16_stride(k), C);
+    return good;
 }
 
 pons_status pons_bf16_refused(void)

@@ -23,7 +23,7 @@ typedef struct pons_bf16_worker pons_bf16_worker;
 /** How the operands of C[M, N] lie in memory; C is fp32, row-major. */
 typedef enum pons_bf16_layout {
     PONS_BF16_PACKED, /* A [M, K] by pons_bf16_put_row, B [N, K] by pons_bf16_pack */
-    PONS_BF16_SUMMED, /* A [M, K] as it is, B by pons_bf16_pack; C may be added to */
+    PONS_BF16_SUMMED, /* A [M, K] by pons_bf16_bring, B by pons_bf16_pack: for pons_bf16_run_sum */
     PONS_BF16_GRAM    /* C = L^T R of L [K, M] and R [K, N], both as pons_bf16_take brings them */
 } pons_bf16_layout;
 
@@ -40,6 +40,9 @@ void pons_bf16_kernel_destroy(pons_bf16_kernel **kernel);
 
 /** Bytes of one B, or R, as the kernel takes it. Local. */
 size_t pons_bf16_packed_bytes(const pons_bf16_kernel *kernel);
+
+/** The same, up to where the next B can begin. Local. */
+size_t pons_bf16_stride(const pons_bf16_kernel *kernel);
 
 /** Bytes of one L as the kernel takes it. Local. */
 size_t pons_bf16_left_bytes(const pons_bf16_kernel *kernel);
@@ -82,13 +85,31 @@ bool pons_bf16_run(pons_bf16_worker *worker, const void *A, const void *B, float
 bool pons_bf16_run_rows(pons_bf16_worker *worker, int64_t count, const void *A, const void *B,
                         float *C);
 
-/** The product added to C, of a kernel that allows it. Local, one thread. @return as
- * pons_bf16_run. */
-bool pons_bf16_run_add(pons_bf16_worker *worker, const void *A, const void *B, float *C);
+/** Bytes of a block of M rows of A as pons_bf16_bring brings it. Local. */
+size_t pons_bf16_brought_bytes(const pons_bf16_kernel *kernel, int terms);
 
-/** The product of taken operands, plus C when `add`. Local, one thread. @param upper entries below the
- * diagonal are not wanted and may hold anything. @return as pons_bf16_run. */
-bool pons_bf16_run_gram(pons_bf16_worker *worker, bool add, bool upper, const void *left,
+/** M rows X [M, K] of a summed kernel's A, each number as a sum of `terms` bf16 numbers. Local, one thread.
+ * @param rounded X is bits of bf16, of one term, else fp32; @param block pons_bf16_brought_bytes */
+void pons_bf16_bring(const pons_bf16_kernel *kernel, int terms, bool rounded, const void *X,
+                     void *block);
+
+/** A product of sums of bf16 matrices. */
+typedef struct pons_bf16_sum {
+    int64_t blocks, tiles; /* of M rows, of K along the depth */
+    int of_a,
+        of_b; /* terms: 1 and 1, 1 and 2, 2 and 2 or 3 and 3; A_p meets B_q where p + q < of_b */
+    const uint8_t *left; /* [blocks, tiles] brought, one behind the other */
+    const uint8_t *B[3]; /* [of_b] each [tiles] packed, pons_bf16_stride apart */
+    bool add;            /* to C */
+} pons_bf16_sum;
+
+/** C [blocks M, N] of a summed kernel. Local, one thread. On tiles 32 columns of B meet all rows before the next
+ * ones do. @return false when the library refused. */
+bool pons_bf16_run_sum(pons_bf16_worker *worker, const pons_bf16_sum *sum, float *C);
+
+/** The sum of the products of `parts` pairs of taken operands, pons_bf16_left_bytes and pons_bf16_stride apart. Local, one
+ * thread. @param upper entries below the diagonal are not wanted and may hold anything. @return as pons_bf16_run. */
+bool pons_bf16_run_gram(pons_bf16_worker *worker, int64_t parts, bool upper, const void *left,
                         const void *right, float *C);
 
 /** The failure of a pack or run, as a status with its sentence. Local. */
@@ -96,6 +117,10 @@ pons_status pons_bf16_refused(void);
 
 /** y[i] <- bf16 bits of x[i], nearest even. Local. */
 void pons_bf16_convert(int64_t n, const float *x, uint16_t *y);
+
+/** y[i] <- bf16 bits of what is left of a number, rest[i], and that much less is left. After 2, 3 terms at most 2^-18,
+ * 2^-26 of it is; a rest of Inf leaves NaN. Local. */
+void pons_bf16_peel(int64_t n, float *rest, uint16_t *y);
 
 /** What decides the bits of bf16 products: "AMX tiles", or the library's name, version and instruction
  * set, or that there is none. Borrowed static text. Local. */

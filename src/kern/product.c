@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/half.h"
 #include "base/mem.h"
 #include "kern/bf16.h"
 #include "kern/block.h"
@@ -14,8 +13,11 @@
 /* Widest tile: a tile of B in bf16 and the rows it meets lie in L2. */
 enum { WIDEST = 576, WIDTH_STEP = 16 };
 
-/* Bytes of B in bf16 that all rows meet in turn: what L2 holds beside a block of X and Y. */
-enum { PACKED_IN_CACHE = 1 << 20 };
+/* Rows in bf16 that a stream of B meets at a time, at most so many and so many bytes: L2 holds them beside the
+ * columns of B that they are at. */
+enum { GROUP = 192, GROUP_BYTES = 768 << 10 };
+
+_Static_assert(GROUP_BYTES >= GROUP * WIDEST * 3 * sizeof(uint16_t), "a tile of the depth fits");
 
 /* Columns and depth of an fp32 block of B in L1; rows that meet it in turn. */
 enum { STRIP = 64, DEPTH = 128, MOST_ROWS = 2 * PONS_PRODUCT_ROWS };
@@ -26,19 +28,44 @@ struct pons_product {
     pons_product_tiles depth, of; /* of K, of N */
     const float *B;               /* fp32; not owned */
     int64_t ld;
-    pons_bf16_kernel *kernel; /* bf16: one tile of X with one of B */
-    uint8_t *high, *low;      /* bf16: [of.tiles, depth.tiles] of packed_bytes; low: split */
+    pons_bf16_kernel *kernel; /* bf16: blocks of X with a tile of B */
+    int terms;                /* bf16: that B is split into */
+    uint8_t *term[3];         /* each [of.tiles, depth.tiles] of packed_bytes */
     size_t packed_bytes;
-    pons_shared *shared; /* where high and then low lie */
+    pons_shared *shared; /* where the terms lie, one behind the other */
 };
 
 struct pons_product_worker {
     const pons_product *product; /* not owned */
     int64_t capacity;
     pons_bf16_worker *bf16;
-    uint16_t *high, *low; /* split: X; not owned */
-    float *panel;         /* fp32: a tile of B in strips */
+    uint8_t *group; /* bf16: rows of X; not owned */
+    float *panel;   /* fp32: a tile of B in strips */
 };
+
+/* Terms of X and of B. */
+typedef struct terms {
+    int of_x, of_b;
+} terms;
+
+static terms terms_of(pons_product_kind kind)
+{
+    switch (kind) {
+    case PONS_PRODUCT_FP32: break;
+    case PONS_PRODUCT_BF16: return (terms){1, 1};
+    case PONS_PRODUCT_MIXED: return (terms){1, 2};
+    case PONS_PRODUCT_SPLIT: return (terms){2, 2};
+    case PONS_PRODUCT_TRIPLE: return (terms){3, 3};
+    }
+    return (terms){0, 0};
+}
+
+pons_product_kind pons_product_exact(bool bf16)
+{
+    return bf16                   ? PONS_PRODUCT_SPLIT
+           : pons_bf16_on_tiles() ? PONS_PRODUCT_TRIPLE
+                                  : PONS_PRODUCT_FP32;
+}
 
 pons_product_tiles pons_product_tiles_of(int64_t n)
 {
@@ -50,20 +77,17 @@ pons_product_tiles pons_product_tiles_of(int64_t n)
     return t;
 }
 
-/* x as high + low, both bf16; low may be NULL. */
-static void split(int64_t n, const float *x, uint16_t *high, uint16_t *low)
+/* Rows [k, ...) and columns [n, ...) of B, zero past its last ones, into rest [width, depth]. @param T B's transpose */
+static void take_tile(const pons_product *p, const float *T, int64_t ld, int64_t k, int64_t n,
+                      float *rest)
 {
-    pons_bf16_convert(n, x, high);
-    if (!low) return;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t u = pons_float_bits(x[i] - pons_bits_float((uint32_t)high[i] << 16));
-        low[i] = (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
-    }
+    int64_t depth = p->depth.width, rows = p->K - k < depth ? p->K - k : depth;
+    memset(rest, 0, (size_t)(p->of.width * depth) * sizeof *rest);
+    for (int64_t i = 0; i < p->of.width && n + i < p->N; i++)
+        memcpy(rest + i * depth, T + (n + i) * ld + k, (size_t)rows * sizeof *rest);
 }
 
-/* This rank's tiles of B into the kernel's layout, zero past B's last row and column. @param T B's
- * transpose */
+/* This rank's tiles of B into the kernel's layout. */
 static pons_status pack_own(pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
@@ -72,25 +96,27 @@ static pons_status pack_own(pons_product *p, const float *T, int64_t ld)
     int64_t width = p->of.width, depth = p->depth.width, size = width * depth;
     pons_bf16_worker **workers = NULL;
     uint16_t *plain = NULL;
+    float *rest = NULL;
     PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, plain, 2 * threads * size);
+    PONS_ALLOC(st, plain, threads * size);
+    PONS_ALLOC(st, rest, threads * size);
     PONS_TRY(st, pons_bf16_workers_create(p->kernel, threads, workers));
 #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
     for (int64_t t = rank; t < p->of.tiles * p->depth.tiles; t += ranks) {
         int self = omp_get_thread_num();
-        uint16_t *high = plain + 2 * self * size, *low = high + size;
+        uint16_t *mine = plain + self * size;
         int64_t n = t / p->depth.tiles * width, k = t % p->depth.tiles * depth;
-        int64_t columns = p->K - k < depth ? p->K - k : depth;
-        memset(high, 0, (size_t)(2 * size) * sizeof *high);
-        for (int64_t i = 0; i < width && n + i < p->N; i++)
-            split(columns, T + (n + i) * ld + k, high + i * depth, p->low ? low + i * depth : NULL);
-        if (!pons_bf16_pack(workers[self], high, p->high + (size_t)t * p->packed_bytes) ||
-            (p->low && !pons_bf16_pack(workers[self], low, p->low + (size_t)t * p->packed_bytes)))
-            failed = 1;
+        take_tile(p, T, ld, k, n, rest + self * size);
+        for (int term = 0; term < p->terms; term++) {
+            pons_bf16_peel(size, rest + self * size, mine);
+            if (!pons_bf16_pack(workers[self], mine, p->term[term] + (size_t)t * p->packed_bytes))
+                failed = 1;
+        }
     }
     if (failed) st = pons_bf16_refused();
 done:
     if (workers) pons_bf16_workers_destroy(threads, workers);
+    pons_mem_free(rest);
     pons_mem_free(plain);
     pons_mem_free(workers);
     return st;
@@ -100,15 +126,15 @@ done:
 static pons_status make_packed(pons_comm *comm, pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
-    size_t parts = p->kind == PONS_PRODUCT_SPLIT ? 2 : 1;
+    p->terms = terms_of(p->kind).of_b;
     PONS_TRY_ALL(st, comm,
                  pons_bf16_kernel_create(PONS_BF16_SUMMED, PONS_PRODUCT_ROWS, p->of.width,
                                          p->depth.width, &p->kernel));
-    p->packed_bytes = (pons_bf16_packed_bytes(p->kernel) + 63) / 64 * 64;
+    p->packed_bytes = pons_bf16_stride(p->kernel);
     size_t bytes = (size_t)(p->of.tiles * p->depth.tiles) * p->packed_bytes;
-    PONS_TRY(st, pons_shared_create(comm, parts * bytes, &p->shared));
-    p->high = pons_shared_data(p->shared);
-    if (p->kind == PONS_PRODUCT_SPLIT) p->low = p->high + bytes;
+    PONS_TRY(st, pons_shared_create(comm, (size_t)p->terms * bytes, &p->shared));
+    for (int term = 0; term < p->terms; term++)
+        p->term[term] = (uint8_t *)pons_shared_data(p->shared) + (size_t)term * bytes;
     PONS_TRY_ALL(st, comm, pack_own(p, T, ld));
     pons_shared_settle(p->shared);
 done:
@@ -156,10 +182,7 @@ void pons_product_destroy(pons_product **product)
     *product = NULL;
 }
 
-size_t pons_product_space(const pons_product *product, int64_t capacity)
-{
-    return product->low ? 4 * (size_t)(capacity * product->depth.padded) : 0;
-}
+size_t pons_product_space(const pons_product *product) { return product->kernel ? GROUP_BYTES : 0; }
 
 pons_status pons_product_worker_create(const pons_product *product, int64_t capacity, void *space,
                                        pons_product_worker **out)
@@ -174,8 +197,7 @@ pons_status pons_product_worker_create(const pons_product *product, int64_t capa
         PONS_TRY(st, pons_bf16_workers_create(product->kernel, 1, &w->bf16));
     else
         PONS_ALLOC(st, w->panel, product->depth.width * product->of.width);
-    w->high = space;
-    if (product->low) w->low = w->high + capacity * product->depth.padded;
+    w->group = space;
     *out = w;
     w = NULL;
 done:
@@ -193,50 +215,55 @@ void pons_product_worker_destroy(pons_product_worker **worker)
     *worker = NULL;
 }
 
-/* Block (i, t) of Y: the tiles [k, end) of the depth, high high + high low + low high, the last two only
- * when split. */
-static bool run_block(pons_product_worker *w, bool both, int64_t t, int64_t i, int64_t k,
-                      int64_t end, const uint16_t *high, const uint16_t *low, float *Y)
+/* The tiles [k, k + count) of the depth for `rows` rows from row i on. X is taken apart once and meets all of B
+ * there; sums stay in registers over all of it. */
+static bool run_group(pons_product_worker *w, terms of, bool rounded, int64_t i, int64_t rows,
+                      int64_t k, int64_t count, const void *X, float *Y)
 {
     const pons_product *p = w->product;
-    float *C = Y + (t * w->capacity + i) * p->of.width;
+    pons_bf16_sum s = {.blocks = rows / PONS_PRODUCT_ROWS,
+                       .tiles = count,
+                       .of_a = of.of_x,
+                       .of_b = of.of_b,
+                       .left = w->group,
+                       .add = k > 0};
+    size_t entry = rounded ? sizeof(uint16_t) : sizeof(float);
+    size_t bytes = pons_bf16_brought_bytes(p->kernel, of.of_x);
+    uint8_t *to = w->group;
     bool good = true;
-    for (; k < end; k++) {
-        size_t tile = (size_t)(t * p->depth.tiles + k) * p->packed_bytes;
-        int64_t at = (k * w->capacity + i) * p->depth.width;
-        good &= (k ? pons_bf16_run_add : pons_bf16_run)(w->bf16, high + at, p->high + tile, C);
-        if (!both) continue;
-        good &= pons_bf16_run_add(w->bf16, high + at, p->low + tile, C);
-        good &= pons_bf16_run_add(w->bf16, low + at, p->high + tile, C);
-    }
-    return good;
-}
-
-/* As many tiles of B as stay in L2 meet all rows before the next ones do: sums of Y then travel less. */
-static bool run_bf16(pons_product_worker *w, bool both, int64_t rows, const uint16_t *high,
-                     const uint16_t *low, float *Y)
-{
-    const pons_product *p = w->product;
-    int64_t stay = PACKED_IN_CACHE / (int64_t)p->packed_bytes / (both ? 2 : 1);
-    bool good = true;
-    if (stay < 1) stay = 1;
-    for (int64_t t = 0; t < p->of.tiles; t++)
-        for (int64_t k = 0, end; k < p->depth.tiles; k = end) {
-            end = k + stay < p->depth.tiles ? k + stay : p->depth.tiles;
-            for (int64_t i = 0; i < rows; i += PONS_PRODUCT_ROWS)
-                good &= run_block(w, both, t, i, k, end, high, low, Y);
+    for (int64_t r = i; r < i + rows; r += PONS_PRODUCT_ROWS)
+        for (int64_t t = k; t < k + count; t++, to += bytes) {
+            int64_t at = (t * w->capacity + r) * p->depth.width;
+            pons_bf16_bring(p->kernel, of.of_x, rounded, (const uint8_t *)X + (size_t)at * entry,
+                            to);
         }
+    for (int64_t t = 0; t < p->of.tiles; t++) {
+        for (int q = 0; q < of.of_b; q++)
+            s.B[q] = p->term[q] + (size_t)(t * p->depth.tiles + k) * p->packed_bytes;
+        good &= pons_bf16_run_sum(w->bf16, &s, Y + (t * w->capacity + i) * p->of.width);
+    }
     return good;
 }
 
-static bool run_split(pons_product_worker *w, int64_t rows, const float *X, float *Y)
+/* Groups of rows of about the same size, each over as much of the depth at a time as leaves it in L2. */
+static bool run_bf16(pons_product_worker *w, pons_product_kind kind, int64_t rows, const void *X,
+                     float *Y)
 {
-    const pons_product_tiles *depth = &w->product->depth;
-    for (int64_t k = 0; k < depth->tiles; k++) {
-        int64_t at = k * w->capacity * depth->width;
-        split(rows * depth->width, X + at, w->high + at, w->low + at);
+    const pons_product *p = w->product;
+    terms of = terms_of(kind);
+    bool rounded = kind == PONS_PRODUCT_BF16 || kind == PONS_PRODUCT_MIXED, good = true;
+    int64_t blocks = rows / PONS_PRODUCT_ROWS, groups = (rows + GROUP - 1) / GROUP;
+    PONS_ASSERT(of.of_b <= p->terms);
+    if (groups == 0) return true;
+    int64_t each = (blocks + groups - 1) / groups * PONS_PRODUCT_ROWS;
+    int64_t bytes = (int64_t)pons_bf16_brought_bytes(p->kernel, of.of_x) * each / PONS_PRODUCT_ROWS;
+    for (int64_t k = 0, count; k < p->depth.tiles; k += count) {
+        count = GROUP_BYTES / bytes;
+        if (count > p->depth.tiles - k) count = p->depth.tiles - k;
+        for (int64_t i = 0; i < rows; i += each)
+            good &= run_group(w, of, rounded, i, rows - i < each ? rows - i : each, k, count, X, Y);
     }
-    return run_bf16(w, true, rows, w->high, w->low, Y);
+    return good;
 }
 
 /* B[k.., column..] of `depth` rows and `width` columns into the strip, zero past N. */
@@ -295,10 +322,7 @@ bool pons_product_run(pons_product_worker *w, pons_product_kind kind, int64_t ro
 {
     PONS_ASSERT(rows <= w->capacity);
     rows = (rows + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
-    switch (kind) {
-    case PONS_PRODUCT_BF16: return run_bf16(w, false, rows, X, NULL, Y);
-    case PONS_PRODUCT_SPLIT: return run_split(w, rows, X, Y);
-    case PONS_PRODUCT_FP32: run_fp32(w, rows, X, Y);
-    }
+    if (kind != PONS_PRODUCT_FP32) return run_bf16(w, kind, rows, X, Y);
+    run_fp32(w, rows, X, Y);
     return true;
 }

@@ -29,9 +29,15 @@ pons_product_tiles pons_product_tiles_of(int64_t n);
 /** How operands are taken; sums are fp32 throughout. */
 typedef enum pons_product_kind {
     PONS_PRODUCT_FP32,
-    PONS_PRODUCT_BF16, /* both rounded to bf16 */
-    PONS_PRODUCT_SPLIT /* both as sums of two bf16 numbers, 2^-17 from what they are */
+    PONS_PRODUCT_BF16,  /* both rounded to bf16 */
+    PONS_PRODUCT_MIXED, /* X rounded, B as a sum of two bf16 numbers */
+    PONS_PRODUCT_SPLIT, /* both as sums of two bf16 numbers, 2^-17 from what they are */
+    PONS_PRODUCT_TRIPLE /* both as sums of three, all of fp32's 24 bits: six products of bf16 matrices */
 } pons_product_kind;
+
+/** The kind that loses least: split where bf16 is asked for; else that of fp32's accuracy that is faster here: triple
+ * on AMX tiles, whose six products take less time than one of fp32. Local. */
+pons_product_kind pons_product_exact(bool bf16);
 
 /** A matrix prepared for products Y = X B. Opaque. */
 typedef struct pons_product pons_product;
@@ -42,11 +48,11 @@ typedef struct pons_product_worker pons_product_worker;
 /**
  * Prepare the block B = S[k.., n..] of K rows and N columns of a symmetric matrix S.
  *
- * Local; bf16 kinds parallel over tiles. S is kept by reference (fp32) or copied. A split matrix can be
- * used as bf16, too.
+ * Local; bf16 kinds parallel over tiles. S is kept by reference (fp32) or copied. A copy can be used as every
+ * kind with no more terms of B, too.
  * @param S leading dimension ld; S[n.., k..] is read as B's transpose
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none).
- * Memory: bf16 2, split 4 bytes for each entry of padded(K) x padded(N).
+ * Memory: bf16 2, split 4, triple 6 bytes for each entry of padded(K) x padded(N).
  */
 pons_status pons_product_create(pons_product_kind kind, int64_t K, int64_t N, const float *S,
                                 int64_t ld, int64_t k, int64_t n, pons_product **out);
@@ -60,9 +66,8 @@ pons_status pons_product_create_shared(pons_comm *comm, pons_product_kind kind, 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of creation, if any. */
 void pons_product_destroy(pons_product **product);
 
-/** Bytes that a worker of this product needs beside itself: 4 capacity padded(K) when split, else 0.
- * Local. */
-size_t pons_product_space(const pons_product *product, int64_t capacity);
+/** Bytes that a worker of this product needs beside itself: some rows in bf16, 768 KiB, or 0 for fp32. Local. */
+size_t pons_product_space(const pons_product *product);
 
 /** Make what one thread needs to run `product` on rows of some capacity. Local.
  * @param space pons_product_space bytes, kept by reference; workers that run in turn can share it
@@ -75,12 +80,13 @@ void pons_product_worker_destroy(pons_product_worker **worker);
 
 /**
  * Y = X B. Local, one thread, allocates nothing.
- * @param kind that of the product, or bf16 of a split one
+ * @param kind that of the product, or one that its copy serves, too
  * @param rows at most the capacity
- * @param X bits of bf16 for kind bf16, else fp32; @param Y fp32, not overlapping
- * @return false when the library refused (a bug). Cost 2 rows K N flop, three times that when split.
- * One pass over B in the order of its memory, a row of tiles in use at a time: what is in scratch
- * (par/shared.h) streams from disk once for all rows of the call.
+ * @param X bits of bf16 for bf16 and mixed, else fp32; @param Y fp32, not overlapping
+ * @return false when the library refused (a bug). Cost 2 rows K N flop; mixed 2, split 3, triple 6 times that.
+ * fp32: one pass over B in the order of its memory, a row of tiles in use at a time: what is in scratch
+ * (par/shared.h) streams from disk once for all rows of the call. Else so many rows of B at a time that
+ * groups of up to 192 rows of X meet in turn.
  */
 bool pons_product_run(pons_product_worker *worker, pons_product_kind kind, int64_t rows,
                       const void *X, float *Y);

@@ -76,7 +76,7 @@ static pons_status create_kernel(pons_window_sum *w)
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, w->left.width, w->right.width, w->depth,
                                          &w->kernel));
     w->l = (int64_t)pons_bf16_left_bytes(w->kernel);
-    w->r = (int64_t)pons_bf16_packed_bytes(w->kernel);
+    w->r = (int64_t)pons_bf16_stride(w->kernel);
     w->right_at = count_parts(w, &w->left) * w->l;
     w->window = w->right_at + count_parts(w, &w->right) * w->r;
     PONS_CALLOC(st, w->workers, w->threads);
@@ -142,11 +142,7 @@ static bool multiply(const pons_window_sum *w, int self, int64_t window, int64_t
     }
     left += (i - w->left.first) * w->parts * w->l;
     right += (j - w->right.first) * w->parts * w->r;
-    bool good = true;
-    for (int64_t k = 0; k < w->parts; k++)
-        good &= pons_bf16_run_gram(w->workers[self], k > 0, w->upper && i == j, left + k * w->l,
-                                   right + k * w->r, product);
-    return good;
+    return pons_bf16_run_gram(w->workers[self], w->parts, w->upper && i == j, left, right, product);
 }
 
 pons_status pons_window_sum_flush(pons_window_sum *w)

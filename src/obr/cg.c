@@ -172,9 +172,10 @@ static inline void follow(const pons_cg *cg, int64_t slot, float a, float *l, bo
         }
 }
 
-/* Direction of slot `to` <- residual + b direction of slot `from`, to <= from. */
-static inline void turn(const pons_cg *cg, int64_t from, int64_t to, float b, const float *u,
-                        const int8_t *E, bool bf16, bool primal)
+/* A direction <- residual + b direction of slot `from`; tiles of it begin at to + n stride. May be a slot up to
+ * `from`. */
+static inline void turn(const pons_cg *cg, int64_t from, void *P, int64_t to, int64_t stride,
+                        float b, const float *u, const int8_t *E, bool bf16, bool primal)
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
@@ -182,33 +183,52 @@ static inline void turn(const pons_cg *cg, int64_t from, int64_t to, float b, co
             floats r = within(load(u + t * width + j), E + t * width + j);
             floats z = preconditioned(r, cg->weight, t * width + j, primal);
             floats p = load_direction(cg->P, place(cg, t, from) + j, bf16);
-            store_direction(cg->P, place(cg, t, to) + j, z + b * p, bf16);
+            store_direction(P, to + t * stride + j, z + b * p, bf16);
         }
+}
+
+/* What the iterations to come will gain if gains go on shrinking as they do, by no less than a tenth each. */
+static inline double outlook(double gain, double before)
+{
+    double rate = before > 0.0 ? fmin(gain / before, 0.9) : 0.9;
+    return gain * rate / (1.0 - rate);
 }
 
 /* One step of every listed row; how many go on, listed anew from slot 0. */
 static inline int64_t step(pons_cg *cg, bool bf16, bool primal, pons_cg_stop stop, int64_t listed,
                            bool last)
 {
-    int64_t go_on = 0;
+    int64_t left = 0;
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = cg->row[k];
         float *u = cg->U + i * cg->of.padded;
         const int8_t *E = cg->E + i * cg->of.padded;
         sums s = along(cg, k, u, bf16);
         double a = s.second / s.first, gain = a * s.second;
-        if (!(s.first > 0.0) || !isfinite(a)) continue; /* broke down */
+        void *rest = stop.keep ? cg->rest : NULL;
+        int64_t to = i * cg->of.padded, width = cg->of.width;
+        if (!(s.first > 0.0) || !isfinite(a)) { /* broke down */
+            if (rest) turn(cg, k, rest, to, width, 0.0f, u, E, bf16, primal);
+            continue;
+        }
         sums r = advance(cg, k, (float)a, u, E, primal);
         if (primal) follow(cg, k, (float)a, cg->L + i * cg->of.padded, bf16);
         cg->sum[i] += primal ? -gain : gain;
         cg->count[i]++;
-        if (!(gain > stop.share * fmax(cg->sum[i], cg->least[i])) || last || !(r.second > 0.0))
-            continue;
+        double more = outlook(gain, cg->gain[i]);
+        cg->gain[i] = gain;
+        bool stops =
+            !(more > stop.share * fmax(cg->sum[i], cg->least[i])) || last || !(r.second > 0.0);
         /* b keeps the new direction conjugate to the last one as it was rounded */
-        turn(cg, k, go_on, (float)(-r.first / s.first), u, E, bf16, primal);
-        cg->row[go_on++] = i;
+        float b = (float)(-r.first / s.first);
+        if (!stops) {
+            turn(cg, k, cg->P, place(cg, 0, left), cg->capacity * width, b, u, E, bf16, primal);
+            cg->row[left++] = i;
+        } else if (rest) {
+            turn(cg, k, rest, to, width, b, u, E, bf16, primal);
+        }
     }
-    return go_on;
+    return left;
 }
 
 /* First directions: the residuals. */
@@ -216,7 +236,8 @@ static void start(pons_cg *cg, bool bf16, int64_t listed)
 {
     int64_t width = cg->of.width;
     bool primal = cg->L != NULL;
-    for (int64_t k = 0; k < listed; k++)
+    for (int64_t k = 0; k < listed; k++) {
+        cg->gain[cg->row[k]] = 0.0;
         for (int64_t t = 0; t < cg->of.tiles; t++)
             for (int64_t j = 0; j < width; j += LANES) {
                 int64_t from = cg->row[k] * cg->of.padded + t * width + j;
@@ -224,13 +245,25 @@ static void start(pons_cg *cg, bool bf16, int64_t listed)
                 store_direction(cg->P, place(cg, t, k) + j,
                                 preconditioned(r, cg->weight, t * width + j, primal), bf16);
             }
+    }
+}
+
+/* Directions as they would have been. */
+static void go_on(pons_cg *cg, bool bf16, int64_t listed)
+{
+    size_t entry = bf16 ? sizeof(uint16_t) : sizeof(float), tile = (size_t)cg->of.width * entry;
+    for (int64_t k = 0; k < listed; k++)
+        for (int64_t t = 0; t < cg->of.tiles; t++)
+            memcpy((uint8_t *)cg->P + (size_t)place(cg, t, k) * entry,
+                   (const uint8_t *)cg->rest + (size_t)(cg->row[k] * cg->of.tiles + t) * tile,
+                   tile);
 }
 
 bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
-                 pons_cg_stop stop, int64_t listed)
+                 pons_cg_stop stop, bool again, int64_t listed)
 {
     bool bf16 = kind == PONS_PRODUCT_BF16, primal = cg->L != NULL;
-    start(cg, bf16, listed);
+    (again ? go_on : start)(cg, bf16, listed);
     for (int k = 0; k < stop.cap && listed > 0; k++) {
         bool last = k + 1 == stop.cap;
         if (!pons_product_run(worker, kind, listed, cg->P, cg->Q)) return false;

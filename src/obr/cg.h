@@ -23,29 +23,35 @@ typedef struct pons_cg {
     const float *weight; /* [padded] preconditioner: a reciprocal diagonal; with L only */
     void *P;             /* by slot: directions of the listed rows, fp32 or bf16 */
     float *Q;            /* by slot: their products */
-    int64_t *row;        /* by slot: the listed rows */
+    void *
+        rest; /* by row, as P: directions of rows that stopped and may go on; of the kind that keeps them */
+    int64_t *row;   /* by slot: the listed rows */
+    double *gain;   /* by row: of its latest iteration */
     double *sum;    /* by row: the objective: what iterations gain is added, with L taken off */
     double *least;  /* by row: what the whole error of the row will be at least */
     int32_t *count; /* by row: iterations are added */
 } pons_cg;
 
-/** When a row stops: its objective changed by less than `share` of itself (or of `least`, if that is more),
- * or after `cap` iterations. */
+/** When a row stops: its objective is expected to change by less than `share` of itself (or of `least`, if that is more)
+ * in all iterations to come, were they to gain less and less as the latest two did; or after `cap` iterations. */
 typedef struct pons_cg_stop {
     double share;
     int cap;
+    bool keep; /* its direction, so that it can go on */
 } pons_cg_stop;
 
 /**
  * Iterate the rows listed in row[0..listed), each until it stops.
  *
- * On entry U holds y; on exit u. Rows that stopped at the cap or broke down (K not positive, NaN) are
- * left to the caller's check. Local, one thread. A row's bits do not depend on the others.
+ * On entry U holds y, or with `again` what it was left with; on exit u. Rows that stopped at the cap or broke down (K not positive, NaN) are
+ * left to the caller's check; others can be listed `again` with a
+ * smaller share where their directions were kept, as if they had not stopped. Local, one
+ * thread. A row's bits do not depend on the others.
  * @param worker of the product with A, run as `kind`; P is bf16 for bf16, else fp32
  * @return false when the library refused a product
  */
 bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
-                 pons_cg_stop stop, int64_t listed);
+                 pons_cg_stop stop, bool again, int64_t listed);
 
 /** Sum of a[j] b[j] in 16 fixed lanes, fp64. Local. */
 double pons_cg_dot(int64_t n, const float *a, const float *b);

@@ -50,7 +50,11 @@ bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i, 
  * 2^-18.4 in each of n terms. */
 double pons_chunk_grain(const pons_hessian_inverse *s)
 {
-    return 0x1p-23 * (s->kind == PONS_PRODUCT_SPLIT ? 1.0 + 120.0 / sqrt((double)s->n) : 1.0);
+    double n = (double)s->n;
+    return 0x1p-23 * (s->kind == PONS_PRODUCT_SPLIT ? 1.0 + 120.0 / sqrt(n)
+                      : s->kind == PONS_PRODUCT_TRIPLE
+                          ? 2.0 /* three additions for each of fp32's */
+                          : 1.0);
 }
 
 double pons_chunk_rounding(const pons_hessian_inverse *s, const float *x, const float *D)
@@ -207,9 +211,11 @@ static void chunk_destroy(pons_chunk *c)
     pons_mem_free(c->cg.count);
     pons_mem_free(c->cg.least);
     pons_mem_free(c->cg.sum);
+    pons_mem_free(c->cg.gain);
     pons_mem_free(c->cg.row);
     pons_mem_free(c->cg.Q);
     pons_mem_free(c->cg.P);
+    pons_mem_free(c->cg.rest);
     pons_mem_free(c->cg.L);
     pons_mem_free(c->cg.E);
     pons_mem_free(c->cg.U);
@@ -223,20 +229,25 @@ static pons_status chunk_create(const pons_dual *dual, bool primal, int64_t rows
 {
     pons_status st = PONS_OK;
     int64_t size = rows * dual->A->of.padded;
-    /* the widest product is A's */
-    PONS_ALLOC(st, c->space, (int64_t)pons_product_space(dual->A->inverse, rows));
+    float *P = NULL, *rest = NULL;
+    PONS_ALLOC(st, c->space, (int64_t)pons_product_space(dual->A->inverse));
     PONS_TRY(st, stage_create(dual->A, rows, c->space, &c->A));
     PONS_TRY(st, stage_create(dual->B, rows, c->space, &c->B));
     if (dual->left) PONS_TRY(st, pons_product_worker_create(dual->left, rows, c->space, &c->left));
     c->cg.capacity = rows;
     PONS_ALLOC(st, c->cg.U, size);
     PONS_ALLOC(st, c->cg.E, size);
-    if (primal) PONS_ALLOC(st, c->cg.L, size);
-    float *P = NULL;
+    if (primal) {
+        PONS_ALLOC(st, c->cg.L, size);
+    } else { /* bf16 in split mode */
+        PONS_ALLOC(st, rest, dual->A->kind == PONS_PRODUCT_SPLIT ? (size + 1) / 2 : size);
+        c->cg.rest = rest;
+    }
     PONS_CALLOC(st, P, size); /* zeros in the slots past the last row of a product */
     c->cg.P = P;
     PONS_CALLOC(st, c->cg.Q, size);
     PONS_ALLOC(st, c->cg.row, rows);
+    PONS_ALLOC(st, c->cg.gain, rows);
     PONS_ALLOC(st, c->cg.sum, rows);
     PONS_ALLOC(st, c->cg.least, rows);
     PONS_ALLOC(st, c->cg.count, rows);
@@ -244,7 +255,7 @@ static pons_status chunk_create(const pons_dual *dual, bool primal, int64_t rows
     PONS_ALLOC(st, c->Y, size);
     PONS_ALLOC(st, c->G, size);
     if (dual->B) PONS_ALLOC(st, c->b, rows * dual->B->of.padded);
-    PONS_ALLOC(st, c->line, 2 * dual->A->of.padded);
+    PONS_ALLOC(st, c->line, 3 * dual->A->of.padded);
     PONS_ALLOC(st, c->value, rows);
     PONS_ALLOC(st, c->moved, rows);
     PONS_CALLOC(st, c->failed, rows);

@@ -13,9 +13,9 @@ enum {
     PONS_CHUNK_CAP = 40     /* iterations of a round */
 };
 
-/* Last gain over the objective at which a row stops, in units of the tolerance; stricter with each round:
+/* Gains to come over the objective at which a row stops, in units of the tolerance; stricter with each round:
  * the row has shown that its last gains say little. */
-#define PONS_CHUNK_STOP 0.07
+#define PONS_CHUNK_STOP 0.1
 #define PONS_CHUNK_AGAIN 0.1
 
 /** What one thread needs for one stage. */
@@ -33,7 +33,7 @@ typedef struct pons_chunk {
     float *X, *Y;  /* minimiser, target */
     float *G;      /* gradient at kept columns */
     float *b;      /* stage B: y H_TT as it came, before K made y of it */
-    float *line;   /* [2, padded] */
+    float *line;   /* [3, padded] */
     double *value; /* objective of x */
     double *moved; /* stage B: squared norms of what made b */
     bool *failed, *refined;

@@ -17,9 +17,9 @@ pons_status pons_rows_create(const pons_product *product, pons_product_kind kind
                      .capacity = rows,
                      .K = K,
                      .N = N,
-                     .bf16 = kind == PONS_PRODUCT_BF16,
+                     .bf16 = kind == PONS_PRODUCT_BF16 || kind == PONS_PRODUCT_MIXED,
                      .kind = kind};
-    r->space = pons_mem_alloc((int64_t)pons_product_space(product, rows), 1);
+    r->space = pons_mem_alloc((int64_t)pons_product_space(product), 1);
     if (!r->space) {
         st = PONS_ERR_NOMEM;
         goto done;

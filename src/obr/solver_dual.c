@@ -4,9 +4,9 @@
  * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x zero on
  * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the kept columns
  * is not, and K is the same for every row.
- * Check: increments of the dual objective add up to the minimum from below, the objective of x in fp32
- * with H bounds it from above; a row passes when the two agree to the tolerance. A row that misses is
- * refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K. */
+ * Check: increments of the dual objective add up to the minimum from below, the objective of x with H bounds it
+ * from above; a row passes when the two agree to the tolerance, what rounding hides included. In bf16, H's two terms
+ * meet x rounded first, and x as two terms only for rows that miss. A row that misses again is refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K. */
 #include <math.h>
 #include <string.h>
 
@@ -70,9 +70,28 @@ static double bound_rounding(const pons_hessian_inverse *s, const float *l)
            sqrt(pons_cg_dot(n, l, l) * spread);
 }
 
-/* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work */
+/* What was multiplied by H was the rounded z~ = z - r of z, x or x - y: with the gradient g~ that came of it the
+ * objective is (x - y + r) g~ + r H r. D = x - y becomes D + r. @return the last term, were r uncorrelated, thrice;
+ * @param z in: z~ */
+static double amend(const pons_hessian_inverse *s, bool known, const float *x, float *D, float *z)
+{
+    int64_t n = s->of.padded;
+    double lost = 0.0;
+    for (int64_t j = 0; j < s->n; j++) {
+        z[j] = (known ? x[j] : D[j]) - z[j];
+        lost += (double)z[j] * (double)z[j] / (double)s->reciprocal[j];
+    }
+    for (int64_t j = s->n; j < n; j++)
+        z[j] = 0.0f;
+    for (int64_t j = 0; j < n; j++)
+        D[j] += z[j];
+    return 3.0 * lost;
+}
+
+/* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work; @param z what was
+ * multiplied by H where that was rounded, else NULL; work */
 static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int round, int64_t i,
-                   const float *g, float *D)
+                   const float *g, float *D, float *z)
 {
     const pons_hessian_inverse *s = w->inverse;
     int64_t padded = s->of.padded;
@@ -92,9 +111,10 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
     } else {
         for (int64_t j = 0; j < padded; j++)
             D[j] = x[j] - y[j];
-        c->value[i] = pons_cg_dot(padded, D, g);
         noise = pons_chunk_rounding(s, known ? x : D, D);
         moved = pons_cg_dot(padded, D, D);
+        if (z) noise += amend(s, known, x, D, z);
+        c->value[i] = pons_cg_dot(padded, D, g);
         for (int64_t j = 0; j < padded; j++)
             D[j] = g[j] * s->unit[j];
         noise += bound_rounding(s, D); /* l = -g on E, and g is small elsewhere */
@@ -109,21 +129,23 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
 /*
  * Compare the bounds of the listed rows. Those that agree are done: G becomes the gradient at kept
  * columns. Returns how many do not; they are listed anew, their gradients in units of K's scaling in P.
+ * @param kind of the product with H; @param bf16 what P becomes
  */
 static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, int round,
-                          int64_t listed, int64_t *list, bool bf16)
+                          pons_product_kind kind, int64_t listed, int64_t *list, bool bf16)
 {
     const pons_hessian_inverse *s = w->inverse;
     int64_t padded = s->of.padded, missed = 0;
     bool known = w == &c->B; /* y H, more exactly than from y */
-    float *g = c->line, *D = c->line + padded;
+    bool rounded = kind == PONS_PRODUCT_MIXED;
+    float *g = c->line, *D = g + padded, *z = D + padded;
     for (int64_t k = 0; k < listed; k++) {
         const float *x = c->X + list[k] * padded, *y = c->Y + list[k] * padded;
         for (int64_t j = 0; j < padded; j++)
             D[j] = known ? x[j] : x[j] - y[j];
-        pons_cg_put(&c->cg, false, k, D);
+        pons_cg_put(&c->cg, rounded, k, D);
     }
-    pons_chunk_multiply(c, w->hessian, s->kind, listed);
+    pons_chunk_multiply(c, w->hessian, kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         const int8_t *E = c->cg.E + i * padded;
@@ -131,7 +153,8 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         pons_cg_get(&c->cg, k, g);
         for (int64_t j = 0; known && j < padded; j++)
             g[j] -= c->b[i * padded + j];
-        bool good = within(c, w, tolerance, round, i, g, D);
+        if (rounded) pons_cg_fetch(&c->cg, true, k, z);
+        bool good = within(c, w, tolerance, round, i, g, D, rounded ? z : NULL);
         for (int64_t j = 0; j < padded; j++)
             G[j] = E[j] ? 0.0f : g[j];
         if (good) continue;
@@ -161,25 +184,50 @@ static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_ki
     }
 }
 
+/* Rows that missed the first check at the share at which most pass it go on where they stopped. How many miss then;
+ * they are listed anew. */
+static int64_t go_on(pons_chunk *c, const pons_stage *w, double tolerance, pons_product_kind kind,
+                     pons_product_kind check, pons_cg_stop stop, int64_t listed, int64_t *list)
+{
+    int64_t padded = w->inverse->of.padded;
+    memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
+    for (int64_t k = 0; k < listed; k++)
+        memset(c->X + list[k] * padded, 0, (size_t)padded * sizeof *c->X);
+    if (!pons_cg_run(&c->cg, w->product, kind, stop, true, listed)) c->refused = true;
+    collect(c, w->inverse, listed, list);
+    return check_rows(c, w, tolerance, 0, check, listed, list, kind == PONS_PRODUCT_BF16);
+}
+
 void pons_dual_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
                         const uint8_t *mask, int64_t ldm)
 {
-    pons_product_kind exact = w->inverse->kind, kind = exact;
+    pons_product_kind exact = w->inverse->kind, kind = exact, check = exact;
     int64_t list[PONS_CHUNK_ROWS], listed = start_rows(c, w->inverse, rows, mask, ldm);
     int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
-    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP};
+    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP, true};
     memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
-    if (exact == PONS_PRODUCT_SPLIT) kind = PONS_PRODUCT_BF16;
+    if (exact == PONS_PRODUCT_SPLIT) {
+        kind = PONS_PRODUCT_BF16;
+        check = PONS_PRODUCT_MIXED;
+    }
     for (int round = 0; listed > 0 && !c->refused; round++) {
-        if (!pons_cg_run(&c->cg, w->product, kind, stop, listed)) c->refused = true;
+        if (!pons_cg_run(&c->cg, w->product, kind, stop, false, listed)) c->refused = true;
         collect(c, w->inverse, listed, list);
+        bool bf16 = kind == PONS_PRODUCT_BF16;
+        stop.share *= PONS_CHUNK_AGAIN;
+        stop.keep = false;
+        if (round == 0) {
+            listed = check_rows(c, w, tolerance, round, check, listed, list, bf16);
+            listed = go_on(c, w, tolerance, kind, check, stop, listed, list);
+        }
         if (round + 2 == rounds) kind = exact; /* the last one */
-        listed = check_rows(c, w, tolerance, round, listed, list, kind == PONS_PRODUCT_BF16);
+        bf16 = kind == PONS_PRODUCT_BF16;
+        if (round > 0 || check != exact)
+            listed = check_rows(c, w, tolerance, round, exact, listed, list, bf16);
         if (listed == 0) return;
         if (round + 1 == rounds) break;
         start_refinement(c, w, kind, listed, list);
         memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
-        stop.share *= PONS_CHUNK_AGAIN;
     }
     for (int64_t k = 0; k < listed; k++)
         c->failed[list[k]] = true;

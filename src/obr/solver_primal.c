@@ -100,7 +100,7 @@ static void go_on(pons_chunk *c, const pons_stage *w, pons_product_kind kind, po
         c->cg.sum[list[k]] = c->value[list[k]];
     }
     memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
-    if (!pons_cg_run(&c->cg, w->hessian, kind, stop, listed)) c->refused = true;
+    if (!pons_cg_run(&c->cg, w->hessian, kind, stop, false, listed)) c->refused = true;
     for (int64_t k = 0; k < listed; k++)
         for (int64_t j = 0; j < padded; j++)
             c->X[list[k] * padded + j] += c->cg.L[list[k] * padded + j];
@@ -113,7 +113,7 @@ void pons_primal_minimise(pons_chunk *c, const pons_stage *w, double tolerance, 
     int64_t list[PONS_CHUNK_ROWS] = {0};
     int64_t listed = start_rows(c, w->inverse, rows, mask, ldm, list);
     int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
-    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP};
+    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP, false};
     find_gradients(c, w, listed, list);
     for (int round = 0; round < rounds && listed > 0 && !c->refused; round++) {
         bool last = round + 1 == rounds;

@@ -254,11 +254,21 @@ static void plan_targets(shape *s, int group)
     add_window(s, p, d);
 }
 
+/* kern/product.c: bytes of an entry of a matrix that the solvers multiply by, 0 where it is used as it is. */
+static double product_entry(const shape *s)
+{
+    pons_product_kind kind = pons_product_exact(s->in->solver_bf16);
+    return kind == PONS_PRODUCT_FP32 ? 0 : kind == PONS_PRODUCT_SPLIT ? 4 : 6;
+}
+
+/* hessian/inverse.c: of an entry of K and H. */
+static double inverse_entry(const shape *s) { return fmax(4, 2 * product_entry(s)); }
+
 /* obr/rest.c: the trailing problem from a column on, and what a dual solver of it prepares. */
 static double rest_bytes(const shape *s, int64_t d, int64_t from)
 {
     double n = (double)pons_product_tiles_of(d - from).padded;
-    return n * n * ((from > 0 ? 8 : 0) + (s->in->solver_bf16 ? 8 : 4));
+    return n * n * ((from > 0 ? 8 : 0) + inverse_entry(s));
 }
 
 /* obr/shared.c: of more than two blocks, or with scales of what the first solve leaves. */
@@ -295,7 +305,9 @@ static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
     int64_t padded = pons_product_tiles_of(d).padded;
     double most = rows > 0 ? (double)pons_dual_rows(d, rows, s->in->threads) : 0.0;
-    return (s->in->solver_bf16 ? 30.0 : 28.0) * s->in->threads * most * (double)padded;
+    double group = product_entry(s) > 0 ? 768 << 10 : 0;
+    return s->in->threads *
+           ((s->in->solver_bf16 ? 29.0 : 31.0) * most * (double)padded + (most > 0 ? group : 0));
 }
 
 /* obr/form.c: rows that each thread measures, and a tile of the Hessian. */
@@ -328,7 +340,9 @@ static void plan_solve(shape *s, int group)
     if (dual && compensates && !halves)
         shared = blocks_bytes(s, d);
     else if (dual)
-        shared = s->in->solver_bf16 ? 8 * whole + 9 * tail + 4 * cross : 4 * square + 4 * tail;
+        shared = product_entry(s) > 0 ? inverse_entry(s) * whole + (inverse_entry(s) + 1) * tail +
+                                            product_entry(s) * cross
+                                      : 4 * square + 4 * tail;
     pons_plan_phase *p = add_phase(s, "solve", pons_group_name((pons_group)group));
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));

@@ -79,13 +79,27 @@ static void check_packed(int64_t M, int64_t N, int64_t K)
     float *C = pons_mem_alloc(M * N, sizeof *C), *D = pons_mem_alloc(M * N, sizeof *D);
     for (int64_t i = 0; i < M * N; i++)
         C[i] = NAN;
-    assert_int_equal(pons_bf16_kernel_create(PONS_BF16_SUMMED, M, N, K, &kernel), PONS_OK);
+    enum { BLOCK = 32 };
+    int64_t blocks = (M + BLOCK - 1) / BLOCK;
+    uint16_t *X = pons_mem_calloc(blocks * BLOCK * K, sizeof *X); /* whole blocks of rows */
+    float *Y = pons_mem_alloc(2 * blocks * BLOCK * N, sizeof *Y);
+    memcpy(X, A, (size_t)(M * K) * sizeof *X);
+    assert_int_equal(pons_bf16_kernel_create(PONS_BF16_SUMMED, BLOCK, N, K, &kernel), PONS_OK);
     assert_int_equal(pons_bf16_workers_create(kernel, 1, &worker), PONS_OK);
     void *packed = pons_mem_alloc((int64_t)pons_bf16_packed_bytes(kernel), 1);
+    int64_t bytes = (int64_t)pons_bf16_brought_bytes(kernel, 1);
+    uint8_t *left = pons_mem_alloc(blocks * bytes, 1);
     assert_true(pons_bf16_pack(worker, B, packed));
-    assert_true(pons_bf16_run(worker, A, packed, C));
-    memcpy(D, C, (size_t)(M * N) * sizeof *C);
-    assert_true(pons_bf16_run_add(worker, A, packed, D));
+    for (int64_t i = 0; i < blocks; i++)
+        pons_bf16_bring(kernel, 1, true, X + i * BLOCK * K, left + i * bytes);
+    pons_bf16_sum product = {
+        .blocks = blocks, .tiles = 1, .of_a = 1, .of_b = 1, .left = left, .B = {packed}};
+    assert_true(pons_bf16_run_sum(worker, &product, Y));
+    memcpy(C, Y, (size_t)(M * N) * sizeof *C);
+    product.add = true;
+    assert_true(pons_bf16_run_sum(worker, &product, Y));
+    memcpy(D, Y, (size_t)(M * N) * sizeof *C);
+    pons_mem_free(left), pons_mem_free(Y), pons_mem_free(X);
     check_rows(M, N, K, A, B, C);
     for (int64_t i = 0; i < M; i++)
         for (int64_t j = 0; j < N; j++) {
@@ -168,13 +182,14 @@ static void check_gram(int64_t width, int64_t K, int64_t tokens, int64_t columns
     assert_int_equal(pons_bf16_workers_create(kernel, 1, &worker), PONS_OK);
     int64_t bytes = (int64_t)pons_bf16_left_bytes(kernel);
     assert_int_equal(bytes, pons_bf16_packed_bytes(kernel));
-    uint8_t *operand = pons_mem_alloc(4 * bytes, 1);
-    pons_bf16_take(kernel, tokens, columns, X, ld, scale, operand, operand + bytes);
-    pons_bf16_take(kernel, tokens, columns, X, ld, scale, operand + 2 * bytes, NULL);
-    pons_bf16_take(kernel, tokens, columns, X, ld, scale, NULL, operand + 3 * bytes);
-    assert_memory_equal(operand, operand + 2 * bytes, 2 * bytes);
-    assert_true(pons_bf16_run_gram(worker, false, upper, operand, operand + bytes, C));
-    assert_true(pons_bf16_run_gram(worker, true, upper, operand, operand + bytes, C));
+    /* left, left, right, right: two parts of the depth, both X */
+    uint8_t *operand = pons_mem_alloc(4 * bytes, 1), *right = operand + 2 * bytes;
+    pons_bf16_take(kernel, tokens, columns, X, ld, scale, operand, right);
+    pons_bf16_take(kernel, tokens, columns, X, ld, scale, operand + bytes, NULL);
+    pons_bf16_take(kernel, tokens, columns, X, ld, scale, NULL, right + bytes);
+    assert_memory_equal(operand, operand + bytes, bytes);
+    assert_memory_equal(right, right + bytes, bytes);
+    assert_true(pons_bf16_run_gram(worker, 2, upper, operand, right, C));
     for (int64_t i = 0; i < width; i++)
         for (int64_t j = upper ? i : 0; j < width; j++) {
             double sum = 0, size = 0;
@@ -204,42 +219,136 @@ static void gram(void **state)
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 
-/* The same row and column inside a product of another shape, and deeper by zeros. */
+/* C = A B^T of rows as they are and of a packed operand. */
+static void multiply(int64_t M, int64_t N, int64_t K, const uint16_t *A, const uint16_t *packed,
+                     float *C)
+{
+    enum { BLOCK = 32 };
+    int64_t steps = (K + BLOCK - 1) / BLOCK, blocks = (M + BLOCK - 1) / BLOCK;
+    int64_t entries = steps * BLOCK * BLOCK;
+    uint16_t *X = pons_mem_calloc(blocks * BLOCK * K, sizeof *X);
+    uint16_t *left = pons_mem_alloc(blocks * entries, sizeof *left);
+    void *work = pons_mem_alloc((int64_t)pons_amx_work_bytes(), 1);
+    memcpy(X, A, (size_t)(M * K) * sizeof *X);
+    for (int64_t i = 0; i < blocks; i++)
+        pons_amx_bring(K, 1, true, X + i * BLOCK * K, left + i * entries);
+    pons_amx_sum sum = {.M = M,
+                        .N = N,
+                        .tiles = 1,
+                        .steps = steps,
+                        .of_a = 1,
+                        .of_b = 1,
+                        .left = left,
+                        .block_stride = entries,
+                        .B = {packed}};
+    pons_amx_run(&sum, C, work);
+    pons_mem_free(work), pons_mem_free(left), pons_mem_free(X);
+}
+
+/* The same row and column inside a product of another shape, and deeper by zeros: so deep that C is stored on the
+ * way. */
 static void entry_bits(void **state)
 {
     (void)state;
-    enum { M = 70, N = 90, K = 333, MORE = 1000 };
+    enum { M = 70, N = 90, K = 333, MORE = 9000 };
     if (!pons_amx_works()) skip();
     uint16_t *A = random_bits(M * K), *B = random_bits(N * K);
     uint16_t *deep = pons_mem_calloc(M * MORE, sizeof *deep);
     uint16_t *wide = pons_mem_calloc(N * MORE, sizeof *wide);
     uint16_t *packed = pons_mem_alloc((int64_t)pons_amx_bytes(N, MORE), 1);
-    void *work = pons_mem_alloc((int64_t)pons_amx_work_bytes(), 1);
     float *C = pons_mem_alloc(M * N, sizeof *C), *D = pons_mem_alloc(M * N, sizeof *D), one;
     pons_amx_pack(N, K, B, packed);
-    pons_amx_product(M, N, K, A, packed, C, false, work);
-    for (int64_t i = 0; i < M; i++)
-        memcpy(deep + i * MORE, A + i * K, K * sizeof *A);
-    for (int64_t j = 0; j < N; j++)
-        memcpy(wide + j * MORE, B + j * K, K * sizeof *B);
-    pons_amx_pack(N, MORE, wide, packed);
-    pons_amx_product(M, N, MORE, deep, packed, D, false, work);
-    assert_memory_equal(C, D, M * N * sizeof *C);
+    multiply(M, N, K, A, packed, C);
+    for (int part = 0; part < 2; part++) { /* at the begin, at the end */
+        memset(deep, 0, M * MORE * sizeof *deep);
+        memset(wide, 0, N * MORE * sizeof *wide);
+        for (int64_t i = 0; i < M; i++)
+            memcpy(deep + i * MORE + part * (MORE - K), A + i * K, K * sizeof *A);
+        for (int64_t j = 0; j < N; j++)
+            memcpy(wide + j * MORE + part * (MORE - K), B + j * K, K * sizeof *B);
+        pons_amx_pack(N, MORE, wide, packed);
+        multiply(M, N, MORE, deep, packed, D);
+        for (int64_t n = 0; n < M * N; n++)
+            assert_true(part == 0 ? C[n] == D[n] : fabsf(C[n] - D[n]) <= 1e-5f * K);
+    }
     for (int64_t n = 0; n < 40; n++) {
         int64_t i = n * 31 % M, j = n * 47 % N;
         pons_amx_pack(1, K, B + j * K, packed);
-        pons_amx_product(1, 1, K, A + i * K, packed, &one, false, work);
+        multiply(1, 1, K, A + i * K, packed, &one);
         assert_memory_equal(&one, C + i * N + j, sizeof one);
     }
     pons_mem_free(A), pons_mem_free(B), pons_mem_free(deep), pons_mem_free(wide);
-    pons_mem_free(packed), pons_mem_free(work), pons_mem_free(C), pons_mem_free(D);
+    pons_mem_free(packed), pons_mem_free(C), pons_mem_free(D);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
+/* Sums of terms that are small integers of one size, so that every pair that meets can be told from the sum. */
+static void terms(void **state)
+{
+    (void)state;
+    enum { BLOCK = 32, N = 80, K = 96, TILES = 2 };
+    static const int of[][2] = {{1, 1}, {1, 2}, {2, 2}, {3, 3}};
+    if (!pons_kern_has_bf16()) skip();
+    pons_bf16_kernel *kernel = NULL;
+    pons_bf16_worker *worker = NULL;
+    assert_int_equal(pons_bf16_kernel_create(PONS_BF16_SUMMED, BLOCK, N, K, &kernel), PONS_OK);
+    assert_int_equal(pons_bf16_workers_create(kernel, 1, &worker), PONS_OK);
+    int64_t stride = (int64_t)pons_bf16_stride(kernel);
+    uint8_t *packed = pons_mem_alloc(3 * TILES * stride, 1);
+    float *x = pons_mem_alloc(TILES * BLOCK * K, sizeof *x),
+          *Y = pons_mem_alloc(BLOCK * N, sizeof *Y);
+    uint16_t *plain[3];
+    for (int q = 0; q < 3; q++) {
+        plain[q] = random_bits(TILES * N * K);
+        for (int64_t t = 0; t < TILES; t++)
+            assert_true(
+                pons_bf16_pack(worker, plain[q] + t * N * K, packed + (q * TILES + t) * stride));
+    }
+    for (int64_t i = 0; i < TILES * BLOCK * K; i++)
+        x[i] = uniform();
+    for (size_t n = 0; n < sizeof of / sizeof *of; n++) {
+        int p = of[n][0];
+        int64_t bytes = (int64_t)pons_bf16_brought_bytes(kernel, p);
+        uint8_t *left = pons_mem_alloc(TILES * bytes, 1);
+        for (int64_t t = 0; t < TILES; t++)
+            pons_bf16_bring(kernel, p, false, x + t * BLOCK * K, left + t * bytes);
+        pons_bf16_sum s = {.blocks = 1, .tiles = TILES, .of_a = p, .of_b = of[n][1], .left = left};
+        for (int q = 0; q < s.of_b; q++)
+            s.B[q] = packed + q * TILES * stride;
+        assert_true(pons_bf16_run_sum(worker, &s, Y));
+        for (int64_t i = 0; i < BLOCK; i++)
+            for (int64_t j = 0; j < N; j++) {
+                double sum = 0, size = 0;
+                for (int64_t t = 0; t < TILES; t++)
+                    for (int64_t k = 0; k < K; k++) {
+                        double rest = (double)x[(t * BLOCK + i) * K + k];
+                        for (int a = 0; a < p; a++) {
+                            double term = (double)pons_bf16_round((float)rest);
+                            rest -= term;
+                            for (int q = 0; a + q < s.of_b; q++) {
+                                double v = term * (double)value(plain[q][(t * N + j) * K + k]);
+                                sum += v;
+                                size += fabs(v);
+                            }
+                        }
+                    }
+                close_enough(Y[i * N + j], sum, size, TILES * K * 6);
+            }
+        pons_mem_free(left);
+    }
+    for (int q = 0; q < 3; q++)
+        pons_mem_free(plain[q]);
+    pons_bf16_workers_destroy(1, &worker);
+    pons_bf16_kernel_destroy(&kernel);
+    pons_mem_free(packed), pons_mem_free(x), pons_mem_free(Y);
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(packed), cmocka_unit_test(rows_together),
-                                       cmocka_unit_test(gram), cmocka_unit_test(entry_bits)};
+                                       cmocka_unit_test(gram), cmocka_unit_test(entry_bits),
+                                       cmocka_unit_test(terms)};
     pons_mt19937_seed(&rng, 5);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
