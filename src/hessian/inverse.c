@@ -96,15 +96,19 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
         s->unit = pons_mem_alloc(s->of.padded, sizeof *s->unit);
         s->size = pons_mem_calloc(s->of.padded, sizeof *s->size);
         s->reciprocal = pons_mem_calloc(s->of.padded, sizeof *s->reciprocal);
+        s->root = pons_mem_calloc(s->of.padded, sizeof *s->root);
         s->reach = pons_mem_calloc(s->of.padded, sizeof *s->reach);
     }
-    bool room = s && s->unit && s->size && s->reciprocal && s->reach;
+    bool room = s && s->unit && s->size && s->reciprocal && s->root && s->reach;
     PONS_TRY_ALL(st, factor->comm, room ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(n * n) * sizeof *s->K, &s->shared));
     s->K = pons_shared_data(s->shared);
     make_inverse(factor, s);
-    for (int64_t j = 0; j < n; j++)
-        s->reciprocal[j] = 1.0f / factor->H[(from + j) * (d + 1)];
+    for (int64_t j = 0; j < n; j++) {
+        float h = factor->H[(from + j) * (d + 1)];
+        s->reciprocal[j] = 1.0f / h;
+        s->root[j] = sqrtf(h);
+    }
     measure(n, d, factor->H + from * d, s->size); /* symmetric */
     measure(n, n, s->K, s->reach);
     for (int64_t j = 0; j < n; j++) {
@@ -138,6 +142,7 @@ void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse)
     pons_product_destroy(&s->hessian);
     pons_product_destroy(&s->inverse);
     pons_mem_free(s->reach);
+    pons_mem_free(s->root);
     pons_mem_free(s->reciprocal);
     pons_mem_free(s->size);
     pons_mem_free(s->unit);

@@ -21,6 +21,7 @@ typedef struct pons_hessian_inverse {
     float *unit;           /* [padded] square roots of K's diagonal, 1 in the padding */
     float *size;           /* [padded] norms of H's columns in T (all rows), 0 in the padding */
     float *reciprocal;     /* [padded] 1 / H_jj, 0 in the padding */
+    float *root;           /* [padded] square roots of H_jj, 0 in the padding */
     float *reach;     /* [padded] norms of K's columns without the diagonal, 0 in the padding */
     double blur;      /* sum of (size_j unit_j)^2: what white noise in a gradient costs */
     double condition; /* mean of size_j unit_j^2, in the manner of a condition number */

@@ -112,15 +112,20 @@ void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t 
     for (int64_t r = 0; r < BLOCK; r++) {
         uint16_t *to = left + r / ROWS * TILE + r % ROWS * STEP;
         for (int64_t k = 0; k < K; k += STEP, to += terms * 2 * TILE) {
-            int64_t n = K - k < STEP ? K - k : STEP;
-            if (rounded) {
-                if (n < STEP) memset(to, 0, STEP * sizeof *to);
-                memcpy(to, (const uint16_t *)X + r * K + k, (size_t)n * sizeof *to);
-                continue;
-            }
+            const uint16_t *bits = (const uint16_t *)X + r * K + k;
+            const float *numbers = (const float *)X + r * K + k;
             float x[STEP] = {0};
-            memcpy(x, (const float *)X + r * K + k, (size_t)n * sizeof *x);
-            put_terms(x, terms, to);
+            if (K - k >= STEP && rounded) {
+                memcpy(to, bits, STEP * sizeof *to);
+            } else if (K - k >= STEP) {
+                put_terms(numbers, terms, to);
+            } else if (rounded) {
+                memset(to, 0, STEP * sizeof *to);
+                memcpy(to, bits, (size_t)(K - k) * sizeof *to);
+            } else {
+                memcpy(x, numbers, (size_t)(K - k) * sizeof *x);
+                put_terms(x, terms, to);
+            }
         }
     }
 }

@@ -33,17 +33,19 @@ void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_produc
 
 bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i, const uint8_t *keep)
 {
-    int64_t n = s->n, padded = s->of.padded, kept = 0, wrong = 0;
+    int64_t n = s->n, padded = s->of.padded;
+    int32_t kept = 0, wrong = 0;
     float *x = c->X + i * padded;
     const float *y = c->Y + i * padded;
-    memset(x, 0, (size_t)padded * sizeof *x);
+#pragma omp simd reduction(| : kept, wrong)
     for (int64_t j = 0; j < n; j++) {
-        if (keep[j]) x[j] = y[j];
-        kept += keep[j];
-        wrong += !keep[j] && y[j] != 0.0f;
+        x[j] = keep[j] ? y[j] : 0.0f;
+        kept |= keep[j];
+        wrong |= !keep[j] & (y[j] != 0.0f);
     }
+    memset(x + n, 0, (size_t)(padded - n) * sizeof *x);
     memset(c->G + i * padded, 0, (size_t)padded * sizeof *c->G);
-    return kept == 0 || wrong == 0;
+    return !kept || !wrong;
 }
 
 /* A chain of fp32 operations whose partial sums wander up to |x| |H_j|; split operands besides err by

@@ -23,11 +23,13 @@ static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t 
         float *u = c->cg.U + i * padded, *x = c->X + i * padded;
         const float *y = c->Y + i * padded;
         int8_t *E = c->cg.E + i * padded;
-        memset(E, 0, (size_t)padded);
-        memset(u, 0, (size_t)padded * sizeof *u);
+        const float *unit = s->unit;
+        memset(E + n, 0, (size_t)(padded - n));
+        memset(u + n, 0, (size_t)(padded - n) * sizeof *u);
+#pragma omp simd
         for (int64_t j = 0; j < n; j++) {
             E[j] = (int8_t)(keep[j] - 1);
-            u[j] = y[j] / s->unit[j];
+            u[j] = y[j] / unit[j];
         }
         c->cg.sum[i] = 0.0;
         if (pons_chunk_settle(c, s, i, keep) || c->failed[i]) continue;
@@ -46,8 +48,10 @@ static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed
         const float *u = c->cg.U + list[k] * padded;
         const int8_t *E = c->cg.E + list[k] * padded;
         float *x = c->X + list[k] * padded;
+        const float *unit = s->unit;
+#pragma omp simd
         for (int64_t j = 0; j < padded; j++)
-            x[j] += E[j] ? 0.0f : u[j] * s->unit[j];
+            x[j] += E[j] ? 0.0f : u[j] * unit[j];
     }
 }
 
@@ -76,16 +80,14 @@ static double bound_rounding(const pons_hessian_inverse *s, const float *l)
 static double amend(const pons_hessian_inverse *s, bool known, const float *x, float *D, float *z)
 {
     int64_t n = s->of.padded;
-    double lost = 0.0;
-    for (int64_t j = 0; j < s->n; j++) {
-        z[j] = (known ? x[j] : D[j]) - z[j];
-        lost += (double)z[j] * (double)z[j] / (double)s->reciprocal[j];
-    }
-    for (int64_t j = s->n; j < n; j++)
-        z[j] = 0.0f;
+    const float *whole = known ? x : D;
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        z[j] = whole[j] - z[j];
+#pragma omp simd
     for (int64_t j = 0; j < n; j++)
         D[j] += z[j];
-    return 3.0 * lost;
+    return 3.0 * pons_cg_weigh(n, z, s->root);
 }
 
 /* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work; @param z what was
@@ -101,8 +103,10 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
     float *old = c->G + i * padded;
     double noise = 0.0, moved = 0.0;
     if (round > 0) {
+        const float *unit = s->unit;
+#pragma omp simd
         for (int64_t j = 0; j < padded; j++) {
-            D[j] = E[j] ? 0.0f : u[j] * s->unit[j];
+            D[j] = E[j] ? 0.0f : u[j] * unit[j];
             old[j] += g[j];
         }
         /* the correction D moved the objective by D (g + the gradient before) */
@@ -154,12 +158,15 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         for (int64_t j = 0; known && j < padded; j++)
             g[j] -= c->b[i * padded + j];
         if (rounded) pons_cg_fetch(&c->cg, true, k, z);
+        const float *unit = s->unit;
         bool good = within(c, w, tolerance, round, i, g, D, rounded ? z : NULL);
+#pragma omp simd
         for (int64_t j = 0; j < padded; j++)
             G[j] = E[j] ? 0.0f : g[j];
         if (good) continue;
+#pragma omp simd
         for (int64_t j = 0; j < padded; j++)
-            g[j] = G[j] * s->unit[j];
+            g[j] = G[j] * unit[j];
         pons_cg_put(&c->cg, bf16, missed, g);
         list[missed++] = i;
     }
