@@ -14,6 +14,7 @@ typedef int32_t words __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 typedef int8_t bytes __attribute__((vector_size(LANES)));
+typedef int16_t shorts __attribute__((vector_size(2 * LANES)));
 typedef double doubles __attribute__((vector_size(8 * LANES)));
 #pragma GCC diagnostic ignored "-Wpsabi" /* inlined: how vectors are passed is moot */
 
@@ -31,7 +32,9 @@ static inline floats within(floats x, const int8_t *E)
 {
     bytes e;
     memcpy(&e, E, sizeof e);
-    return (floats)((words)x & __builtin_convertvector(e, words));
+    /* in two steps: gcc takes the one apart, number by number */
+    shorts wide = __builtin_convertvector(e, shorts);
+    return (floats)((words)x & __builtin_convertvector(wide, words));
 }
 
 static inline floats load_direction(const void *P, int64_t at, bool bf16)
@@ -118,14 +121,18 @@ typedef struct sums {
     double first, second;
 } sums;
 
-/* p q and p u: curvature and slope along the direction of a slot. p is zero off E. */
-static inline sums along(const pons_cg *cg, int64_t slot, const float *u, bool bf16)
+/* p q and p u: curvature and slope along the direction of a slot. p is zero off E. @param next u of the next slot, which
+ * comes from L3 otherwise when its turn is */
+static inline sums along(const pons_cg *cg, int64_t slot, const float *u, const float *next,
+                         bool bf16)
 {
     int64_t width = cg->of.width;
     floats pq = {0}, pu = {0};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
         int64_t at = place(cg, t, slot);
         for (int64_t j = 0; j < width; j += LANES) {
+            __builtin_prefetch(cg->Q + at + width + j);
+            __builtin_prefetch(next + t * width + j);
             floats p = load_direction(cg->P, at + j, bf16);
             pq += p * load(cg->Q + at + j);
             pu += p * load(u + t * width + j);
@@ -203,7 +210,8 @@ static inline int64_t step(pons_cg *cg, bool bf16, bool primal, pons_cg_stop sto
         int64_t i = cg->row[k];
         float *u = cg->U + i * cg->of.padded;
         const int8_t *E = cg->E + i * cg->of.padded;
-        sums s = along(cg, k, u, bf16);
+        const float *next = k + 1 < listed ? cg->U + cg->row[k + 1] * cg->of.padded : u;
+        sums s = along(cg, k, u, next, bf16);
         double a = s.second / s.first, gain = a * s.second;
         void *rest = stop.keep ? cg->rest : NULL;
         int64_t to = i * cg->of.padded, width = cg->of.width;
