@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "kern/triangle.h"
 
 #define TILE 256
 
@@ -50,16 +51,23 @@ static void scale(int64_t n, const float *unit, const pons_shared *deal, float *
 }
 
 /* Collective: K on every node, scaled; its ranks work on it together. */
-static void make_inverse(const pons_hessian_factor *factor, pons_hessian_inverse *s)
+static pons_status make_inverse(const pons_hessian_factor *factor, pons_hessian_inverse *s)
 {
-    int64_t n = s->n, corner = s->from * factor->d + s->from;
-    pons_hessian_inverse_of(n, factor->U + corner, factor->d, s->shared, s->K);
+    pons_status st = PONS_OK;
+    int64_t n = s->n, d = factor->d;
+    const float *U = factor->U + s->from * d + s->from;
+    if (pons_product_exact(false) == PONS_PRODUCT_TRIPLE)
+        PONS_TRY(st, pons_triangle_square(factor->comm, s->shared, n, U, d, s->K));
+    else
+        pons_hessian_inverse_of(n, U, d, s->shared, s->K);
     pons_shared_settle(s->shared);
     for (int64_t j = 0; j < n; j++)
         s->unit[j] = sqrtf(s->K[j * n + j]);
     pons_shared_settle(s->shared); /* all have read the diagonal */
     scale(n, s->unit, s->shared, s->K);
     pons_shared_settle(s->shared);
+done:
+    return st;
 }
 
 /* Norms of `rows` rows of A [rows, n]. Sums run over fixed lanes. */
@@ -103,7 +111,7 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     PONS_TRY_ALL(st, factor->comm, room ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(n * n) * sizeof *s->K, &s->shared));
     s->K = pons_shared_data(s->shared);
-    make_inverse(factor, s);
+    PONS_TRY(st, make_inverse(factor, s));
     for (int64_t j = 0; j < n; j++) {
         float h = factor->H[(from + j) * (d + 1)];
         s->reciprocal[j] = 1.0f / h;

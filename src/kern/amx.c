@@ -187,6 +187,48 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
         }
 }
 
+/* 32 tokens, 16 columns as floats, zero past the last ones. */
+static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t ldx, float *to)
+{
+    bool whole = tokens >= STEP && columns >= ROWS;
+    if (!whole) memset(to, 0, STEP * ROWS * sizeof *to);
+    if (columns > ROWS) columns = ROWS;
+    for (int64_t s = 0; columns > 0 && s < tokens && s < STEP; s++)
+        memcpy(to + s * ROWS, X + s * ldx, (size_t)columns * sizeof *to);
+}
+
+/* A term of them as a tile of pairs; what it leaves stays. */
+static void peel_tile(float *rest, uint32_t *to)
+{
+    uint16_t term[STEP * ROWS];
+    pons_bf16_peel(STEP * ROWS, rest, term);
+    for (int64_t s = 0; s < ROWS; s++)
+        for (int64_t j = 0; j < ROWS; j++)
+            to[s * ROWS + j] =
+                (uint32_t)term[2 * s * ROWS + j] | (uint32_t)term[(2 * s + 1) * ROWS + j] << 16;
+}
+
+void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_t columns,
+                         const float *X, int64_t ldx, uint16_t *left, uint16_t *const *right)
+{
+    int64_t steps = (K + STEP - 1) / STEP;
+    for (int64_t s = 0; s < steps; s++)
+        for (int64_t j = 0; j < round_up(n, BLOCK); j += ROWS) {
+            float rest[STEP * ROWS];
+            uint32_t pairs[TILE / 2];
+            int64_t block = j / BLOCK * steps + s, half = j / ROWS % 2;
+            take_floats(tokens - s * STEP, columns - j, X + s * STEP * ldx + j, ldx, rest);
+            for (int t = 0; t < terms; t++) {
+                peel_tile(rest, pairs);
+                if (left)
+                    transpose(pairs, ROWS,
+                              (uint32_t *)(left + ((block * terms + t) * 2 + half) * TILE));
+                else
+                    memcpy(right[t] + (block * 2 + half) * TILE, pairs, sizeof pairs);
+            }
+        }
+}
+
 /* ---- Products */
 
 TILES void pons_amx_configure(void)
@@ -347,16 +389,16 @@ static void run_part(const pons_amx_sum *s, run *r, int64_t tile, int64_t first,
             const uint16_t *a = left + i / BLOCK * s->block_stride;
             int64_t m = s->M - i < BLOCK ? s->M - i : BLOCK,
                     n = s->N - j < BLOCK ? s->N - j : BLOCK;
-            float *c = C + i * s->N + j;
+            float *c = C + i * s->ldc + j;
             if (m == BLOCK && n == BLOCK) {
-                whole(r, a, c, s->N);
+                whole(r, a, c, s->ldc);
                 continue;
             }
-            if (r->add) bring_part(m, n, s->N, c, own);
+            if (r->add) bring_part(m, n, s->ldc, c, own);
             settle();
             whole(r, a, own, BLOCK);
             settle();
-            take_part(m, n, s->N, own, c);
+            take_part(m, n, s->ldc, own, c);
         }
     }
 }
@@ -411,33 +453,6 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
     (void)left, (void)right;
 }
 
-/* 32 entries of a row into each term of a step. */
-static inline void put_terms(const float *x, int terms, uint16_t *to)
-{
-    float rest[STEP];
-    memcpy(rest, x, sizeof rest);
-    for (int t = 0; t < terms; t++, to += 2 * TILE)
-        pons_bf16_peel(STEP, rest, to);
-}
-
-void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left)
-{
-    for (int64_t r = 0; r < BLOCK; r++) {
-        uint16_t *to = left + r / ROWS * TILE + r % ROWS * STEP;
-        for (int64_t k = 0; k < K; k += STEP, to += terms * 2 * TILE) {
-            int64_t n = K - k < STEP ? K - k : STEP;
-            if (rounded) {
-                if (n < STEP) memset(to, 0, STEP * sizeof *to);
-                memcpy(to, (const uint16_t *)X + r * K + k, (size_t)n * sizeof *to);
-                continue;
-            }
-            float x[STEP] = {0};
-            memcpy(x, (const float *)X + r * K + k, (size_t)n * sizeof *x);
-            put_terms(x, terms, to);
-        }
-    }
-}
-
 void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
 {
     (void)K, (void)i, (void)x, (void)left;
@@ -446,6 +461,13 @@ void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
 void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left)
 {
     (void)K, (void)terms, (void)rounded, (void)X, (void)left;
+}
+
+void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_t columns,
+                         const float *X, int64_t ldx, uint16_t *left, uint16_t *const *right)
+{
+    (void)n, (void)K, (void)terms, (void)tokens, (void)columns, (void)X, (void)ldx, (void)left;
+    (void)right;
 }
 
 void pons_amx_run(const pons_amx_sum *s, float *C, void *work) { (void)s, (void)C, (void)work; }

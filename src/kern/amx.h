@@ -2,8 +2,8 @@
  * Matrix products on AMX tiles: bf16 entries, fp32 sums. Internal to the room; bf16.h chooses between
  * these and oneDNN's.
  *
- * An entry of a product is one chain of additions over k = 0, 1, ..., as the processor's tile product
- * orders it; blocks, padding and the other entries change nothing of it.
+ * An entry of a product is a sum over steps of 32 in their order, each as the processor's tile product orders it; blocks,
+ * padding and the other entries change nothing of it. Numbers below 2^-126 count as zero.
  */
 #ifndef PONS_KERN_AMX_H
 #define PONS_KERN_AMX_H
@@ -39,6 +39,16 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed);
 void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const float *X,
                    int64_t ldx, const float *scale, uint16_t *left, uint16_t *right);
 
+/**
+ * Columns X[tokens, columns] as sums of `terms` bf16 numbers each: the operand of a sum of X^T X.
+ *
+ * Local, one thread. Zero past the last token and column. @param K depth, at least `tokens`
+ * @param n columns of the operand, at least `columns`; @param left terms * pons_amx_bytes(n, K), as pons_amx_bring's
+ * blocks; NULL: right ones, @param right [terms] of pons_amx_bytes(n, K)
+ */
+void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_t columns,
+                         const float *X, int64_t ldx, uint16_t *left, uint16_t *const *right);
+
 /** Row i of a left operand of depth K: x[K] rounded to bf16, zeros for NULL. Local, one thread. */
 void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left);
 
@@ -49,7 +59,7 @@ void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t 
 
 /** A product of sums of bf16 matrices: C[M, N] = (A_0 + A_1 + ...) (B_0 + B_1 + ...)^T. */
 typedef struct pons_amx_sum {
-    int64_t M, N;         /* rows and columns of C */
+    int64_t M, N, ldc;    /* rows, columns and leading dimension of C */
     int64_t tiles, steps; /* depth: tiles of steps of 32 */
     int of_a,
         of_b; /* terms: 1 and 1, 1 and 2, 2 and 2 or 3 and 3; A_p meets B_q where p + q < of_b */
@@ -62,7 +72,7 @@ typedef struct pons_amx_sum {
     bool upper; /* blocks below the diagonal are not wanted; entries there may hold anything */
 } pons_amx_sum;
 
-/** C as above, contiguous. Local, one thread. An entry is one chain over the depth. Order: 32 columns of B meet a MiB
+/** C as above. Local, one thread. An entry is one chain over the depth. Order: 32 columns of B meet a MiB
  * of A before the next ones do. @param work pons_amx_work_bytes, aligned as memory is */
 void pons_amx_run(const pons_amx_sum *sum, float *C, void *work);
 

@@ -172,6 +172,7 @@ static pons_amx_sum on_tiles(const pons_bf16_kernel *k, int64_t count, const voi
     size_t entry = sizeof(uint16_t), block = pons_amx_bytes(1, k->K);
     return (pons_amx_sum){.M = count * k->M,
                           .N = k->N,
+                          .ldc = k->N,
                           .tiles = 1,
                           .steps = (int64_t)(block / pons_amx_bytes(1, 1)),
                           .of_a = 1,

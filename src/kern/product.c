@@ -15,9 +15,10 @@ enum { WIDEST = 576, WIDTH_STEP = 16 };
 
 /* Rows in bf16 that a stream of B meets at a time, at most so many and so many bytes: L2 holds them beside the
  * columns of B that they are at. */
-enum { GROUP = 192, GROUP_BYTES = 768 << 10 };
+enum { GROUP = 192 };
 
-_Static_assert(GROUP_BYTES >= GROUP * WIDEST * 3 * sizeof(uint16_t), "a tile of the depth fits");
+_Static_assert(PONS_PRODUCT_SPACE >= GROUP * WIDEST * 3 * sizeof(uint16_t),
+               "a tile of the depth fits");
 
 /* Columns and depth of an fp32 block of B in L1; rows that meet it in turn. */
 enum { STRIP = 64, DEPTH = 128, MOST_ROWS = 2 * PONS_PRODUCT_ROWS };
@@ -60,11 +61,16 @@ static terms terms_of(pons_product_kind kind)
     return (terms){0, 0};
 }
 
+/* Some rank has no tiles. */
+static bool unlike;
+
+void pons_product_agree(pons_comm *comm) { unlike = !pons_comm_all(comm, pons_bf16_on_tiles()); }
+
 pons_product_kind pons_product_exact(bool bf16)
 {
-    return bf16                   ? PONS_PRODUCT_SPLIT
-           : pons_bf16_on_tiles() ? PONS_PRODUCT_TRIPLE
-                                  : PONS_PRODUCT_FP32;
+    return bf16                              ? PONS_PRODUCT_SPLIT
+           : pons_bf16_on_tiles() && !unlike ? PONS_PRODUCT_TRIPLE
+                                             : PONS_PRODUCT_FP32;
 }
 
 pons_product_tiles pons_product_tiles_of(int64_t n)
@@ -182,7 +188,10 @@ void pons_product_destroy(pons_product **product)
     *product = NULL;
 }
 
-size_t pons_product_space(const pons_product *product) { return product->kernel ? GROUP_BYTES : 0; }
+size_t pons_product_space(const pons_product *product)
+{
+    return product->kernel ? PONS_PRODUCT_SPACE : 0;
+}
 
 pons_status pons_product_worker_create(const pons_product *product, int64_t capacity, void *space,
                                        pons_product_worker **out)
@@ -254,11 +263,10 @@ static bool run_bf16(pons_product_worker *w, pons_product_kind kind, int64_t row
     bool rounded = kind == PONS_PRODUCT_BF16 || kind == PONS_PRODUCT_MIXED, good = true;
     int64_t blocks = rows / PONS_PRODUCT_ROWS, groups = (rows + GROUP - 1) / GROUP;
     PONS_ASSERT(of.of_b <= p->terms);
-    if (groups == 0) return true;
     int64_t each = (blocks + groups - 1) / groups * PONS_PRODUCT_ROWS;
     int64_t bytes = (int64_t)pons_bf16_brought_bytes(p->kernel, of.of_x) * each / PONS_PRODUCT_ROWS;
     for (int64_t k = 0, count; k < p->depth.tiles; k += count) {
-        count = GROUP_BYTES / bytes;
+        count = PONS_PRODUCT_SPACE / bytes;
         if (count > p->depth.tiles - k) count = p->depth.tiles - k;
         for (int64_t i = 0; i < rows; i += each)
             good &= run_group(w, of, rounded, i, rows - i < each ? rows - i : each, k, count, X, Y);
@@ -320,7 +328,8 @@ static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float
 bool pons_product_run(pons_product_worker *w, pons_product_kind kind, int64_t rows, const void *X,
                       float *Y)
 {
-    PONS_ASSERT(rows <= w->capacity);
+    PONS_ASSERT(rows <= w->capacity && (kind == PONS_PRODUCT_FP32) == !w->product->kernel);
+    if (rows == 0) return true;
     rows = (rows + PONS_PRODUCT_ROWS - 1) / PONS_PRODUCT_ROWS * PONS_PRODUCT_ROWS;
     if (kind != PONS_PRODUCT_FP32) return run_bf16(w, kind, rows, X, Y);
     run_fp32(w, rows, X, Y);

@@ -32,8 +32,15 @@ typedef enum pons_product_kind {
     PONS_PRODUCT_BF16,  /* both rounded to bf16 */
     PONS_PRODUCT_MIXED, /* X rounded, B as a sum of two bf16 numbers */
     PONS_PRODUCT_SPLIT, /* both as sums of two bf16 numbers, 2^-17 from what they are */
-    PONS_PRODUCT_TRIPLE /* both as sums of three, all of fp32's 24 bits: six products of bf16 matrices */
+    PONS_PRODUCT_TRIPLE /* both as sums of three, all of fp32's 24 bits above 2^-110: six products of bf16 matrices */
 } pons_product_kind;
+
+/** Triple products are run where all ranks of comm have tiles, so that all ranks of a job take the same way. Until this
+ * is called each rank decides for itself. Collective. */
+void pons_product_agree(pons_comm *comm);
+
+/** Bytes that a worker of a product of bf16 terms needs beside itself. */
+#define PONS_PRODUCT_SPACE (768 << 10)
 
 /** The kind that loses least: split where bf16 is asked for; else that of fp32's accuracy that is faster here: triple
  * on AMX tiles, whose six products take less time than one of fp32. Local. */
@@ -66,7 +73,7 @@ pons_status pons_product_create_shared(pons_comm *comm, pons_product_kind kind, 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of creation, if any. */
 void pons_product_destroy(pons_product **product);
 
-/** Bytes that a worker of this product needs beside itself: some rows in bf16, 768 KiB, or 0 for fp32. Local. */
+/** PONS_PRODUCT_SPACE, for some rows in bf16, or 0 for fp32. Local. */
 size_t pons_product_space(const pons_product *product);
 
 /** Make what one thread needs to run `product` on rows of some capacity. Local.

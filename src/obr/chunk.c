@@ -131,7 +131,7 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
     }
     minimise(c, &c->A, dual->tolerance, rows, mask, d);
     double stage_A = count_iterations(c, rows), size = (double)n / (double)d;
-    c->products = stage_A + (double)rows; /* and one to check */
+    c->products = stage_A + (double)rows; /* and one to check, at least */
     for (int64_t i = 0; i < rows; i++) {
         memcpy(V + (first + i) * d, c->X + i * padded, (size_t)d * sizeof *V);
         c->cg.least[i] = c->cg.sum[i];
@@ -203,6 +203,7 @@ static void chunk_destroy(pons_chunk *c)
 {
     pons_mem_free(c->refined);
     pons_mem_free(c->failed);
+    pons_mem_free(c->loose);
     pons_mem_free(c->moved);
     pons_mem_free(c->value);
     pons_mem_free(c->line);
@@ -260,6 +261,7 @@ static pons_status chunk_create(const pons_dual *dual, bool primal, int64_t rows
     PONS_ALLOC(st, c->line, 3 * dual->A->of.padded);
     PONS_ALLOC(st, c->value, rows);
     PONS_ALLOC(st, c->moved, rows);
+    PONS_CALLOC(st, c->loose, rows);
     PONS_CALLOC(st, c->failed, rows);
     PONS_CALLOC(st, c->refined, rows);
 done:

@@ -36,6 +36,7 @@ typedef struct pons_chunk {
     float *line;   /* [3, padded] */
     double *value; /* objective of x */
     double *moved; /* stage B: squared norms of what made b */
+    double *loose; /* what rounding may have hidden from stage A's check and left in its gradient */
     bool *failed, *refined;
     double products; /* of a row with a matrix of its width, in the latest chunk */
     bool refused;    /* a product could not be run */

@@ -87,7 +87,7 @@ typedef struct pons_row_metrics {
     int64_t moved; /* codes that polishing changed */
     /* Iterative solvers; an iteration of a row is one product with the shared matrix, in any stage. */
     int64_t iterations; /* of all rows */
-    int64_t refined;    /* rows that missed the tolerance at first and went on in fp32 */
+    int64_t refined;    /* rows that missed the tolerance and were refined from their gradient */
     int64_t fallbacks;  /* rows finished by the direct solver */
     int64_t rows_by_iterations[PONS_ITERATION_BINS]; /* the last: that many or more */
 } pons_row_metrics;

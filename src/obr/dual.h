@@ -31,7 +31,8 @@ typedef struct pons_dual {
  *
  * Collective on the comm of the factor, parallel over tiles. @param bf16 iterate in bf16
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every rank. Per node: cost d^3 / 3 + (d - split)^3 / 3 flop; memory
- * 4 d^2 bytes in fp32, 8 d^2 in bf16, the same for d - split.
+ * 4 d^2 bytes in fp32, 12 d^2 where that is made of three bf16 terms (kern/product.h), 8 d^2 in bf16, the same for
+ * d - split, and 0, 6 or 4 for each of split (d - split) entries.
  */
 pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
                              double tolerance, pons_dual **out);
@@ -46,14 +47,15 @@ void pons_dual_destroy(pons_dual **dual);
 /**
  * Both stages for every row of the panel, as pons_solve_direct.
  *
- * A row stops when its dual objective grows little, and is then checked: the objective of its weights,
- * computed with H in fp32, may exceed the lower bound by the tolerance. Rows that miss are refined from
- * the gradient they have, at last in fp32, then solved by pons_solve_direct, and counted. Local,
+ * A row stops when its dual objective is expected to grow little more, and is then checked: the objective of its weights
+ * may exceed the lower bound by the tolerance, less what rounding may hide, an estimate. In bf16 the weights' change is
+ * rounded and H two terms; rows that miss are checked with two terms of both. They go on where they stopped, then are
+ * refined from the gradient they have, at last with products of kind `exact`, then solved by pons_solve_direct, and counted. Local,
  * parallel over rows; a row's bits depend neither on the others nor on the threads.
  * @param panel of the same factor and split
  * @param metrics added to; may be NULL
- * Cost per row: 2 d^2 flop for each of about ten iterations and for the check, the same with d - split
- * for stage B. Memory: 28 d bytes for each of up to 1024 rows per thread, at most about 90 MiB.
+ * Cost per row: 2 d^2 flop for each of about ten iterations and two or three for the check, the same with d - split
+ * for stage B. Memory: 33 d bytes for each of up to 1024 rows per thread, at most about 110 MiB.
  */
 pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
                             pons_quantize_left quantize, void *user, float *V,

@@ -15,7 +15,7 @@ typedef struct pons_rows {
     pons_product_kind kind;
     pons_product_worker *worker;
     void *space;
-    float *X; /* tiles as the product takes them; bits of bf16 for PONS_PRODUCT_BF16 */
+    float *X; /* tiles as the product takes them; bits of bf16 for PONS_PRODUCT_BF16 and _MIXED */
     float *Y;
 } pons_rows;
 

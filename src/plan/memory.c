@@ -57,7 +57,7 @@ static void add_matrix(const shape *s, pons_plan_phase *p, const char *name, dou
 }
 
 /* kern/product.c, obr/panel.c: of matrices on disk, what the threads of a rank walk through at a time: a row of tiles
- * each. */
+ * each; more where terms in bf16 are, which the system can take back. */
 static void add_window(const shape *s, pons_plan_phase *p, int64_t d)
 {
     pons_product_tiles tiles = pons_product_tiles_of(d);
@@ -305,9 +305,9 @@ static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
     int64_t padded = pons_product_tiles_of(d).padded;
     double most = rows > 0 ? (double)pons_dual_rows(d, rows, s->in->threads) : 0.0;
-    double group = product_entry(s) > 0 ? 768 << 10 : 0;
-    return s->in->threads *
-           ((s->in->solver_bf16 ? 29.0 : 31.0) * most * (double)padded + (most > 0 ? group : 0));
+    double group = product_entry(s) > 0 && most > 0 ? PONS_PRODUCT_SPACE : 0;
+    double cell = 29 + 4 * (1 - s->in->recipe->obr.alpha); /* the dual in bf16 two less */
+    return s->in->threads * (cell * most * (double)padded + group);
 }
 
 /* obr/form.c: rows that each thread measures, and a tile of the Hessian. */
@@ -425,8 +425,7 @@ static void plan_allocate(shape *s)
     double tiles = (double)pons_tiles_bytes(s->widest, s->plan->team_ranks);
     double panel = 8 * d * (double)pons_hessian_panel_rows(s->widest) +
                    4 * S * d * fmin(pass, (double)pons_gram_together(s->S, s->widest));
-    double inverse =
-        d * d * (s->in->solver_bf16 ? 8 : 4) * (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha));
+    double inverse = d * d * inverse_entry(s) * (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha));
     if (inverse > ceil((double)s->in->ranks / s->in->nodes) * (tiles + panel)) {
         add_matrix(s, p, "inverse of the Hessian and its packed forms", inverse);
         return;

@@ -234,6 +234,7 @@ static void multiply(int64_t M, int64_t N, int64_t K, const uint16_t *A, const u
         pons_amx_bring(K, 1, true, X + i * BLOCK * K, left + i * entries);
     pons_amx_sum sum = {.M = M,
                         .N = N,
+                        .ldc = N,
                         .tiles = 1,
                         .steps = steps,
                         .of_a = 1,

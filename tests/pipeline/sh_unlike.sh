@@ -30,6 +30,13 @@ expected=$(field perplexity)
 unlike "${ppl[@]}" || fail "eval ppl on unlike ranks: $(cat "$scratch/err")"
 [ "$(field perplexity)" = "$expected" ] || fail "eval ppl on unlike ranks is not that in fp32"
 
+# The iterative solver: fp32 is made of bf16 terms where all ranks have tiles, not where one has none.
+dual=(--set compute=fp32 --set obr.solver=dual)
+ONEDNN_MAX_CPU_ISA=AVX2 on 2 "${one[@]}" "${dual[@]}" || fail "dual without bf16: $(cat "$scratch/err")"
+expected=$(field digest)
+unlike "${one[@]}" "${dual[@]}" || fail "dual on unlike ranks: $(cat "$scratch/err")"
+[ "$(field digest)" = "$expected" ] || fail "the dual solver on unlike ranks is not that without bf16"
+
 # A processor with AMX beside one without it, whose products have other bits.
 isa=AVX512_CORE_BF16
 unlike "${one[@]}" || fail "bf16 unlike: $(cat "$scratch/err")"
