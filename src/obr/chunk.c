@@ -127,7 +127,7 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
         memcpy(c->Y + i * padded, panel->W + (first + i) * d, (size_t)d * sizeof *c->Y);
         c->failed[i] = c->refined[i] = false;
         c->cg.count[i] = 0;
-        c->cg.least[i] = 0.0;
+        c->cg.least[i] = c->loose[i] = 0.0;
     }
     minimise(c, &c->A, dual->tolerance, rows, mask, d);
     double stage_A = count_iterations(c, rows), size = (double)n / (double)d;

@@ -75,8 +75,9 @@ static double bound_rounding(const pons_hessian_inverse *s, const float *l)
 }
 
 /* What was multiplied by H was the rounded z~ = z - r of z, x or x - y: with the gradient g~ that came of it the
- * objective is (x - y + r) g~ + r H r. D = x - y becomes D + r. @return eight times what the last term is for an r of random
- * signs; more than nine times in three of a thousand were H of one direction; @param z in: z~ */
+ * objective is (x - y + r) g~ + r H r. D = x - y becomes D + r. @return eight times the
+ * last term's mean over random signs of r: were H of one direction, it would be more than that for five rows of a
+ * thousand. @param z in: z~ */
 static double amend(const pons_hessian_inverse *s, bool known, const float *x, float *D, float *z)
 {
     int64_t n = s->of.padded;
