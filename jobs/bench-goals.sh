@@ -20,11 +20,12 @@ bench() { # NAME ARGUMENT...
   say "pons bench $*"
   "$PONS_BIN" bench "$@" --json >"$results/$name.json"
 }
+launch=() # what starts ranks
 compress() { # NAME THREADS ARGUMENT...
   local name=$1 threads=$2
   shift 2
-  say "whole job, $threads threads: $*"
-  (cd "$PONS_ROOT" && OMP_NUM_THREADS=$threads "$PONS_BIN" compress configs/smollm2/obr-gptq.yaml --set evaluate.text= --model "$model" \
+  say "whole job, ${launch[*]} $threads threads: $*"
+  (cd "$PONS_ROOT" && OMP_NUM_THREADS=$threads env "${launch[@]}" "$PONS_BIN" compress configs/smollm2/obr-gptq.yaml --set evaluate.text= --model "$model" \
     --calib tests/data/wikitext2-valid.txt --out "$results/$name" --quiet --json "$@" >"$results/$name.json")
 }
 
@@ -45,10 +46,13 @@ bench forward forward --model "$model" --threads 1
 for k in 0 1; do # in turns, the best of each: the machine changes its pace
   compress one-$k 1
   compress two-$k 2
+  launch=(mpirun -n 2)
+  compress ranks-$k 1
+  launch=()
   compress pair-$k-a 1 & pair=$! # what two cores of this machine do at most: jobs that share nothing but the memory
   compress pair-$k-b 1
   wait $pair
-  rm -rf "$results"/{one,two,pair}-$k*/
+  rm -rf "$results"/{one,two,ranks,pair}-$k*/
 done
 compress keep 2 --set hessians=keep --set calibration.windows=8
 bench down solver --hessian "$results/keep.run/hessians/block-000.h5:down" --rows 576 --threads 1 --sample 16

@@ -44,6 +44,9 @@ def main():
     row("whole job, SmolLM2, 32 x 2048, one core", "125 s (reference routines in torch: 1250 s)", f"{one['total']:.1f} s, {1250 / one['total']:.1f}x")
     row("the same on two cores", "1.8x of one", f"{two['total']:.1f} s, {one['total'] / two['total']:.2f}x")
     pair = min(([load(f"pair-{k}-{job}")["seconds"]["total"] for job in "ab"] for k in range(2)), key=max)
+    ranks = [r["seconds"]["total"] for r in (load(f"ranks-{k}") for k in range(2)) if r]
+    if ranks:
+        row("the same on two ranks, a core each", "1.8x of one", f"{min(ranks):.1f} s, {one['total'] / min(ranks):.2f}x")
     row("two separate jobs of one core at once: what the machine gives two cores", "",
         f"{pair[0]:.1f} and {pair[1]:.1f} s, {2 * one['total'] / max(pair):.2f}x")
     shares = sorted(((k, v) for k, v in one.items() if k != "total" and v > 0), key=lambda e: -e[1])

@@ -50,19 +50,21 @@ bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i, 
 
 /* A chain of fp32 operations whose partial sums wander up to |x| |H_j|; split operands besides err by
  * 2^-18.4 in each of n terms. */
-double pons_chunk_grain(const pons_hessian_inverse *s)
+double pons_chunk_grain(pons_product_kind kind, int64_t n)
 {
-    double n = (double)s->n;
-    return 0x1p-23 * (s->kind == PONS_PRODUCT_SPLIT ? 1.0 + 120.0 / sqrt(n)
-                      : s->kind == PONS_PRODUCT_TRIPLE
-                          ? 2.0 /* three additions for each of fp32's */
-                          : 1.0);
+    switch (kind) {
+    case PONS_PRODUCT_MIXED:
+    case PONS_PRODUCT_SPLIT: return 0x1p-23 * (1.0 + 120.0 / sqrt((double)n));
+    case PONS_PRODUCT_TRIPLE: return 0x1p-22; /* three additions for each of fp32's */
+    default: return 0x1p-23;
+    }
 }
 
-double pons_chunk_rounding(const pons_hessian_inverse *s, const float *x, const float *D)
+double pons_chunk_rounding(const pons_hessian_inverse *s, pons_product_kind kind, const float *x,
+                           const float *D)
 {
     int64_t n = s->of.padded;
-    return pons_chunk_grain(s) * sqrt(pons_cg_dot(n, x, x) * pons_cg_weigh(n, D, s->size));
+    return pons_chunk_grain(kind, s->n) * sqrt(pons_cg_dot(n, x, x) * pons_cg_weigh(n, D, s->size));
 }
 
 /* Y <- targets of stage B for a chunk whose first row is `first`. X, G are stage A's, V rounded. */

@@ -63,11 +63,11 @@ void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_produc
 bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i,
                        const uint8_t *keep);
 
-/** What rounding does to an entry of x H, in units of |x| |H_j|, the products of a stage being what they
- * are. Local. */
-double pons_chunk_grain(const pons_hessian_inverse *s);
+/** What rounding does to an entry of x H of n columns, in units of |x| |H_j|; that of x to bf16 (mixed) besides. Local. */
+double pons_chunk_grain(pons_product_kind kind, int64_t n);
 
-/** What it does to D (x H): four to five standard deviations. Local. @param x, D [padded] */
-double pons_chunk_rounding(const pons_hessian_inverse *s, const float *x, const float *D);
+/** What it does to D (x H): four to five standard deviations. Local. @param kind of the product; @param x, D [padded] */
+double pons_chunk_rounding(const pons_hessian_inverse *s, pons_product_kind kind, const float *x,
+                           const float *D);
 
 #endif

@@ -47,11 +47,12 @@ void pons_dual_destroy(pons_dual **dual);
 /**
  * Both stages for every row of the panel, as pons_solve_direct.
  *
- * A row stops when its dual objective is expected to grow little more, and is then checked: the objective of its weights
- * may exceed the lower bound by the tolerance, less what rounding may hide, an estimate. In bf16 the weights' change is
- * rounded and H two terms; rows that miss are checked with two terms of both. They go on where they stopped, then are
- * refined from the gradient they have, at last with products of kind `exact`, then solved by pons_solve_direct, and counted. Local,
- * parallel over rows; a row's bits depend neither on the others nor on the threads.
+ * A row stops when its dual objective is expected to grow little more, and is then checked: the objective
+ * of its weights may exceed the lower bound by the tolerance, less what rounding may hide, an estimate.
+ * Where H is copied as bf16 terms, the weights' change is rounded and H two terms. Rows that miss go on
+ * where they stopped and are checked with all terms of both; those that miss again are refined from the
+ * gradient they have, at last with products as exact as there are, then solved by pons_solve_direct,
+ * and counted. Local, parallel over rows; a row's bits depend neither on the others nor on the threads.
  * @param panel of the same factor and split
  * @param metrics added to; may be NULL
  * Cost per row: 2 d^2 flop for each of about ten iterations and two or three for the check, the same with d - split

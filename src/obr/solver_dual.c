@@ -4,9 +4,11 @@
  * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x zero on
  * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the kept columns
  * is not, and K is the same for every row.
- * Check: increments of the dual objective add up to the minimum from below, the objective of x with H bounds it
- * from above; a row passes when the two agree to the tolerance, what rounding hides included. In bf16, H's two terms
- * meet x rounded first, and x as two terms only for rows that miss. A row that misses again is refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K. */
+ * Check: increments of the dual objective add up to the minimum from below, the objective of x with H
+ * bounds it from above; a row passes when the two agree to the tolerance, what rounding hides included.
+ * Where H is copied as bf16 terms, two of them meet x rounded first; rows that miss go on where they
+ * stopped, and then are checked with all terms of both. A row that misses again is refined: with
+ * g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K. */
 #include <math.h>
 #include <string.h>
 
@@ -61,7 +63,7 @@ static double target_rounding(const pons_hessian_inverse *s, const float *b, con
 {
     int64_t n = s->of.padded;
     double spread = pons_cg_dot(n, gu, gu) + pons_cg_weigh(n, gu, s->reach);
-    return pons_chunk_grain(s) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
+    return pons_chunk_grain(s->kind, s->n) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
 }
 
 /* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
@@ -112,11 +114,11 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
         }
         /* the correction D moved the objective by D (g + the gradient before) */
         c->value[i] += pons_cg_dot(padded, D, old);
-        noise = 2 * pons_chunk_rounding(s, x, D);
+        noise = 2 * pons_chunk_rounding(s, s->kind, x, D);
     } else {
         for (int64_t j = 0; j < padded; j++)
             D[j] = x[j] - y[j];
-        noise = pons_chunk_rounding(s, known ? x : D, D);
+        noise = pons_chunk_rounding(s, z ? PONS_PRODUCT_MIXED : s->kind, known ? x : D, D);
         moved = pons_cg_dot(padded, D, D);
         double loose = z ? amend(s, known, x, D, z) : 0.0;
         noise += known ? loose + c->loose[i] : loose;
@@ -136,7 +138,7 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
 /*
  * Compare the bounds of the listed rows. Those that agree are done: G becomes the gradient at kept
  * columns. Returns how many do not; they are listed anew, their gradients in units of K's scaling in P.
- * @param kind of the product with H; @param bf16 what P becomes
+ * @param kind of the product with H; mixed: P is left, another check follows; @param bf16 what P becomes
  */
 static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, int round,
                           pons_product_kind kind, int64_t listed, int64_t *list, bool bf16)
@@ -167,11 +169,12 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         for (int64_t j = 0; j < padded; j++)
             G[j] = E[j] ? 0.0f : g[j];
         if (good) continue;
+        list[missed++] = i;
+        if (rounded) continue;
 #pragma omp simd
         for (int64_t j = 0; j < padded; j++)
             g[j] = G[j] * unit[j];
-        pons_cg_put(&c->cg, bf16, missed, g);
-        list[missed++] = i;
+        pons_cg_put(&c->cg, bf16, missed - 1, g);
     }
     return missed;
 }
@@ -216,10 +219,8 @@ void pons_dual_minimise(pons_chunk *c, const pons_stage *w, double tolerance, in
     int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
     pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP, true};
     memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
-    if (exact == PONS_PRODUCT_SPLIT) {
-        kind = PONS_PRODUCT_BF16;
-        check = PONS_PRODUCT_MIXED;
-    }
+    if (exact == PONS_PRODUCT_SPLIT) kind = PONS_PRODUCT_BF16;
+    if (exact != PONS_PRODUCT_FP32) check = PONS_PRODUCT_MIXED;
     for (int round = 0; listed > 0 && !c->refused; round++) {
         if (!pons_cg_run(&c->cg, w->product, kind, stop, false, listed)) c->refused = true;
         collect(c, w->inverse, listed, list);

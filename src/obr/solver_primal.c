@@ -56,7 +56,8 @@ static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, c
             u[j] = (known ? c->b[i * padded + j] : 0.0f) - u[j];
             G[j] = R[j] ? -u[j] : 0.0f;
         }
-        c->value[i] = -pons_cg_dot(padded, D, u) - pons_chunk_rounding(s, known ? x : D, D);
+        c->value[i] =
+            -pons_cg_dot(padded, D, u) - pons_chunk_rounding(s, s->kind, known ? x : D, D);
     }
 }
 
