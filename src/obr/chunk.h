@@ -15,7 +15,7 @@ enum {
 
 /* Gains to come over the objective at which a row stops, in units of the tolerance; stricter with each round:
  * the row has shown that its last gains say little. */
-#define PONS_CHUNK_STOP 0.1
+#define PONS_CHUNK_STOP 0.05
 #define PONS_CHUNK_AGAIN 0.1
 
 /** What one thread needs for one stage. */
