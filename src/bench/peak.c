@@ -131,7 +131,7 @@ static pons_status prepare_bf16(product *p, pons_bf16_kernel **kernel, uint8_t *
     int64_t across = p->N / p->n;
     float *row = NULL;
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_PACKED, p->m, p->n, p->K, kernel));
-    p->packed_bytes = (pons_bf16_packed_bytes(*kernel) + 63) / 64 * 64;
+    p->packed_bytes = pons_bf16_stride(*kernel);
     PONS_CALLOC(st, p->workers, p->threads);
     p->a_bytes = pons_bf16_rows_bytes(p->m, p->K);
     PONS_CALLOC(st, *a, p->M / p->m * (int64_t)p->a_bytes);

@@ -61,8 +61,7 @@ void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t 
 typedef struct pons_amx_sum {
     int64_t M, N, ldc;    /* rows, columns and leading dimension of C */
     int64_t tiles, steps; /* depth: tiles of steps of 32 */
-    int of_a,
-        of_b; /* terms: 1 and 1, 1 and 2, 2 and 2 or 3 and 3; A_p meets B_q where p + q < of_b */
+    int of_a, of_b; /* terms: 1 and 1, 1 and 2, 2 and 2, 3 and 3; A_p meets B_q: p + q < of_b */
     const uint16_t *
         left; /* blocks of 32 rows as pons_amx_bring, pons_amx_put_row or pons_amx_take make them */
     int64_t block_stride, left_stride; /* entries between those, between tiles of the depth */

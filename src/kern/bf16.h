@@ -96,8 +96,7 @@ void pons_bf16_bring(const pons_bf16_kernel *kernel, int terms, bool rounded, co
 /** A product of sums of bf16 matrices. */
 typedef struct pons_bf16_sum {
     int64_t blocks, tiles; /* of M rows, of K along the depth */
-    int of_a,
-        of_b; /* terms: 1 and 1, 1 and 2, 2 and 2 or 3 and 3; A_p meets B_q where p + q < of_b */
+    int of_a, of_b; /* terms: 1 and 1, 1 and 2, 2 and 2, 3 and 3; A_p meets B_q: p + q < of_b */
     const uint8_t *left; /* [blocks, tiles] brought, one behind the other */
     const uint8_t *B[3]; /* [of_b] each [tiles] packed, pons_bf16_stride apart */
     bool add;            /* to C */

@@ -90,7 +90,7 @@ pons_status pons_matmul_create(int64_t rows, int64_t d, const float *W, bool bf1
     m->width = (m->width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP;
     if (bf16) {
         PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_PACKED, PANEL, m->width, d, &m->kernel));
-        m->packed_bytes = (pons_bf16_packed_bytes(m->kernel) + 63) / 64 * 64;
+        m->packed_bytes = pons_bf16_stride(m->kernel);
         PONS_ALLOC(st, m->packed, m->tiles * (int64_t)m->packed_bytes);
         PONS_TRY(st, pack_all(m, W));
     } else {
