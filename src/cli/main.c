@@ -1,5 +1,6 @@
 /* Owns the life of the process: MPI begins, one command runs, every rank ends with the same exit
  * code. Does not know any command (commands.c). */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,12 +21,15 @@ static const char *sentence(void)
 int main(int argc, char **argv)
 {
     pons_kern_select_core(argv); /* when it fails the program is slower, not wrong */
+    /* among several, none ends alone because a launcher or a killed rank no longer reads what it writes */
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN);
     pons_status st = pons_begin(&argc, &argv);
     if (st != PONS_OK) {
         fprintf(stderr, "pons: %s\n", sentence());
         return pons_status_exit_code(st);
     }
     pons_comm *comm = pons_par_world();
+    if (pons_comm_size(comm) == 1) signal(SIGPIPE, before);
     st = pons_cli_run(comm, argc, argv);
     if (st != PONS_OK && pons_comm_rank(comm) == 0) {
         const char *message = sentence();

@@ -42,4 +42,15 @@ kill -USR1 "$(ranks_of "$scratch/stuck" | sed -n 1p)"
 ended 'a rank that is stuck' 'the grace time is over'
 [ $SECONDS -lt 10 ] || fail "a rank that is stuck: the job ended after $SECONDS s"
 resumes 'a rank that is stuck' 3 "$scratch/stuck"
+
+# Messages that nobody reads any more: a reason to stop for one rank, not for one among several.
+unread() { # RANKS OUT
+  timeout -s KILL 60 mpirun -n "$1" bash -c 'exec "$0" "$@" 2> >(exec true)' "$PONS_BIN" compress "$scratch/recipe.yaml" \
+    --model "$model" --calib "$scratch/text.ids" --out "$2" --json >"$scratch/out" 2>"$scratch/err"
+}
+unread 3 "$scratch/unread" || fail "messages that nobody reads: exit code $?: $(cat "$scratch/err")"
+[ "$(report)" = "$expected" ] || fail "messages that nobody reads: reports $(report), expected $expected"
+unread 1 "$scratch/pipe"
+code=$?
+[ $code = 141 ] || fail "one rank, messages that nobody reads: exit code $code, not that of SIGPIPE"
 finish
