@@ -59,6 +59,9 @@ def main():
     row(f"{len(a['linears'])} linears of SmolLM2, {a['rows']} rows, against the direct solver", "mean 1.001, worst row 1.01",
         f"pruning stage: mean {a['stage1_error_ratio']['mean']:.6f}, worst {a['stage1_error_ratio']['worst']:.5f}; both: mean "
         f"{a['error_ratio']['mean']:.6f}, worst {a['error_ratio']['worst']:.4f}")
+    r = a["rounded_error_ratio"]
+    row("the direct solver itself, given the weights rounded to bf16: what roundings alone do to finished rows", "",
+        f"both: mean {r['mean']:.6f}, worst {r['worst']:.4f}")
     row("rows by iterations", "", ", ".join(f"{n}: {count}" for n, count in enumerate(a["rows_by_iterations"]) if count))
     hardest = sorted(a["linears"], key=lambda e: -e["iterations_mean"])[:5]
     row("hardest linears", "", ", ".join(f"{e['name']} {e['iterations_mean']:.1f}" for e in hardest))

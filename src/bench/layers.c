@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bench/rows.h"
@@ -77,29 +78,64 @@ done:
     return st;
 }
 
-/* Errors of the sample by the solver over those by the direct one. @param metrics of the solver */
+/* Errors of the rows as a solver leaves them. @param error [rows] out */
+static pons_status find_errors(pons_bench_problem *p, pons_solver solver, bool bf16, int64_t split,
+                               float *V, pons_row_metrics *metrics, double *error)
+{
+    pons_status st = pons_bench_solve_rows(p, solver, bf16, split, V, metrics);
+    return st == PONS_OK ? pons_bench_row_errors(p, V, error) : st;
+}
+
+/* What the direct solver makes of the weights as bf16 keeps them, by the same measure. */
+static pons_status find_rounded(pons_bench_problem *p, int64_t split, float *V, float *rounded,
+                                double *error)
+{
+    pons_row_metrics unused;
+    float *whole = p->W;
+    for (int64_t i = 0; i < p->rows * p->d; i++)
+        rounded[i] = pons_bf16_round(whole[i]);
+    p->W = rounded;
+    pons_status st = pons_bench_solve_rows(p, PONS_SOLVER_DIRECT, false, split, V, &unused);
+    p->W = whole;
+    return st == PONS_OK ? pons_bench_row_errors(p, V, error) : st;
+}
+
+static pons_bench_ratio ratio_of(int64_t rows, const double *error, const double *direct)
+{
+    pons_bench_ratio out = {0};
+    for (int64_t i = 0; i < rows; i++) {
+        double ratio = direct[i] > 0 ? error[i] / direct[i] : error[i] > 0 ? INFINITY : 1.0;
+        out.mean += ratio / (double)rows;
+        out.worst = fmax(out.worst, ratio);
+    }
+    return out;
+}
+
+/* Errors of the sample over those of the direct solver's rows: by the solver, and of rounded weights where that is
+ * asked for. @param metrics of the solver */
 static pons_status compare(const source *s, pons_bench_problem *p, int64_t split,
-                           pons_row_metrics *metrics, pons_bench_ratio *out)
+                           pons_row_metrics *metrics, pons_bench_ratio *out,
+                           pons_bench_ratio *rounded)
 {
     pons_status st = PONS_OK;
     pons_row_metrics unused;
     int64_t n = p->rows, cells = n * p->d;
-    float *V = NULL;
-    double *error = NULL;
-    *out = (pons_bench_ratio){0};
-    PONS_ALLOC(st, V, 2 * cells);
-    PONS_ALLOC(st, error, 2 * n);
-    PONS_TRY(st, pons_bench_solve_rows(p, s->solver, s->bf16, split, V, metrics));
-    PONS_TRY(st, pons_bench_solve_rows(p, PONS_SOLVER_DIRECT, false, split, V + cells, &unused));
-    PONS_TRY(st, pons_bench_row_errors(p, V, error));
-    PONS_TRY(st, pons_bench_row_errors(p, V + cells, error + n));
-    for (int64_t i = 0; i < n; i++) {
-        double ratio = error[n + i] > 0 ? error[i] / error[n + i] : error[i] > 0 ? INFINITY : 1.0;
-        out->mean += ratio / (double)n;
-        out->worst = fmax(out->worst, ratio);
-    }
+    float *V = NULL, *W = NULL;
+    double *direct = NULL, *error = NULL;
+    PONS_ALLOC(st, V, cells);
+    PONS_ALLOC(st, direct, n);
+    PONS_ALLOC(st, error, n);
+    PONS_TRY(st, find_errors(p, PONS_SOLVER_DIRECT, false, split, V, &unused, direct));
+    PONS_TRY(st, find_errors(p, s->solver, s->bf16, split, V, metrics, error));
+    *out = ratio_of(n, error, direct);
+    if (!rounded) goto done;
+    PONS_ALLOC(st, W, cells);
+    PONS_TRY(st, find_rounded(p, split, V, W, error));
+    *rounded = ratio_of(n, error, direct);
 done:
     pons_mem_free(error);
+    pons_mem_free(direct);
+    pons_mem_free(W);
     pons_mem_free(V);
     return st;
 }
@@ -115,6 +151,7 @@ void pons_bench_linear_add(pons_bench_linear *all, const pons_bench_linear *one)
 {
     add_ratio(&all->stage1, all->rows, &one->stage1, one->rows);
     add_ratio(&all->both, all->rows, &one->both, one->rows);
+    add_ratio(&all->rounded, all->rows, &one->rounded, one->rows);
     all->rows += one->rows;
     all->metrics.iterations += one->metrics.iterations;
     all->metrics.refined += one->metrics.refined;
@@ -134,8 +171,8 @@ static pons_status measure_linear(const source *s, int64_t layer, pons_linear li
     out->rows = p.rows;
     snprintf(out->name, sizeof out->name, "block %lld %s", (long long)layer,
              pons_linear_short_name(linear));
-    PONS_TRY(st, compare(s, &p, 0, &stage1, &out->stage1));
-    PONS_TRY(st, compare(s, &p, p.split, &out->metrics, &out->both));
+    PONS_TRY(st, compare(s, &p, 0, &stage1, &out->stage1, NULL));
+    PONS_TRY(st, compare(s, &p, p.split, &out->metrics, &out->both, &out->rounded));
 done:
     pons_bench_problem_clear_sample(&p);
     return st;

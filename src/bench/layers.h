@@ -8,7 +8,7 @@
 #include "model/model.h"
 #include "obr/compress.h"
 
-/** Layer error by the solver over that by the direct one, row by row. */
+/** Layer error over that by the direct solver, row by row. */
 typedef struct pons_bench_ratio {
     double mean, worst;
 } pons_bench_ratio;
@@ -17,9 +17,11 @@ typedef struct pons_bench_ratio {
 typedef struct pons_bench_linear {
     char name[64]; /* "block 3 q_proj" */
     pons_linear linear;
-    int64_t rows;             /* sampled */
-    pons_bench_ratio stage1;  /* where the direct solver is the optimum */
-    pons_bench_ratio both;    /* finished rows, which differ in roundings, too */
+    int64_t rows;            /* sampled */
+    pons_bench_ratio stage1; /* where the direct solver is the optimum */
+    pons_bench_ratio both;   /* finished rows, which differ in roundings, too */
+    /* Finished rows of the direct solver where weights were rounded to bf16 before: what roundings alone do. */
+    pons_bench_ratio rounded;
     pons_row_metrics metrics; /* of both stages */
 } pons_bench_linear;
 

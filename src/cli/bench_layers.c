@@ -41,6 +41,7 @@ static json_t *linear_json(const pons_bench_linear *l, bool *ok)
     pons_cli_set(o, "rows", json_integer(l->rows), ok);
     set_ratio(o, "stage1_error_ratio", &l->stage1, ok);
     set_ratio(o, "error_ratio", &l->both, ok);
+    set_ratio(o, "rounded_error_ratio", &l->rounded, ok);
     pons_cli_set(o, "iterations_mean", pons_cli_real(mean_iterations(l)), ok);
     pons_cli_set(o, "iterations_most", json_integer(most_iterations(l)), ok);
     pons_cli_set(o, "refined", json_integer(l->metrics.refined), ok);
@@ -64,10 +65,10 @@ static pons_status print_json(const pons_bench_layers *layers)
 
 static void print_row(const char *name, const pons_bench_linear *l)
 {
-    printf("%-20s %6lld  %9.6f  %9.6f  %9.6f  %9.6f  %5.1f %5d  %7lld %6lld\n", name,
+    printf("%-20s %6lld  %9.6f  %9.6f  %9.6f  %9.6f  %9.6f  %9.6f  %5.1f %5d  %7lld %6lld\n", name,
            (long long)l->rows, l->stage1.mean, l->stage1.worst, l->both.mean, l->both.worst,
-           mean_iterations(l), most_iterations(l), (long long)l->metrics.refined,
-           (long long)l->metrics.fallbacks);
+           l->rounded.mean, l->rounded.worst, mean_iterations(l), most_iterations(l),
+           (long long)l->metrics.refined, (long long)l->metrics.fallbacks);
 }
 
 /* Linears of one kind as one. */
@@ -98,11 +99,14 @@ static void print_hardest(const pons_bench_layers *layers)
 
 static pons_status print_table(const pons_bench_layers *layers)
 {
-    printf(
-        "Layer error over the direct solver's, row by row; products of a row with the shared "
-        "matrix.\n\n%-20s %6s  %20s  %20s  %11s  %7s %6s\n%-20s %6s  %9s  %9s  %9s  %9s  %5s %5s\n",
-        "", "", "stage 1 alone", "both stages", "iterations", "refined", "direct", "linear", "rows",
-        "mean", "worst", "mean", "worst", "mean", "most");
+    printf("Layer error over the direct solver's, row by row; the direct solver's own where the "
+           "weights were "
+           "rounded to bf16 before; products of a row with the shared matrix.\n\n"
+           "%-20s %6s  %20s  %20s  %20s  %11s  %7s %6s\n"
+           "%-20s %6s  %9s  %9s  %9s  %9s  %9s  %9s  %5s %5s\n",
+           "", "", "stage 1 alone", "both stages", "both, rounded before", "iterations", "refined",
+           "direct", "linear", "rows", "mean", "worst", "mean", "worst", "mean", "worst", "mean",
+           "most");
     for (int k = 0; k < PONS_LINEARS; k++) {
         pons_bench_linear sum = sum_kind(layers, (pons_linear)k);
         if (sum.rows > 0) print_row(pons_linear_short_name((pons_linear)k), &sum);

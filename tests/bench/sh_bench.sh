@@ -142,6 +142,7 @@ for e in root["linears"] + [root]:
     assert e["rows"] == sum(e["rows_by_iterations"]) and e["iterations_most"] == len(e["rows_by_iterations"]) - 1
     assert 1 - 1e-5 < e["stage1_error_ratio"]["mean"] <= e["stage1_error_ratio"]["worst"] < 1.01
     assert abs(e["error_ratio"]["mean"] - 1) < 0.05
+    assert e["rounded_error_ratio"]["mean"] != 1 and abs(e["rounded_error_ratio"]["mean"] - 1) < 0.05
 assert root["rows"] == sum(e["rows"] for e in root["linears"]) == 21 * layers
 PYTHON
 on 1 bench layers --run "$scratch/run" --model "$PONS_FIXTURES/models/llama-gqa" --sample 1 || fail "layers: $(cat "$scratch/err")"
