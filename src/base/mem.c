@@ -12,13 +12,14 @@
 
 #include "base/fault.h"
 
+enum { HUGE_PAGE = 2 << 20 };
+
 static atomic_int_least64_t outstanding;
 
 /* Aligned to 64 bytes; a large block to huge pages, and of them where the system has them: products stream
  * through such blocks, and what lives for one window faults on every page anew. */
 static void *allocate_aligned(size_t bytes)
 {
-    enum { HUGE_PAGE = 2 << 20 };
     if (bytes < HUGE_PAGE) return aligned_alloc(64, bytes < 64 ? 64 : (bytes + 63) / 64 * 64);
     void *block = NULL;
     if (posix_memalign(&block, HUGE_PAGE, bytes) != 0) return NULL;
@@ -46,10 +47,19 @@ static void *allocate(int64_t n, size_t size)
 
 void *pons_mem_alloc(int64_t n, size_t size) { return allocate(n, size); }
 
+/* A large block by all threads: the system clears its pages, too, when they are touched. */
+static void clear(char *block, size_t bytes)
+{
+    const size_t part = HUGE_PAGE;
+#pragma omp parallel for schedule(static) if (bytes >= 2 * part)
+    for (size_t at = 0; at < bytes; at += part)
+        memset(block + at, 0, bytes - at < part ? bytes - at : part);
+}
+
 void *pons_mem_calloc(int64_t n, size_t size)
 {
     void *block = allocate(n, size);
-    if (block) memset(block, 0, (size_t)n * size);
+    if (block) clear(block, (size_t)n * size);
     return block;
 }
 

@@ -188,6 +188,7 @@ pons_status pons_model_read_codes(const pons_model *model, int64_t layer, pons_l
     PONS_TRY(st, load_words(model, t, 0, t->rows, &words));
     PONS_TRY(st, read_rows(model, t->scale, 0, t->rows, scale));
     if (t->zero) PONS_TRY(st, pons_store_load(model->store, t->zero, &stored));
+#pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < t->rows; row++) {
         const char *own = words + 4 * row * pons_code_words(t->bits, t->cols);
         for (int64_t j = 0; j < t->cols; j++)

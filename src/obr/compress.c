@@ -72,15 +72,18 @@ static pons_status check_recipe(const pons_row_task *task)
 
 static pons_status check_weights(const pons_row_task *task)
 {
+    int64_t bad = task->rows; /* the first one */
+#pragma omp parallel for schedule(static) reduction(min : bad)
     for (int64_t i = 0; i < task->rows; i++) {
+        const float *w = task->W + i * task->d;
         bool finite = true;
         for (int64_t j = 0; j < task->d; j++)
-            finite &= isfinite(task->W[i * task->d + j]) != 0;
-        if (!finite)
-            return pons_fail(PONS_ERR_NUMERIC, "%s: row %lld: NaN or Inf in the weights",
-                             task->name, (long long)(task->row + i));
+            finite &= isfinite(w[j]) != 0;
+        if (!finite && i < bad) bad = i;
     }
-    return PONS_OK;
+    if (bad == task->rows) return PONS_OK;
+    return pons_fail(PONS_ERR_NUMERIC, "%s: row %lld: NaN or Inf in the weights", task->name,
+                     (long long)(task->row + bad));
 }
 
 /* pons_quantize_left: columns [0, split) of a row onto its grid; zeros stay zero. */
@@ -122,6 +125,7 @@ static void make_scales(job *j, const float *W)
 /* The pruned dense weights, to where they are wanted. */
 static void apply_mask(const job *j, float *out)
 {
+#pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < j->task->rows * j->task->d; i++)
         out[i] = j->mask[i] ? j->W[i] : 0.0f;
 }
@@ -312,15 +316,19 @@ static pons_status measure(job *j)
 {
     const pons_row_task *t = j->task;
     pons_status st = PONS_OK;
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < t->rows; i++) {
-        j->result->zeros[i] = 0;
-        j->result->error[i] = j->result->energy[i] = 0.0;
+        const float *value = j->result->value + i * t->d;
+        int64_t zeros = 0;
         for (int64_t c = 0; c < t->d; c++)
-            j->result->zeros[i] += j->result->value[i * t->d + c] == 0.0f;
+            zeros += value[c] == 0.0f;
+        j->result->zeros[i] = zeros;
+        j->result->error[i] = j->result->energy[i] = 0.0;
     }
     if (!t->factor) return PONS_OK;
     st = pons_row_form(t->factor, t->rows, j->W, j->result->energy);
     if (st != PONS_OK) return st;
+#pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < t->rows * t->d; i++)
         j->V[i] = j->result->value[i] - j->W[i];
     return pons_row_form(t->factor, t->rows, j->V, j->result->error);
