@@ -1,6 +1,7 @@
 /* Owns the thread of one task and what it leaves. Does not know what is done. */
 #include "base/task.h"
 
+#include <omp.h>
 #include <stdbool.h>
 #include <string.h>
 #include <threads.h>
@@ -29,6 +30,7 @@ void pons_task_set_processors(const cpu_set_t *processors)
 static int run(void *task)
 {
     pons_task *t = task;
+    if (t->threaded) omp_set_num_threads(1); /* not a team of its own beside that of the others */
     if (t->threaded && CPU_COUNT(&allowed) > 0) /* refused, it stays where it was begun */
         (void)sched_setaffinity(0, sizeof allowed, &allowed);
     t->span.start = pons_clock();
