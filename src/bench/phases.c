@@ -26,7 +26,7 @@ static pons_bench_baseline baseline(const pons_bench_setting *s, const char *wha
 
 typedef struct sum {
     pons_hessian *hessian;
-    int64_t tokens, d, windows; /* as many as are added together */
+    int64_t tokens, d;
     const float *X;
     float *G;
 } sum;
@@ -34,10 +34,7 @@ typedef struct sum {
 static pons_status run_hessian(void *user)
 {
     const sum *s = user;
-    pons_status st = PONS_OK;
-    for (int64_t k = 0; k < s->windows && st == PONS_OK; k++)
-        st = pons_hessian_add(s->hessian, s->tokens, s->X);
-    return st == PONS_OK ? pons_hessian_flush(s->hessian) : st;
+    return pons_hessian_add(s->hessian, s->tokens, s->X);
 }
 
 static pons_status run_full_product(void *user)
@@ -75,7 +72,7 @@ pons_status pons_bench_hessian(const pons_bench_setting *s, bool bf16, int64_t t
     double seconds;
     pons_bench_result r =
         pons_bench_result_empty(s, "hessian", "window sum", bf16 ? "bf16" : "fp32");
-    sum w = {.tokens = tokens, .d = d, .windows = pons_gram_together(tokens, d)};
+    sum w = {.tokens = tokens, .d = d};
     float *X = pons_mem_alloc(tokens * d, sizeof *X);
     w.X = X;
     w.G = pons_mem_calloc(d * d, sizeof *w.G);
@@ -87,13 +84,12 @@ pons_status pons_bench_hessian(const pons_bench_setting *s, bool bf16, int64_t t
     pons_bench_gauss(0, 3, tokens * d, 1.0, X);
     for (int64_t i = 0; i < tokens * d; i++)
         X[i] = pons_bf16_round(X[i]);
-    int64_t windows = s->repeat * w.windows;
+    int64_t windows = s->repeat;
     PONS_TRY_ALL(st, s->comm, pons_hessian_create(d, windows * r.ranks, bf16, &w.hessian));
     for (int64_t k = 0; k < windows; k++)
         PONS_TRY_ALL(st, s->comm, pons_hessian_observe(w.hessian, k, tokens, X));
     PONS_TRY(st, pons_hessian_agree(w.hessian, s->comm));
     PONS_TRY(st, pons_bench_time(s, run_hessian, &w, &r.seconds, &r.workspace_bytes));
-    r.seconds /= (double)w.windows;
     PONS_TRY(st, pons_hessian_reduce(w.hessian, s->comm));
     r.relative_error = hessian_difference(&w, pons_hessian_matrix(w.hessian), 0.5);
     r.rows = tokens * r.ranks;

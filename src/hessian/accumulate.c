@@ -196,14 +196,7 @@ pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
                               h->first + h->rows, &h->work, h->H);
 }
 
-pons_status pons_hessian_flush(pons_hessian *h) { return pons_gram_flush(h->work); }
-
-pons_status pons_hessian_rest(pons_hessian *h)
-{
-    pons_status st = pons_hessian_flush(h);
-    pons_gram_work_destroy(&h->work);
-    return st;
-}
+void pons_hessian_rest(pons_hessian *h) { pons_gram_work_destroy(&h->work); }
 
 /* Sums over ranks of the norms, in the unit of X; once. Collective. */
 static void reduce_norms(pons_hessian *h, pons_comm *comm)
@@ -232,7 +225,7 @@ pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
     pons_status st = PONS_OK;
     int64_t d = h->d;
     double factor = 2.0 / (double)h->windows;
-    PONS_TRY_ALL(st, comm, pons_hessian_rest(h));
+    pons_hessian_rest(h);
     PONS_TRY_ALL(st, comm, ready(h)); /* a rank without windows */
     int64_t ld = d - h->first;
     const float *scale = h->inverse_scale + h->first;

@@ -55,17 +55,13 @@ int64_t pons_hessian_panel_rows(int64_t d);
  */
 pons_status pons_hessian_take_rows(pons_hessian *hessian, int64_t first, int64_t rows);
 
-/** Add one window to the rows taken, at once or with the next ones (pons_gram_together). Local. The same X as was
- * observed, not needed any more. Memory: 4 S d bytes of each such window, until reduce or pons_hessian_rest.
+/** Add one window to the rows taken. Local. The same X as was observed. Memory: pons_gram_bytes, until reduce or
+ * pons_hessian_rest.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (a product was refused). */
 pons_status pons_hessian_add(pons_hessian *hessian, int64_t S, const float *X);
 
-/** Add what waits. Local. @return PONS_OK, PONS_ERR_BUG (a product was refused). */
-pons_status pons_hessian_flush(pons_hessian *hessian);
-
-/** The same, and give back its memory: for who adds to many matrices in turn. Local.
- * @return PONS_OK, PONS_ERR_BUG. */
-pons_status pons_hessian_rest(pons_hessian *hessian);
+/** Give back that memory: for who adds to many matrices in turn. Local. */
+void pons_hessian_rest(pons_hessian *hessian);
 
 /** Sum the rows taken over ranks; afterwards they and the norms are complete on every rank.
  * Collective on comm. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG, the same on every rank. */

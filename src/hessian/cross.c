@@ -113,28 +113,24 @@ pons_status pons_cross_accumulate(pons_cross *c, int64_t S, const float *A, cons
 {
     pons_status st = PONS_OK;
     if (!c->sum)
-        PONS_TRY(st, pons_cross_sum_create(S, c->left.d, c->right.d, c->windows, c->bf16,
-                                           c->quantum, c->C, &c->sum));
+        PONS_TRY(st, pons_cross_sum_create(S, c->left.d, c->right.d, c->bf16, c->quantum, c->C,
+                                           &c->sum));
     st = pons_cross_sum_add(c->sum, (pons_cross_side){A, c->left.scale},
                             (pons_cross_side){X, c->right.scale});
 done:
     return st;
 }
 
-pons_status pons_cross_reduce(pons_cross *c, pons_comm *comm)
+void pons_cross_reduce(pons_cross *c, pons_comm *comm)
 {
-    pons_status st = PONS_OK;
     int64_t p = c->left.d, d = c->right.d;
     double factor = 2.0 / (double)c->windows;
-    PONS_TRY_ALL(st, comm, c->sum ? pons_cross_sum_flush(c->sum) : PONS_OK);
     pons_cross_sum_destroy(&c->sum);
     pons_comm_sum_f64(comm, c->C, p * d);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < p; i++)
         for (int64_t j = 0; j < d; j++)
             c->C[i * d + j] *= factor / ((double)c->left.scale[i] * (double)c->right.scale[j]);
-done:
-    return st;
 }
 
 const double *pons_cross_matrix(const pons_cross *c) { return c->C; }

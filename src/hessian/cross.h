@@ -30,14 +30,13 @@ pons_status pons_cross_observe(pons_cross *cross, int64_t window, int64_t S, con
 /** Agree on the column scales. Collective on comm. */
 void pons_cross_agree(pons_cross *cross, pons_comm *comm);
 
-/** Add one window, at once or with the next ones. Local. The same A and X as were observed, not needed any more; every
- * window has the same S. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG. Memory: up to
- * two windows once more, until reduce. Cost 2 S p d flop. */
+/** Add one window. Local. The same A and X as were observed; every window has the same S. @return PONS_OK,
+ * PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (a product was refused). Memory:
+ * pons_cross_sum_bytes, until reduce. Cost 2 S p d flop. */
 pons_status pons_cross_accumulate(pons_cross *cross, int64_t S, const float *A, const float *X);
 
-/** Sum over ranks; afterwards C is complete on every rank. Collective on comm.
- * @return PONS_OK, PONS_ERR_BUG (a product was refused), the same on every rank. */
-pons_status pons_cross_reduce(pons_cross *cross, pons_comm *comm);
+/** Sum over ranks; afterwards C is complete on every rank. Collective on comm. */
+void pons_cross_reduce(pons_cross *cross, pons_comm *comm);
 
 /** C [p, d] f64, valid after reduce. Borrowed. Local. */
 const double *pons_cross_matrix(const pons_cross *cross);

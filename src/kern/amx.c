@@ -187,6 +187,12 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
         }
 }
 
+void pons_amx_turn(int64_t bytes, const uint16_t *right, uint16_t *left)
+{
+    for (int64_t at = 0; at < bytes / (int64_t)sizeof *right; at += TILE)
+        transpose((const uint32_t *)(right + at), ROWS, (uint32_t *)(left + at));
+}
+
 /* 32 tokens, 16 columns as floats, zero past the last ones. */
 static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t ldx, float *to)
 {
@@ -451,6 +457,11 @@ void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const 
 {
     (void)n, (void)K, (void)tokens, (void)columns, (void)X, (void)ldx, (void)scale;
     (void)left, (void)right;
+}
+
+void pons_amx_turn(int64_t bytes, const uint16_t *right, uint16_t *left)
+{
+    (void)bytes, (void)right, (void)left;
 }
 
 void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)

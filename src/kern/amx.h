@@ -39,6 +39,9 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed);
 void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const float *X,
                    int64_t ldx, const float *scale, uint16_t *left, uint16_t *right);
 
+/** Right operands of X^T X, so many bytes of whole ones, into left ones of the same columns. Local, one thread. */
+void pons_amx_turn(int64_t bytes, const uint16_t *right, uint16_t *left);
+
 /**
  * Columns X[tokens, columns] as sums of `terms` bf16 numbers each: the operand of a sum of X^T X.
  *

@@ -149,6 +149,14 @@ void pons_bf16_take(const pons_bf16_kernel *k, int64_t tokens, int64_t columns, 
     if (right) take_plain(k->N, k->K, tokens, columns, X, ldx, scale, right);
 }
 
+const void *pons_bf16_turn(const pons_bf16_kernel *k, int64_t parts, const void *right, void *left)
+{
+    PONS_ASSERT(k->M == k->N && pons_bf16_stride(k) == pons_bf16_left_bytes(k));
+    if (k->library) return right;
+    pons_amx_turn(parts * (int64_t)pons_amx_bytes(k->N, k->K), right, left);
+    return left;
+}
+
 size_t pons_bf16_rows_bytes(int64_t M, int64_t K)
 {
     return pons_bf16_on_tiles() ? pons_amx_bytes(M, K) : (size_t)(M * K) * sizeof(uint16_t);

@@ -76,6 +76,11 @@ bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
 void pons_bf16_take(const pons_bf16_kernel *kernel, int64_t tokens, int64_t columns, const float *X,
                     int64_t ldx, const float *scale, void *left, void *right);
 
+/** The left operands of X^T X, `parts` one behind the other, from the right ones of the same columns: copied to `left`
+ * [parts] of pons_bf16_left_bytes and turned where they differ, else `right` itself. Local, one thread. @return the left operands */
+const void *pons_bf16_turn(const pons_bf16_kernel *kernel, int64_t parts, const void *right,
+                           void *left);
+
 /** The product of A, as the layout wants it, and B. Local, one thread. @return false when the library
  * refused. */
 bool pons_bf16_run(pons_bf16_worker *worker, const void *A, const void *B, float *C);

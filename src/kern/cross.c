@@ -18,8 +18,8 @@ void pons_cross_sum_destroy(pons_cross_sum **sum)
     *sum = NULL;
 }
 
-pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windows, bool bf16,
-                                  double quantum, double *C, pons_cross_sum **out)
+pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, bool bf16, double quantum,
+                                  double *C, pons_cross_sum **out)
 {
     pons_status st = PONS_OK;
     pons_cross_sum *g = NULL;
@@ -33,7 +33,7 @@ pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windo
                                    .quantum = quantum,
                                    .sum = C};
     g->windows.bottom = g->windows.left.end;
-    PONS_TRY(st, pons_window_sum_begin(&g->windows, windows));
+    PONS_TRY(st, pons_window_sum_begin(&g->windows));
     *out = g;
     g = NULL;
 done:
@@ -46,6 +46,11 @@ pons_status pons_cross_sum_add(pons_cross_sum *g, pons_cross_side left, pons_cro
     return pons_window_sum_add(&g->windows, left, right);
 }
 
-int64_t pons_cross_sum_together(double window) { return pons_window_sum_together(window); }
-
-pons_status pons_cross_sum_flush(pons_cross_sum *g) { return pons_window_sum_flush(&g->windows); }
+double pons_cross_sum_bytes(int64_t S, int64_t p, int64_t d, bool bf16, int threads)
+{
+    return pons_window_sum_bytes(&(pons_window_sum){.bf16 = bf16,
+                                                    .S = S,
+                                                    .left = pons_window_tiling_of(p),
+                                                    .right = pons_window_tiling_of(d),
+                                                    .threads = threads});
+}

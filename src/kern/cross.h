@@ -15,33 +15,30 @@ typedef struct pons_cross_side {
     const float *scale; /* [d] powers of two such that the scaled columns have norms of at most 1 */
 } pons_cross_side;
 
-/** A running sum and the windows that wait to be added to it. Opaque. */
+/** A running sum. Opaque. */
 typedef struct pons_cross_sum pons_cross_sum;
 
 /**
  * A sum of L^T R over windows, L and R the left and right columns scaled, into a running fp64 sum, exactly
  * reproducibly.
  *
- * Local. @param S tokens of every window; @param p left columns; @param d right columns; @param windows that will come
+ * Local. @param S tokens of every window; @param p left columns; @param d right columns
  * @param bf16 products with both operands rounded to it, accumulated in fp32; else in fp32
  * @param quantum of which every entry is rounded to a multiple before it is added, as in pons_gram_add
  * @param C [p, d] fp64, ld = d; borrowed
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: both operands of up to two windows once more, no more than one or 256 MiB.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED. Memory: pons_cross_sum_bytes.
  */
-pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, int64_t windows, bool bf16,
-                                  double quantum, double *C, pons_cross_sum **out);
+pons_status pons_cross_sum_create(int64_t S, int64_t p, int64_t d, bool bf16, double quantum,
+                                  double *C, pons_cross_sum **out);
 
-/** Free, and forget what was not flushed; takes the address, nulls it, accepts NULL. Local. */
+/** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_cross_sum_destroy(pons_cross_sum **sum);
 
-/** Add a window, at once or with the next ones; its columns are not needed any more. Local, in tiles over OpenMP.
- * @return PONS_OK, PONS_ERR_BUG (the library refused a product, perhaps of an earlier window). Cost 2 S p d flop. */
+/** Add a window. Local, in tiles over OpenMP. @return PONS_OK, PONS_ERR_BUG (the library refused a product). Cost
+ * 2 S p d flop. */
 pons_status pons_cross_sum_add(pons_cross_sum *sum, pons_cross_side left, pons_cross_side right);
 
-/** Windows that wait at most, of so many bytes of operands each, for plans of memory. Local. */
-int64_t pons_cross_sum_together(double window);
-
-/** Add what waits: C is complete. Local. @return PONS_OK, PONS_ERR_BUG. */
-pons_status pons_cross_sum_flush(pons_cross_sum *sum);
+/** Bytes of its memory: both operands of a window once more, in bf16 of half the size, and tiles of each thread. Local. */
+double pons_cross_sum_bytes(int64_t S, int64_t p, int64_t d, bool bf16, int threads);
 
 #endif

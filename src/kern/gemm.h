@@ -33,7 +33,7 @@ void pons_gemm_nn(int64_t M, int64_t N, int64_t K, float alpha, const float *A, 
  * @param X [S, d] fp32, ld = d; @param scale [d] powers of two such that the columns of Z have norms
  * of at most 1
  * @param H [d, d] fp64, ld = d
- * @return PONS_OK, PONS_ERR_NOMEM. Memory: X once more. Cost: S d^2 flop.
+ * @return PONS_OK, PONS_ERR_NOMEM. Memory: pons_gram_bytes. Cost: S d^2 flop.
  */
 pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                           double quantum, double *H);
@@ -41,30 +41,27 @@ pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *sca
 /** Rows of a tile of pons_gram_add: what panels of rows are multiples of. Local. */
 int64_t pons_gram_width(int64_t d);
 
-/** Windows that wait to be added, and their memory, kept for the next ones: fresh memory costs a fault per page, as
- * much time as the product. Opaque. */
+/** Memory of a window's operands, kept for the next one's: fresh memory costs a fault per page, as much time as the
+ * product. Opaque. */
 typedef struct pons_gram_work pons_gram_work;
 
-/** Free, and forget what was not flushed; takes the address, nulls it, accepts NULL. Local. */
+/** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_gram_work_destroy(pons_gram_work **work);
 
 /** pons_gram_add of the rows [first, last) alone, with the same bits; columns before `first` are not
- * needed. H is complete after pons_gram_flush: windows are added several at a time. Local.
+ * needed. Local.
  * @param first a multiple of pons_gram_width, @param last too, or d
  * @param[in,out] work NULL, or of an earlier call, whose memory is used again where nothing but X and its scale differs
- * @param H [last - first, d - first]: H_first,first and what follows; borrowed until the flush
- * Memory: windows once more, of the columns from `first` on: up to two, no more than one or 256 MiB.
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG as of the flush, of earlier
- * windows, too */
+ * @param H [last - first, d - first]: H_first,first and what follows
+ * Memory: pons_gram_bytes, of the columns from `first` on.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (the library refused a
+ * product) */
 pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
                                double quantum, int64_t first, int64_t last, pons_gram_work **work,
                                double *H);
 
-/** Add the windows that wait; accepts NULL. Local. @return PONS_OK, PONS_ERR_BUG (the library refused a product). */
-pons_status pons_gram_flush(pons_gram_work *work);
-
-/** Windows [S, d], of all columns, that pons_gram_add_rows lets wait at most, for plans of memory. Local. */
-int64_t pons_gram_together(int64_t S, int64_t d);
+/** Bytes of that memory for windows [S, d]: a window once more, in bf16 of half the size, and tiles of each thread. Local. */
+double pons_gram_bytes(int64_t S, int64_t d, bool bf16, int threads);
 
 /** A weight matrix W [rows, d] prepared once for many products Y = X W^T. Opaque. */
 typedef struct pons_matmul pons_matmul;

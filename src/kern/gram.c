@@ -24,7 +24,7 @@ static pons_status create_work(const pons_window_sum *of, pons_gram_work **out)
     pons_gram_work *w = NULL;
     PONS_CALLOC(st, w, 1);
     w->windows = *of;
-    PONS_TRY(st, pons_window_sum_begin(&w->windows, INT64_MAX));
+    PONS_TRY(st, pons_window_sum_begin(&w->windows));
     *out = w;
     w = NULL;
 done:
@@ -32,16 +32,17 @@ done:
     return st;
 }
 
-pons_status pons_gram_flush(pons_gram_work *w)
-{
-    return w ? pons_window_sum_flush(&w->windows) : PONS_OK;
-}
-
 int64_t pons_gram_width(int64_t d) { return pons_window_tiling_of(d).width; }
 
-int64_t pons_gram_together(int64_t S, int64_t d)
+double pons_gram_bytes(int64_t S, int64_t d, bool bf16, int threads)
 {
-    return pons_window_sum_together(4.0 * (double)(S * d));
+    pons_window_tiling columns = pons_window_tiling_of(d);
+    return pons_window_sum_bytes(&(pons_window_sum){.bf16 = bf16,
+                                                    .upper = true,
+                                                    .S = S,
+                                                    .left = columns,
+                                                    .right = columns,
+                                                    .threads = threads});
 }
 
 pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *scale, bool bf16,
@@ -49,7 +50,6 @@ pons_status pons_gram_add(int64_t S, int64_t d, const float *X, const float *sca
 {
     pons_gram_work *work = NULL;
     pons_status st = pons_gram_add_rows(S, d, X, scale, bf16, quantum, 0, d, &work, H);
-    if (st == PONS_OK) st = pons_gram_flush(work);
     pons_gram_work_destroy(&work);
     return st;
 }
@@ -81,10 +81,7 @@ pons_status pons_gram_add_rows(int64_t S, int64_t d, const float *X, const float
                           .bottom = bottom,
                           .quantum = quantum,
                           .sum = H};
-    if (*work && !same(&(*work)->windows, &of)) {
-        PONS_TRY(st, pons_gram_flush(*work));
-        pons_gram_work_destroy(work);
-    }
+    if (*work && !same(&(*work)->windows, &of)) pons_gram_work_destroy(work);
     if (!*work) PONS_TRY(st, create_work(&of, work));
     pons_cross_side side = {X, scale};
     st = pons_window_sum_add(&(*work)->windows, side, side);

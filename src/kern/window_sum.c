@@ -1,5 +1,8 @@
-/* Sums over windows of L^T R. Owns the windows that wait, their packing and the rounding; which columns and tiles are
- * wanted is the user's. */
+/* Sums over windows of L^T R. Owns a window's packing, the rounding and who takes which tiles; which columns and tiles are
+ * wanted is the user's.
+ *
+ * In bf16 nearly all of this waits for memory: a row of tiles meets one left side, which stays in L2, and where both
+ * sides are the same columns it is turned there from the right one, the only one that is stored. */
 #include "kern/window_sum.h"
 
 #include <cblas.h>
@@ -11,21 +14,14 @@
  * copies in the kernel stay in cache, and the multiple of their number. */
 enum { WIDEST = 256, WIDTH_STEP = 32, DEEPEST = 512, DEPTH_STEP = 32 };
 
-/* Windows that are added together, at most, and the memory of their operands that allows more than one. A tile of the
- * sum in fp64 is then read and written once for all of them: with one, that takes as long as the product. */
-enum { TOGETHER = 2, TOGETHER_BYTES = 1 << 28 };
+/* Fewest tiles of a row that a thread takes together: each first copies the left side, as long as a fifth of a product. */
+enum { LEAST_TILES = 4 };
 
 pons_window_tiling pons_window_tiling_of(int64_t d)
 {
     int64_t tiles = (d + WIDEST - 1) / WIDEST, width = (d + tiles - 1) / tiles;
     return (pons_window_tiling){
         .d = d, .width = (width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP, .end = tiles};
-}
-
-int64_t pons_window_sum_together(double window)
-{
-    int64_t count = (int64_t)(TOGETHER_BYTES / window);
-    return count < 1 ? 1 : count > TOGETHER ? TOGETHER : count;
 }
 
 /* Columns of tile i that there are: its width, fewer in the last one. */
@@ -58,6 +54,7 @@ void pons_window_sum_end(pons_window_sum *w)
     if (w->workers) pons_bf16_workers_destroy(w->threads, w->workers);
     pons_bf16_kernel_destroy(&w->kernel);
     pons_mem_free(w->workers);
+    pons_mem_free(w->turned);
     pons_mem_free(w->products);
     pons_mem_free(w->operands);
 }
@@ -68,34 +65,58 @@ static int64_t count_parts(const pons_window_sum *w, const pons_window_tiling *t
     return (t->end - t->first) * w->parts;
 }
 
+/* Tokens of a product in bf16; how many products there are. */
+static void cut_tokens(pons_window_sum *w)
+{
+    w->parts = (w->S + DEEPEST - 1) / DEEPEST;
+    w->depth = ((w->S + w->parts - 1) / w->parts + DEPTH_STEP - 1) / DEPTH_STEP * DEPTH_STEP;
+}
+
+double pons_window_sum_bytes(const pons_window_sum *of)
+{
+    pons_window_sum w = *of;
+    double entry = w.bf16 ? sizeof(uint16_t) : sizeof(float), tokens = (double)w.S, turned = 0;
+    double columns = (double)(w.right.end * w.right.width);
+    if (!w.upper) columns += (double)(w.left.end * w.left.width);
+    if (w.bf16) {
+        cut_tokens(&w);
+        tokens = (double)(w.parts * w.depth);
+        if (w.upper) turned = entry * tokens * (double)w.left.width;
+    }
+    double product = sizeof *w.products * (double)(w.left.width * w.right.width);
+    return entry * tokens * columns + w.threads * (turned + product);
+}
+
 static pons_status create_kernel(pons_window_sum *w)
 {
     pons_status st = PONS_OK;
-    w->parts = (w->S + DEEPEST - 1) / DEEPEST;
-    w->depth = ((w->S + w->parts - 1) / w->parts + DEPTH_STEP - 1) / DEPTH_STEP * DEPTH_STEP;
+    cut_tokens(w);
     PONS_TRY(st, pons_bf16_kernel_create(PONS_BF16_GRAM, w->left.width, w->right.width, w->depth,
                                          &w->kernel));
     w->l = (int64_t)pons_bf16_left_bytes(w->kernel);
     w->r = (int64_t)pons_bf16_stride(w->kernel);
-    w->right_at = count_parts(w, &w->left) * w->l;
-    w->window = w->right_at + count_parts(w, &w->right) * w->r;
     PONS_CALLOC(st, w->workers, w->threads);
     PONS_TRY(st, pons_bf16_workers_create(w->kernel, w->threads, w->workers));
 done:
     return st;
 }
 
-pons_status pons_window_sum_begin(pons_window_sum *w, int64_t windows)
+pons_status pons_window_sum_begin(pons_window_sum *w)
 {
     pons_status st = PONS_OK;
+    int64_t size;
     w->threads = pons_kern_threads();
-    w->right_at = w->upper ? 0 : w->S * w->left.d * (int64_t)sizeof(float);
-    w->window = w->right_at + w->S * w->right.d * (int64_t)sizeof(float);
-    if (w->bf16) PONS_TRY(st, create_kernel(w));
-    w->capacity = pons_window_sum_together((double)w->window);
-    if (w->capacity > windows) w->capacity = windows;
+    if (w->bf16) {
+        PONS_TRY(st, create_kernel(w));
+        w->right_at = w->upper ? 0 : count_parts(w, &w->left) * w->l;
+        size = w->right_at + count_parts(w, &w->right) * w->r;
+        if (w->upper) PONS_ALLOC(st, w->turned, w->threads * w->parts * w->l);
+    } else {
+        w->right_at = w->upper ? 0 : w->S * w->left.d * (int64_t)sizeof(float);
+        size = w->right_at + w->S * w->right.d * (int64_t)sizeof(float);
+    }
     PONS_ALLOC(st, w->products, w->threads * w->left.width * w->right.width);
-    PONS_ALLOC(st, w->operands, w->capacity * w->window);
+    PONS_ALLOC(st, w->operands, size);
 done:
     return st;
 }
@@ -109,29 +130,61 @@ static void hold_fp32(const pons_window_sum *w, pons_cross_side side, int64_t d,
             X[s * d + j] = side.X[s * d + j] * side.scale[j];
 }
 
-static void hold_bf16(const pons_window_sum *w, pons_cross_side left, pons_cross_side right,
-                      uint8_t *to)
+static void hold_bf16(const pons_window_sum *w, const pons_window_tiling *t, bool is_left,
+                      pons_cross_side side, uint8_t *to)
 {
-    int64_t lefts = count_parts(w, &w->left), rights = w->upper ? 0 : count_parts(w, &w->right);
+    int64_t count = count_parts(w, t), bytes = is_left ? w->l : w->r;
 #pragma omp parallel for schedule(static) num_threads(w->threads)
-    for (int64_t n = 0; n < lefts + rights; n++) {
-        bool is_left = n < lefts, is_right = w->upper || !is_left; /* both from one reading */
-        const pons_window_tiling *t = is_left ? &w->left : &w->right;
-        pons_cross_side side = is_left ? left : right;
-        int64_t at = is_left ? n : n - lefts, s = at % w->parts * w->depth;
-        int64_t i = t->first + at / w->parts, column = i * t->width;
+    for (int64_t n = 0; n < count; n++) {
+        int64_t s = n % w->parts * w->depth, i = t->first + n / w->parts, column = i * t->width;
+        uint8_t *part = to + n * bytes;
         pons_bf16_take(w->kernel, w->S - s < w->depth ? w->S - s : w->depth, extent(t, i),
-                       side.X + s * t->d + column, t->d, side.scale + column,
-                       is_left ? to + at * w->l : NULL,
-                       is_right ? to + w->right_at + at * w->r : NULL);
+                       side.X + s * t->d + column, t->d, side.scale + column, is_left ? part : NULL,
+                       is_left ? NULL : part);
     }
 }
 
-/* Tile (i, j) of the product of a window. @return false when the library refused */
-static bool multiply(const pons_window_sum *w, int self, int64_t window, int64_t i, int64_t j,
+/* Tiles of row i. */
+static int64_t row_begin(const pons_window_sum *w, int64_t i)
+{
+    return w->upper ? i : w->right.first;
+}
+
+/* What a thread takes at a time: some tiles of a row, about as many in each share. */
+typedef struct share {
+    int64_t i, begin, end;
+} share;
+
+/* Share n of all, or that there are not as many. */
+static bool find_share(const pons_window_sum *w, int64_t most, int64_t n, share *out)
+{
+    for (int64_t i = w->left.first; i < w->bottom; i++) {
+        int64_t begin = row_begin(w, i), count = w->right.end - begin;
+        int64_t shares = (count + most - 1) / most;
+        if (n < shares) {
+            *out = (share){i, begin + count * n / shares, begin + count * (n + 1) / shares};
+            return true;
+        }
+        n -= shares;
+    }
+    return false;
+}
+
+/* The left side of row i, where products find it. */
+static const uint8_t *bring_left(const pons_window_sum *w, int self, int64_t i)
+{
+    int64_t row = i - w->left.first;
+    if (!w->bf16) return w->operands;
+    if (!w->upper) return w->operands + row * w->parts * w->l;
+    const uint8_t *right = w->operands + row * w->parts * w->r;
+    return pons_bf16_turn(w->kernel, w->parts, right, w->turned + self * w->parts * w->l);
+}
+
+/* Tile (i, j) of the product. @return false when the library refused */
+static bool multiply(const pons_window_sum *w, int self, const uint8_t *left, int64_t i, int64_t j,
                      float *product)
 {
-    const uint8_t *left = w->operands + window * w->window, *right = left + w->right_at;
+    const uint8_t *right = w->operands + w->right_at;
     if (!w->bf16) {
         const float *L = (const float *)left, *R = (const float *)right;
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)extent(&w->left, i),
@@ -140,39 +193,39 @@ static bool multiply(const pons_window_sum *w, int self, int64_t window, int64_t
                     (int)w->right.width);
         return true;
     }
-    left += (i - w->left.first) * w->parts * w->l;
     right += (j - w->right.first) * w->parts * w->r;
     return pons_bf16_run_gram(w->workers[self], w->parts, w->upper && i == j, left, right, product);
 }
 
-pons_status pons_window_sum_flush(pons_window_sum *w)
-{
-    int failed = 0;
-    if (w->held == 0) return PONS_OK;
-    int64_t across = w->right.end - w->right.first, count = (w->bottom - w->left.first) * across;
-#pragma omp parallel for schedule(dynamic) num_threads(w->threads) reduction(| : failed)
-    for (int64_t n = 0; n < count; n++) {
-        int64_t i = w->left.first + n / across, j = w->right.first + n % across;
-        int self = omp_get_thread_num();
-        float *product = w->products + self * w->left.width * w->right.width;
-        if (w->upper && j < i) continue;
-        for (int64_t k = 0; k < w->held; k++) {
-            if (!multiply(w, self, k, i, j, product)) failed = 1;
-            if (!failed) add_tile(w, i, j, product);
-        }
-    }
-    w->held = 0;
-    return failed ? pons_bf16_refused() : PONS_OK;
-}
-
 pons_status pons_window_sum_add(pons_window_sum *w, pons_cross_side left, pons_cross_side right)
 {
-    uint8_t *to = w->operands + w->held * w->window;
+    int failed = 0;
+    int64_t tiles = 0, shares = 0;
+    share one;
     if (w->bf16) {
-        hold_bf16(w, left, right, to);
+        if (!w->upper) hold_bf16(w, &w->left, true, left, w->operands);
+        hold_bf16(w, &w->right, false, w->upper ? left : right, w->operands + w->right_at);
     } else {
-        hold_fp32(w, left, w->left.d, to);
-        if (!w->upper) hold_fp32(w, right, w->right.d, to + w->right_at);
+        if (!w->upper) hold_fp32(w, left, w->left.d, w->operands);
+        hold_fp32(w, w->upper ? left : right, w->right.d, w->operands + w->right_at);
     }
-    return ++w->held == w->capacity ? pons_window_sum_flush(w) : PONS_OK;
+    for (int64_t i = w->left.first; i < w->bottom; i++)
+        tiles += w->right.end - row_begin(w, i);
+    int64_t most = w->threads == 1 ? tiles : tiles / (2 * w->threads);
+    if (most < LEAST_TILES) most = LEAST_TILES;
+    while (find_share(w, most, shares, &one))
+        shares++;
+#pragma omp parallel for schedule(dynamic) num_threads(w->threads) reduction(| : failed)
+    for (int64_t n = 0; n < shares; n++) {
+        int self = omp_get_thread_num();
+        float *product = w->products + self * w->left.width * w->right.width;
+        share mine = {0};
+        find_share(w, most, n, &mine);
+        const uint8_t *from = bring_left(w, self, mine.i);
+        for (int64_t j = mine.begin; j < mine.end; j++) {
+            if (!multiply(w, self, from, mine.i, j, product)) failed = 1;
+            if (!failed) add_tile(w, mine.i, j, product);
+        }
+    }
+    return failed ? pons_bf16_refused() : PONS_OK;
 }

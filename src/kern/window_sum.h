@@ -16,7 +16,7 @@ typedef struct pons_window_tiling {
     int64_t first, end; /* tiles that take part: [first, end) */
 } pons_window_tiling;
 
-/** A running sum and the windows that wait to be added to it. */
+/** A running sum. */
 typedef struct pons_window_sum {
     /* Of the user, before the beginning. */
     bool bf16;
@@ -27,13 +27,14 @@ typedef struct pons_window_sum {
     double quantum, *sum; /* begins at tile (left.first, right.first); borrowed */
     /* Of the sum. */
     int threads;
-    int64_t held, capacity; /* windows */
-    int64_t parts, depth;   /* bf16: a window's tokens, cut */
-    int64_t l, r;           /* bf16: bytes of a tile's part of either side */
-    int64_t right_at;       /* bytes before the right operand */
-    int64_t window;         /* bytes of one's operands */
-    uint8_t *operands;      /* [capacity] fp32: all columns, scaled; bf16: each [tiles, parts] */
-    float *products;        /* [threads] of a tile */
+    int64_t parts, depth; /* bf16: a window's tokens, cut */
+    int64_t l, r;         /* bf16: bytes of a tile's part of either side */
+    int64_t right_at;     /* bytes before the right operand */
+    uint8_t *
+        operands; /* the right one, before it the left one unless it is the same; fp32: all columns, scaled;
+                             bf16: each [tiles, parts] */
+    uint8_t *turned; /* [threads, parts] bf16, upper: the left side of a row of tiles */
+    float *products; /* [threads] of a tile */
     pons_bf16_kernel *kernel;
     pons_bf16_worker **workers;
 } pons_window_sum;
@@ -41,21 +42,18 @@ typedef struct pons_window_sum {
 /** All of d > 0 columns. Local. */
 pons_window_tiling pons_window_tiling_of(int64_t d);
 
-/** Windows that wait at most, of so many bytes of operands each. Local. */
-int64_t pons_window_sum_together(double window);
+/** Bytes that the beginning allocates for what the user set and so many threads. Local. */
+double pons_window_sum_bytes(const pons_window_sum *of);
 
-/** Allocate, for at most `windows` that wait. Local. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED; the end is
+/** Allocate. Local. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED; the end is
  * due in any case. */
-pons_status pons_window_sum_begin(pons_window_sum *w, int64_t windows);
+pons_status pons_window_sum_begin(pons_window_sum *w);
 
-/** Free what the beginning allocated, and forget what was not flushed; fine before it. Local. */
+/** Free what the beginning allocated; fine before it. Local. */
 void pons_window_sum_end(pons_window_sum *w);
 
-/** Add a window, at once or with the next ones; its columns are not needed any more. Local. @param right not looked at
- * where it is the left. @return PONS_OK, PONS_ERR_BUG as of the flush. */
+/** Add a window. Local, in rows of tiles over OpenMP. @param right not looked at where it is the left. @return PONS_OK,
+ * PONS_ERR_BUG (the library refused a product). */
 pons_status pons_window_sum_add(pons_window_sum *w, pons_cross_side left, pons_cross_side right);
-
-/** Add the windows that wait. Local, in tiles over OpenMP. @return PONS_OK, PONS_ERR_BUG (the library refused a product). */
-pons_status pons_window_sum_flush(pons_window_sum *w);
 
 #endif

@@ -106,7 +106,7 @@ static pons_status run_window(wave *v, int64_t window, pass_kind kind, float *h)
             /* collective: also after a failure */
             if (first && kind == OBSERVE_AND_ADD) pons_hessian_guess(sum, team->comm, 0);
             if (st == PONS_OK) st = pons_hessian_add(sum, S, team->x);
-            if (st == PONS_OK) st = pons_hessian_rest(sum); /* one of many */
+            pons_hessian_rest(sum); /* one of many */
             team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
         }
     }

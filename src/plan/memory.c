@@ -190,8 +190,7 @@ static void plan_read(shape *s, int group)
 static void plan_hessian(shape *s, int group)
 {
     const pons_recipe *r = s->in->recipe;
-    int64_t d = pons_group_dim(s->in->model, (pons_group)group), width = pons_gram_width(d),
-            room = 8;
+    int64_t d = pons_group_dim(s->in->model, (pons_group)group), room = 8;
     int64_t panel = r->keep_hessians ? d : pons_hessian_panel_rows(d);
     double square = (double)d * (double)d, own = 4 * cells(s, group, true);
     double tiles = (double)pons_tiles_bytes(d, s->plan->team_ranks);
@@ -203,12 +202,8 @@ static void plan_hessian(shape *s, int group)
     if (!s->blocks)
         add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
     add(p, "column norms of own windows", PONS_PLAN_RANK, false, 8 * (double)(room * d));
-    int64_t padded = (d + width - 1) / width * width, together = pons_gram_together(s->S, padded);
-    if (together > s->windows) together = s->windows;
-    if (s->blocks) together = 1; /* many Hessians take turns */
-    add(p, "windows packed for the sum", PONS_PLAN_RANK, true,
-        4.0 * (double)(together * s->S * padded) + /* bf16: twice */
-            4.0 * s->in->threads * (double)(width * width));
+    add(p, "a window packed for the sum", PONS_PLAN_RANK, true,
+        pons_gram_bytes(s->S, d, s->in->bf16, s->in->threads));
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
     bool disk =
         r->layout.scratch[0] != 0; /* there all room is reserved, here pages of zeros are none */
@@ -234,7 +229,7 @@ static void plan_targets(shape *s, int group)
     bool joins = group == PONS_GROUP_O || group == PONS_GROUP_DOWN;
     int64_t d = pons_group_dim(s->in->model, (pons_group)group);
     int64_t left = joins ? s->in->model->hidden : d;
-    double window = (s->in->bf16 ? 2.0 : 4.0) * (double)(s->S * (left + d)), held_out = 0;
+    double held_out = 0;
     double square = (double)d * (double)d, all = cells(s, group, false);
     s->followed += all * (s->in->bf16 ? 2 : 4);
     if (joins) s->errors = 1;
@@ -246,8 +241,8 @@ static void plan_targets(shape *s, int group)
     add(p, "steps of the group, dense, both packed", PONS_PLAN_RANK, true,
         held_out > 0 ? 4 * all + 2 * held_out : 0);
     add(p, "cross Hessian", PONS_PLAN_RANK, true, 8 * (double)left * (double)d);
-    add(p, "windows packed for the sum", PONS_PLAN_RANK, true,
-        window * fmin((double)s->windows, pons_cross_sum_together(window)));
+    add(p, "a window packed for the sum", PONS_PLAN_RANK, true,
+        pons_cross_sum_bytes(s->S, left, d, s->in->bf16, s->in->threads));
     add(p, "matrices that make the steps", PONS_PLAN_RANK, true, (joins ? 4 : 8) * square);
     add_matrix(s, p, "Hessian in fp32", 4 * square);
     add_matrix(s, p, "inverse factor U", 4 * square);
@@ -424,14 +419,14 @@ static void plan_allocate(shape *s)
     add_matrix(s, p, "inverse factor U", 4 * d * d);
     double tiles = (double)pons_tiles_bytes(s->widest, s->plan->team_ranks);
     double panel = 8 * d * (double)pons_hessian_panel_rows(s->widest) +
-                   4 * S * d * fmin(pass, (double)pons_gram_together(s->S, s->widest));
+                   pons_gram_bytes(s->S, s->widest, s->in->bf16, s->in->threads);
     double inverse = d * d * inverse_entry(s) * (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha));
     if (inverse > ceil((double)s->in->ranks / s->in->nodes) * (tiles + panel)) {
         add_matrix(s, p, "inverse of the Hessian and its packed forms", inverse);
         return;
     }
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
-    add(p, "panel of the Hessian and windows packed for it", PONS_PLAN_RANK, true, panel);
+    add(p, "panel of the Hessian and a window packed for it", PONS_PLAN_RANK, true, panel);
 }
 
 void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)

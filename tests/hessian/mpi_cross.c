@@ -43,7 +43,7 @@ static void accumulate(pons_comm *comm, int first, int last, int step, pons_cros
         window(t, A, X);
         CHECK(pons_cross_accumulate(c, TOKENS, A, X) == PONS_OK);
     }
-    CHECK(pons_cross_reduce(c, comm) == PONS_OK);
+    pons_cross_reduce(c, comm);
     pons_mem_free(A);
     pons_mem_free(X);
 }
