@@ -19,7 +19,7 @@
  */
 void *pons_mem_alloc(int64_t n, size_t size);
 
-/** Like pons_mem_alloc, zeroed. Local. */
+/** Like pons_mem_alloc, zeroed: a large block by all OpenMP threads, near which its pages then lie. Local. */
 void *pons_mem_calloc(int64_t n, size_t size);
 
 /** Copy of a string in counted memory; NULL when memory is out or text is NULL. Local. */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "bench/bench.h"
 #include "bench/rows.h"
+#include "kern/product.h"
 
 typedef struct work {
     pons_bench_problem *problem;
@@ -72,7 +73,7 @@ static pons_status time_baseline(const pons_bench_setting *setting, int threads,
 }
 
 /* flop of all ranks, of products as they are run: in bf16 a check is two of them, stage 2's target and its right-hand side
- * three; one in fp32, whatever it is made of. Rows that are checked again count once.
+ * three; in fp32 one, but where that is six of bf16 a check is two of these. Rows that are checked again count once.
  * @param products rows multiplied in stage 1, in stage 2 */
 static double count_flop(const pons_bench_setting *s, const work *w, const double *products)
 {
@@ -87,7 +88,8 @@ static double count_flop(const pons_bench_setting *s, const work *w, const doubl
             flop += 2.0 * d * d;
         }
     } else {
-        double checks = (double)p->rows * (w->bf16 ? 2.0 : 1.0);
+        bool terms = pons_product_exact(w->bf16) == PONS_PRODUCT_TRIPLE;
+        double checks = (double)p->rows * (w->bf16 ? 2.0 : terms ? 2.0 / 6.0 : 1.0);
         double targets = (double)p->rows * (w->bf16 ? 3.0 : 1.0);
         flop = d * d * d / 3.0 + 2.0 * d * d * (products[0] + checks);
         if (w->split > 0)

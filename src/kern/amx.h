@@ -74,8 +74,7 @@ typedef struct pons_amx_sum {
     bool upper; /* blocks below the diagonal are not wanted; entries there may hold anything */
 } pons_amx_sum;
 
-/** C as above. Local, one thread. An entry is one chain over the depth. Order: 32 columns of B meet a MiB
- * of A before the next ones do. @param work pons_amx_work_bytes, aligned as memory is */
+/** C as above. Local, one thread. Order: 32 columns of B meet a MiB of A before the next ones do. @param work pons_amx_work_bytes, aligned as memory is */
 void pons_amx_run(const pons_amx_sum *sum, float *C, void *work);
 
 #endif

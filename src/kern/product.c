@@ -13,8 +13,8 @@
 /* Widest tile: a tile of B in bf16 and the rows it meets lie in L2. */
 enum { WIDEST = 576, WIDTH_STEP = 16 };
 
-/* Rows in bf16 that a stream of B meets at a time, at most so many and so many bytes: L2 holds them beside the
- * columns of B that they are at. */
+/* Rows in bf16 that a stream of B meets at a time, at most so many, and over so much of the depth as
+ * PONS_PRODUCT_SPACE takes: L2 holds them beside the columns of B that they are at. */
 enum { GROUP = 192 };
 
 _Static_assert(PONS_PRODUCT_SPACE >= GROUP * WIDEST * 3 * sizeof(uint16_t),

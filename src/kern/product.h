@@ -32,7 +32,7 @@ typedef enum pons_product_kind {
     PONS_PRODUCT_BF16,  /* both rounded to bf16 */
     PONS_PRODUCT_MIXED, /* X rounded, B as a sum of two bf16 numbers */
     PONS_PRODUCT_SPLIT, /* both as sums of two bf16 numbers, 2^-17 from what they are */
-    PONS_PRODUCT_TRIPLE /* both as sums of three, all of fp32's 24 bits above 2^-110: six products of bf16 matrices */
+    PONS_PRODUCT_TRIPLE /* both as sums of three, all of fp32's 24 bits above 2^-103: six products of bf16 matrices */
 } pons_product_kind;
 
 /** Triple products are run where all ranks of comm have tiles, so that all ranks of a job take the same way. Until this

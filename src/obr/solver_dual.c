@@ -129,7 +129,8 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
         noise += bound_rounding(s, D); /* l = -g on E, and g is small elsewhere */
         if (known) noise += target_rounding(s, c->b + i * padded, D);
     }
-    /* and what the gradient cannot tell, being rounded itself */
+    /* and what the gradient cannot tell, being rounded itself. What stage A left in it (loose) counts in the first check
+     * of stage B alone: no refinement makes it less. */
     noise += 0x1p-48 * s->blur * (known ? c->moved[i] : moved);
     return fabs(c->value[i] - c->cg.sum[i]) + noise <=
            tolerance * fmax(c->cg.sum[i], c->cg.least[i]);
@@ -197,10 +198,11 @@ static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_ki
     }
 }
 
-/* Rows that missed the first check at the share at which most pass it go on where they stopped. How many miss then;
- * they are listed anew. */
+/* Rows that missed the first check at the share at which most pass it go on where they stopped. How many miss then, by
+ * products as exact as there are: what rounding may have hidden from the first check does not become less; they are
+ * listed anew. */
 static int64_t go_on(pons_chunk *c, const pons_stage *w, double tolerance, pons_product_kind kind,
-                     pons_product_kind check, pons_cg_stop stop, int64_t listed, int64_t *list)
+                     pons_cg_stop stop, int64_t listed, int64_t *list)
 {
     int64_t padded = w->inverse->of.padded;
     memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
@@ -208,7 +210,8 @@ static int64_t go_on(pons_chunk *c, const pons_stage *w, double tolerance, pons_
         memset(c->X + list[k] * padded, 0, (size_t)padded * sizeof *c->X);
     if (!pons_cg_run(&c->cg, w->product, kind, stop, true, listed)) c->refused = true;
     collect(c, w->inverse, listed, list);
-    return check_rows(c, w, tolerance, 0, check, listed, list, kind == PONS_PRODUCT_BF16);
+    return check_rows(c, w, tolerance, 0, w->inverse->kind, listed, list,
+                      kind == PONS_PRODUCT_BF16);
 }
 
 void pons_dual_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
@@ -224,17 +227,16 @@ void pons_dual_minimise(pons_chunk *c, const pons_stage *w, double tolerance, in
     for (int round = 0; listed > 0 && !c->refused; round++) {
         if (!pons_cg_run(&c->cg, w->product, kind, stop, false, listed)) c->refused = true;
         collect(c, w->inverse, listed, list);
-        bool bf16 = kind == PONS_PRODUCT_BF16;
         stop.share *= PONS_CHUNK_AGAIN;
         stop.keep = false;
-        if (round == 0 && !c->refused) {
-            listed = check_rows(c, w, tolerance, round, check, listed, list, bf16);
-            listed = go_on(c, w, tolerance, kind, check, stop, listed, list);
+        if (round == 0) {
+            listed = check_rows(c, w, tolerance, round, check, listed, list, false);
+            listed = go_on(c, w, tolerance, kind, stop, listed, list);
         }
         if (round + 2 == rounds) kind = exact; /* the last one */
-        bf16 = kind == PONS_PRODUCT_BF16;
-        if (round > 0 || check != exact)
-            listed = check_rows(c, w, tolerance, round, exact, listed, list, bf16);
+        if (round > 0)
+            listed =
+                check_rows(c, w, tolerance, round, exact, listed, list, kind == PONS_PRODUCT_BF16);
         if (listed == 0) return;
         if (round + 1 == rounds) break;
         start_refinement(c, w, kind, listed, list);

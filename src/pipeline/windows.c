@@ -8,6 +8,7 @@
 #include "calib/windows.h"
 #include "io/file.h"
 #include "kern/gemm.h"
+#include "kern/product.h"
 #include "pipeline/target.h"
 #include "text/tokenizer.h"
 
@@ -156,8 +157,10 @@ static pons_status take_fingerprint(pons_job *job)
     size_t bytes = sizeof job->fingerprint.part[PONS_FINGERPRINT_PROGRAM];
     snprintf(part, bytes, "%s", PONS_VERSION);
     part = job->fingerprint.part[PONS_FINGERPRINT_PRODUCTS];
-    snprintf(part, bytes, "forward %s, solver %s, %s", job->bf16 ? "bf16" : "fp32",
-             job->solver_bf16 ? "bf16" : "fp32", pons_kern_arithmetic());
+    bool terms = pons_product_exact(job->solver_bf16) == PONS_PRODUCT_TRIPLE; /* of all ranks */
+    snprintf(part, bytes, "forward %s, solver %s%s, %s", job->bf16 ? "bf16" : "fp32",
+             job->solver_bf16 ? "bf16" : "fp32", terms ? " of bf16 terms" : "",
+             pons_kern_arithmetic());
     PONS_TRY(st, pons_fingerprint_model(job->model, job->fingerprint.part[PONS_FINGERPRINT_MODEL]));
     if (job->recipe.rotation.file[0])
         PONS_TRY(st, pons_file_digest(job->recipe.rotation.file,

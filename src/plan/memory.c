@@ -249,15 +249,12 @@ static void plan_targets(shape *s, int group)
     add_window(s, p, d);
 }
 
-/* kern/product.c: bytes of an entry of a matrix that the solvers multiply by, 0 where it is used as it is. */
-static double product_entry(const shape *s)
-{
-    pons_product_kind kind = pons_product_exact(s->in->solver_bf16);
-    return kind == PONS_PRODUCT_FP32 ? 0 : kind == PONS_PRODUCT_SPLIT ? 4 : 6;
-}
+/* kern/product.c: bytes of an entry of a matrix that the solvers multiply by. In fp32 without AMX tiles it is used as it is;
+ * planned is what the job takes where it takes most, not what this machine would take. */
+static double product_entry(const shape *s) { return s->in->solver_bf16 ? 4 : 6; }
 
 /* hessian/inverse.c: of an entry of K and H. */
-static double inverse_entry(const shape *s) { return fmax(4, 2 * product_entry(s)); }
+static double inverse_entry(const shape *s) { return 2 * product_entry(s); }
 
 /* obr/rest.c: the trailing problem from a column on, and what a dual solver of it prepares. */
 static double rest_bytes(const shape *s, int64_t d, int64_t from)
@@ -300,8 +297,8 @@ static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
     int64_t padded = pons_product_tiles_of(d).padded;
     double most = rows > 0 ? (double)pons_dual_rows(d, rows, s->in->threads) : 0.0;
-    double group = product_entry(s) > 0 && most > 0 ? PONS_PRODUCT_SPACE : 0;
-    double cell = 29 + 4 * (1 - s->in->recipe->obr.alpha); /* the dual in bf16 two less */
+    double group = most > 0 ? PONS_PRODUCT_SPACE : 0, alpha = s->in->recipe->obr.alpha;
+    double cell = 29 + (alpha > 0 ? 4 * (1 - alpha) : 0); /* the dual in bf16 two less */
     return s->in->threads * (cell * most * (double)padded + group);
 }
 
@@ -420,7 +417,10 @@ static void plan_allocate(shape *s)
     double tiles = (double)pons_tiles_bytes(s->widest, s->plan->team_ranks);
     double panel = 8 * d * (double)pons_hessian_panel_rows(s->widest) +
                    pons_gram_bytes(s->S, s->widest, s->in->bf16, s->in->threads);
-    double inverse = d * d * inverse_entry(s) * (1 + (1 - r->obr.alpha) * (1 - r->obr.alpha));
+    double alpha = r->obr.alpha;
+    double inverse = d * d *
+                     (inverse_entry(s) * (1 + (1 - alpha) * (1 - alpha)) +
+                      product_entry(s) * alpha * (1 - alpha));
     if (inverse > ceil((double)s->in->ranks / s->in->nodes) * (tiles + panel)) {
         add_matrix(s, p, "inverse of the Hessian and its packed forms", inverse);
         return;

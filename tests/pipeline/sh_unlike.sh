@@ -36,6 +36,18 @@ ONEDNN_MAX_CPU_ISA=AVX2 on 2 "${one[@]}" "${dual[@]}" || fail "dual without bf16
 expected=$(field digest)
 unlike "${one[@]}" "${dual[@]}" || fail "dual on unlike ranks: $(cat "$scratch/err")"
 [ "$(field digest)" = "$expected" ] || fail "the dual solver on unlike ranks is not that without bf16"
+# What was begun without them does not go on with them: the processor of rank 0, which has tiles, is the same.
+if grep -q amx_bf16 /proc/cpuinfo; then
+  rm -rf "$scratch"/model*
+  begun=("${one[@]}" "${dual[@]}" --set obr.precision=fp32 --set checkpoint.blocks=1)
+  PONS_FAULT=block.stop:0:6 timeout 60 mpirun -n 1 "$PONS_BIN" "${begun[@]}" : -n 1 -x ONEDNN_MAX_CPU_ISA=AVX2 "$PONS_BIN" "${begun[@]}" \
+    >"$scratch/out" 2>"$scratch/err"
+  code=$?
+  [ $code = 99 ] && grep -q '1 of [0-9]* blocks are finished' "$scratch/err" || fail "a stop on unlike ranks: exit code $code: $(cat "$scratch/err")"
+  on 2 "${begun[@]/--force/--resume}" && fail "what unlike ranks began is resumed by like ones"
+  grep -q '^pons: .* is not the same: .*solver fp32, .* then, .*solver fp32 of bf16 terms, .* now' "$scratch/err" ||
+    fail "resumed by like ranks: $(cat "$scratch/err")"
+fi
 
 # A processor with AMX beside one without it, whose products have other bits.
 isa=AVX512_CORE_BF16
