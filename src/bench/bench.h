@@ -63,6 +63,9 @@ typedef struct pons_bench_result {
     double speedup_with_factor;      /* the baseline, which needs no factor, over both */
     double iterations[2];            /* dual: mean products of a row in stage 1, stage 2 */
     int64_t fallbacks;               /* dual: rows finished by the direct solver */
+
+    /* The forward pass alone: its attention, of as many tokens. */
+    double attention_seconds, attention_gflops;
 } pons_bench_result;
 
 /** A result without numbers. Local. */

@@ -8,6 +8,7 @@
 #include "calib/block.h"
 #include "eval/load_block.h"
 #include "kern/gemm.h"
+#include "kern/transformer.h"
 
 typedef struct forward {
     const pons_block *block;
@@ -43,6 +44,44 @@ done:
     return st;
 }
 
+typedef struct attention {
+    const pons_model_config *config;
+    bool bf16;
+    int64_t tokens;
+    const float *q, *k, *v;
+    float *out;
+} attention;
+
+static pons_status run_attention(void *user)
+{
+    const attention *a = user;
+    const pons_model_config *c = a->config;
+    return (a->bf16 ? pons_attention_causal_bf16 : pons_attention_causal)(
+        a->tokens, c->heads, c->kv_heads, c->head_dim, a->q, a->k, a->v, 0, a->out);
+}
+
+static double attention_flop(const pons_model_config *c, int64_t tokens)
+{
+    return 2.0 * (double)tokens * (double)tokens * (double)c->heads * (double)c->head_dim;
+}
+
+/* What of the block no matrix product of the linears is. Collective. */
+static pons_status time_attention(const pons_bench_setting *s, const pons_model_config *c,
+                                  bool bf16, int64_t tokens, pons_bench_result *r)
+{
+    pons_status st = PONS_OK;
+    int64_t wide = tokens * c->heads * c->head_dim, narrow = tokens * c->kv_heads * c->head_dim;
+    float *x = pons_mem_alloc(2 * (wide + narrow), sizeof *x);
+    PONS_TRY_ALL(st, s->comm, x ? PONS_OK : PONS_ERR_NOMEM);
+    pons_bench_gauss(0, 4, 2 * (wide + narrow), 1.0, x);
+    attention a = {c, bf16, tokens, x, x + wide, x + wide + narrow, x + wide + 2 * narrow};
+    PONS_TRY(st, pons_bench_time(s, run_attention, &a, &r->attention_seconds, NULL));
+    r->attention_gflops = 1e-9 * attention_flop(c, tokens) * r->ranks / r->attention_seconds;
+done:
+    pons_mem_free(x);
+    return st;
+}
+
 /* flop of a window, and the rate that products of the linears' shapes reach together. */
 static pons_status count(const pons_bench_setting *s, const pons_model_config *c, bool bf16,
                          int64_t tokens, double *flop, double *peak)
@@ -59,8 +98,7 @@ static pons_status count(const pons_bench_setting *s, const pons_model_config *c
         seconds += own / rate;
     }
     *peak = work / seconds;
-    *flop =
-        1e9 * work + 2.0 * (double)tokens * (double)tokens * (double)c->heads * (double)c->head_dim;
+    *flop = 1e9 * work + attention_flop(c, tokens);
 done:
     return st;
 }
@@ -112,6 +150,7 @@ pons_status pons_bench_forward(const pons_bench_setting *s, const pons_model *mo
         }
         r.relative_error = worst[0] / worst[1];
     }
+    PONS_TRY(st, time_attention(s, c, bf16, tokens, &r));
     PONS_TRY(st, count(s, c, bf16, tokens, &flop, &r.peak_gflops));
     r.rows = tokens * r.ranks;
     r.d = c->hidden;

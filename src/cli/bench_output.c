@@ -58,6 +58,10 @@ static void set_result(json_t *o, const pons_bench_result *r, bool *ok)
     pons_cli_set(o, "relative_error", pons_cli_real(r->relative_error), ok);
     pons_cli_set(o, "speedup_vs_potrf", pons_cli_real(r->speedup_vs_potrf), ok);
     pons_cli_set(o, "baseline", baseline_json(&r->baseline, ok), ok);
+    if (strcmp(r->what, "forward") == 0) {
+        pons_cli_set(o, "attention_seconds", pons_cli_real(r->attention_seconds), ok);
+        pons_cli_set(o, "attention_gflops", pons_cli_real(r->attention_gflops), ok);
+    }
     if (strcmp(r->what, "solver") != 0) return;
     pons_cli_set(o, "baseline_one_thread", baseline_json(&r->one_thread, ok), ok);
     pons_cli_set(o, "worst_error_ratio", pons_cli_real(r->worst_error_ratio), ok);
@@ -177,6 +181,9 @@ static void print_notes(const pons_bench_result *r)
     if (r->one_thread.what && r->baseline.threads != 1) print_baseline(r, &r->one_thread);
     if (isfinite(r->relative_error))
         printf("  largest difference over largest entry: %.2g\n", r->relative_error);
+    if (strcmp(r->what, "forward") == 0)
+        printf("  attention alone: %.4f s, %.0f %% of the seconds, %.1f GF/s\n",
+               r->attention_seconds, 100 * r->attention_seconds / r->seconds, r->attention_gflops);
     if (strcmp(r->what, "solver") != 0) return;
     printf("  error over exact: worst row %.5f; stage 1 alone %.6f, worst row %.6f\n",
            r->worst_error_ratio, r->stage1_error_ratio, r->stage1_worst_error_ratio);

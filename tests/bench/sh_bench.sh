@@ -63,6 +63,7 @@ accepts bench gptq "${tiny[@]}" --json
 check 'abs(r["error_ratio"] - 1) < 0.02'
 accepts bench forward --model "$PONS_FIXTURES/models/llama-gqa" --tokens 40 --repeat 1 --json
 check 'r["baseline"] is None or r["relative_error"] < 0.05'
+check 'r["attention_seconds"] > 0 and r["attention_gflops"] > 0'
 accepts bench all "${tiny[@]}" --tokens 64 --model "$PONS_FIXTURES/models/llama-gqa" --json
 check 'set(x["what"] for x in root["results"]) == {"gemm", "solver", "hessian", "forward", "clip", "gptq"}'
 accepts bench all "${tiny[@]}" --tokens 64
