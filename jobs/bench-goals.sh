@@ -37,12 +37,11 @@ compress() { # NAME THREADS ARGUMENT...
 for k in 0 1; do
   bench solver-bf16-$k solver --rows 4096 --dim 4096 --threads 1 --precision bf16 --repeat 2 --sample 16 --dump "$results/layer.safetensors"
   bench solver-fp32-$k solver --rows 4096 --dim 4096 --threads 1 --precision fp32 --repeat 2 --sample 16
-done
-if "$python" -c 'import torch' 2>/dev/null; then
+  "$python" -c 'import torch' 2>/dev/null || continue
   say "torch, 1 thread"
   OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$python" "$PONS_ROOT/tests/bench/torch_baseline.py" "$results/layer.safetensors" --threads 1 \
-    --sample 16 --repeat 1 --json >"$results/torch.json"
-fi
+    --sample 16 --repeat 2 --json >"$results/torch-$k.json"
+done
 rm -f "$results/layer.safetensors"
 compress keep 2 --set hessians=keep --set calibration.windows=8
 for k in 0 1 2; do

@@ -102,8 +102,8 @@ pons_status pons_bench_gemm(const pons_bench_setting *setting, bool bf16, int64_
                             pons_bench_result *out);
 
 /**
- * bf16 products of tiles 256 x 256 x 512 whose operands come from beyond the caches of a core, against the same tiles
- * with operands that stay in them: what the memory leaves of the peak to a phase that reads its operands once.
+ * bf16 products of tiles 256 x 256 x 512 of which one side comes from beyond the caches of a core, against the same tiles
+ * with sides that stay in them: what the memory leaves of the peak to a phase that reads an operand once.
  * Collective. Memory: 32 MiB for each thread. @return PONS_ERR_UNSUPPORTED without bf16 products.
  */
 pons_status pons_bench_streamed(const pons_bench_setting *setting, pons_bench_result *out);

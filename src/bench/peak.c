@@ -215,10 +215,10 @@ done:
 
 /* ---- What memory leaves of it */
 
-/* Tiles as a Hessian's products take them; operands of a thread's together, beyond any cache of its own. */
+/* Tiles as a Hessian's products take them: many right ones, together beyond any cache of a thread's own, meet a left one. */
 enum { STREAM_WIDTH = 256, STREAM_DEPTH = 512, STREAM_BYTES = 32 << 20 };
 
-/* Tile k is product k's own, so that none finds its operands in cache; or all are the thread's first. */
+/* Right tile k is product k's own, so that none finds it in cache; or all are the thread's first. */
 static pons_status run_streamed(void *user)
 {
     const product *p = user;
@@ -227,9 +227,9 @@ static pons_status run_streamed(void *user)
 #pragma omp parallel for schedule(static) num_threads(p->threads) reduction(| : failed)
     for (int64_t k = 0; k < count; k++) {
         int self = omp_get_thread_num();
-        int64_t tile = p->cached ? pons_share_begin(count, p->threads, self) : k;
-        if (!pons_bf16_run(p->workers[self], p->a + (size_t)tile * p->a_bytes,
-                           p->packed + (size_t)tile * p->packed_bytes, p->C + self * p->m * p->n))
+        int64_t first = pons_share_begin(count, p->threads, self), right = p->cached ? first : k;
+        if (!pons_bf16_run(p->workers[self], p->a + (size_t)first * p->a_bytes,
+                           p->packed + (size_t)right * p->packed_bytes, p->C + self * p->m * p->n))
             failed = 1;
     }
     return failed ? pons_bf16_refused() : PONS_OK;
@@ -244,8 +244,8 @@ pons_status pons_bench_streamed(const pons_bench_setting *s, pons_bench_result *
     uint8_t *a = NULL, *packed = NULL;
     pons_bench_result r = pons_bench_result_empty(s, "gemm", "streamed tiles", "bf16");
     product p = {.threads = s->threads, .m = STREAM_WIDTH, .n = STREAM_WIDTH, .K = STREAM_DEPTH};
-    int64_t pair = 2 * STREAM_WIDTH * STREAM_DEPTH * (int64_t)sizeof *plain;
-    p.M = p.N = STREAM_BYTES / pair * s->threads * STREAM_WIDTH;
+    int64_t tile = STREAM_WIDTH * STREAM_DEPTH * (int64_t)sizeof *plain;
+    p.M = p.N = STREAM_BYTES / 2 / tile * s->threads * STREAM_WIDTH;
     PONS_TRY_ALL(st, s->comm, prepare_bf16(&p, &kernel, &a, &plain, &packed));
     r.rows = p.M * r.ranks;
     r.d = p.K;

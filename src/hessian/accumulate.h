@@ -64,7 +64,7 @@ pons_status pons_hessian_add(pons_hessian *hessian, int64_t S, const float *X);
 void pons_hessian_rest(pons_hessian *hessian);
 
 /** Sum the rows taken over ranks; afterwards they and the norms are complete on every rank.
- * Collective on comm. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG, the same on every rank. */
+ * Collective on comm. @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. */
 pons_status pons_hessian_reduce(pons_hessian *hessian, pons_comm *comm);
 
 /** The rows taken, undamped, valid after reduce: when they are all, H [d, d] f64, full symmetric; else

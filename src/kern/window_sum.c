@@ -14,9 +14,6 @@
  * copies in the kernel stay in cache, and the multiple of their number. */
 enum { WIDEST = 256, WIDTH_STEP = 32, DEEPEST = 512, DEPTH_STEP = 32 };
 
-/* Fewest tiles of a row that a thread takes together: each first copies the left side, as long as a fifth of a product. */
-enum { LEAST_TILES = 4 };
-
 pons_window_tiling pons_window_tiling_of(int64_t d)
 {
     int64_t tiles = (d + WIDEST - 1) / WIDEST, width = (d + tiles - 1) / tiles;
@@ -211,8 +208,9 @@ pons_status pons_window_sum_add(pons_window_sum *w, pons_cross_side left, pons_c
     }
     for (int64_t i = w->left.first; i < w->bottom; i++)
         tiles += w->right.end - row_begin(w, i);
+    /* the fewer shares, the fewer left sides to turn, each as long as a fifth of a product */
     int64_t most = w->threads == 1 ? tiles : tiles / (2 * w->threads);
-    if (most < LEAST_TILES) most = LEAST_TILES;
+    if (most < 1) most = 1;
     while (find_share(w, most, shares, &one))
         shares++;
 #pragma omp parallel for schedule(dynamic) num_threads(w->threads) reduction(| : failed)

@@ -42,7 +42,7 @@ typedef struct pons_window_sum {
 /** All of d > 0 columns. Local. */
 pons_window_tiling pons_window_tiling_of(int64_t d);
 
-/** Bytes that the beginning allocates for what the user set and so many threads. Local. */
+/** Bytes of operands and products of tiles, for what the user set and so many threads. Local. */
 double pons_window_sum_bytes(const pons_window_sum *of);
 
 /** Allocate. Local. @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED; the end is

@@ -129,8 +129,8 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
         noise += bound_rounding(s, D); /* l = -g on E, and g is small elsewhere */
         if (known) noise += target_rounding(s, c->b + i * padded, D);
     }
-    /* and what the gradient cannot tell, being rounded itself. What stage A left in it (loose) counts in the first check
-     * of stage B alone: no refinement makes it less. */
+    /* and what the gradient cannot tell, being rounded itself. What stage A left in it (loose) counts in stage B
+     * until it is refined: no refinement makes it less. */
     noise += 0x1p-48 * s->blur * (known ? c->moved[i] : moved);
     return fabs(c->value[i] - c->cg.sum[i]) + noise <=
            tolerance * fmax(c->cg.sum[i], c->cg.least[i]);

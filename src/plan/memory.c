@@ -332,9 +332,8 @@ static void plan_solve(shape *s, int group)
     if (dual && compensates && !halves)
         shared = blocks_bytes(s, d);
     else if (dual)
-        shared = product_entry(s) > 0 ? inverse_entry(s) * whole + (inverse_entry(s) + 1) * tail +
-                                            product_entry(s) * cross
-                                      : 4 * square + 4 * tail;
+        shared =
+            inverse_entry(s) * whole + (inverse_entry(s) + 1) * tail + product_entry(s) * cross;
     pons_plan_phase *p = add_phase(s, "solve", pons_group_name((pons_group)group));
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));

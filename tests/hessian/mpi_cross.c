@@ -10,8 +10,8 @@
 #include "kern/gemm.h"
 #include "support/mpi_harness.h"
 
-/* Widths of more than one tile, of none that divides, on either side; more windows than are added together. */
-enum { WINDOWS = 7, TOKENS = 37, P = 83, D = 301 };
+/* Widths of several tiles, of none that divides, and of one; tokens of more than one product. */
+enum { WINDOWS = 7, TOKENS = 530, P = 83, D = 1101 };
 
 /* Columns span ten orders of magnitude; one of them is dead. */
 static void columns(uint32_t seed, int n, int dead, float *X)

@@ -248,11 +248,11 @@ static float *powers(int64_t d)
 static void gram_values(void **state)
 {
     (void)state;
-    static const int64_t sizes[][2] = {{1, 1},    {7, 3},     {200, 31},
-                                       {33, 257}, {101, 300}, {1100, 40}};
+    static const int64_t sizes[][2] = {{1, 1},     {7, 3},     {200, 31},  {33, 257},
+                                       {101, 300}, {1100, 40}, {530, 1100}};
     const double quantum = 0x1p-30;
     for (int bf16 = 0; bf16 < 1 + pons_kern_has_bf16(); bf16++)
-        for (int n = 0; n < 6; n++) {
+        for (int n = 0; n < 7; n++) {
             int64_t S = sizes[n][0], d = sizes[n][1];
             float *X = window(S, d), *scale = powers(d);
             double *H = pons_mem_alloc(d * d, sizeof *H);
