@@ -1,8 +1,8 @@
 /**
  * Work that goes on behind the caller's, on a thread of its own: reading ahead, writing behind.
  *
- * MPI is not used in it, and OpenMP starts no threads beside those of the caller. Its failure is not lost: it comes back, with its sentence, to
- * whoever waits for its end.
+ * MPI is not used in it, and OpenMP starts no threads for it. Its failure is not lost: it comes back, with its
+ * sentence, to whoever waits for its end.
  */
 #ifndef PONS_BASE_TASK_H
 #define PONS_BASE_TASK_H

@@ -100,8 +100,7 @@ static void print_hardest(const pons_bench_layers *layers)
 static pons_status print_table(const pons_bench_layers *layers)
 {
     printf("Layer error over the direct solver's, row by row; the direct solver's own where the "
-           "weights were "
-           "rounded to bf16 before; products of a row with the shared matrix.\n\n"
+           "weights were rounded to bf16 before; products of a row with the shared matrix.\n\n"
            "%-20s %6s  %20s  %20s  %20s  %11s  %7s %6s\n"
            "%-20s %6s  %9s  %9s  %9s  %9s  %9s  %9s  %5s %5s\n",
            "", "", "stage 1 alone", "both stages", "both, rounded before", "iterations", "refined",

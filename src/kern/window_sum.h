@@ -30,9 +30,8 @@ typedef struct pons_window_sum {
     int64_t parts, depth; /* bf16: a window's tokens, cut */
     int64_t l, r;         /* bf16: bytes of a tile's part of either side */
     int64_t right_at;     /* bytes before the right operand */
-    uint8_t *
-        operands; /* the right one, before it the left one unless it is the same; fp32: all columns, scaled;
-                             bf16: each [tiles, parts] */
+    /* The right one, before it the left one unless it is the same; fp32: all columns, scaled; bf16: [tiles, parts]. */
+    uint8_t *operands;
     uint8_t *turned; /* [threads, parts] bf16, upper: the left side of a row of tiles */
     float *products; /* [threads] of a tile */
     pons_bf16_kernel *kernel;
