@@ -42,7 +42,7 @@ static pons_status create_empty(pons_comm *comm, int64_t d, pons_hessian_factor 
     }
     PONS_TRY_ALL(st, comm, f && f->norm && f->dead ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[0]));
-    PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[1]));
+    PONS_TRY(st, pons_shared_create_zeroed(comm, bytes, &f->shared[1])); /* below the diagonal */
     f->H = pons_shared_data(f->shared[0]);
     f->U = pons_shared_data(f->shared[1]);
     *out = f;

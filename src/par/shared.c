@@ -15,6 +15,8 @@
 /* Fewer bytes are not worth a file. */
 enum { LEAST_IN_FILE = 1 << 14 };
 
+enum { PAGE = 2 << 20 }; /* cleared at a time */
+
 struct pons_shared {
     void *data;
     size_t bytes;
@@ -68,15 +70,6 @@ static void close_window(pons_shared *s)
     MPI_Win_free(&s->window);
 }
 
-/* Zero this rank's part, so that its pages lie near one of the readers at least. */
-static void clear(pons_shared *s)
-{
-    size_t first = (size_t)pons_share_begin((int64_t)s->bytes, s->size, s->rank);
-    size_t last = (size_t)pons_share_begin((int64_t)s->bytes, s->size, s->rank + 1);
-    memset((char *)s->data + first, 0, last - first);
-    pons_shared_settle(s);
-}
-
 /* In memory: of the node where all nodes can, else of each rank. Collective. */
 static pons_status place_in_memory(pons_comm *comm, pons_shared *s)
 {
@@ -90,9 +83,8 @@ static pons_status place_in_memory(pons_comm *comm, pons_shared *s)
         s->rank = 0;
         s->size = 1;
     }
-    if (s->size == 1) s->data = s->allocated = pons_mem_calloc((int64_t)s->bytes, 1);
+    if (s->size == 1) s->data = s->allocated = pons_mem_alloc((int64_t)s->bytes, 1);
     PONS_TRY_ALL(st, comm, s->data ? PONS_OK : PONS_ERR_NOMEM);
-    if (s->size > 1) clear(s);
 done:
     return st;
 }
@@ -133,6 +125,26 @@ void pons_shared_destroy(pons_shared **shared)
     pons_mem_free(s->allocated);
     pons_mem_free(s);
     *shared = NULL;
+}
+
+/* This rank's part of a block. */
+static void clear(pons_shared *s)
+{
+    int64_t pages = ((int64_t)s->bytes + PAGE - 1) / PAGE;
+    int64_t last = pons_share_begin(pages, s->size, s->rank + 1);
+#pragma omp parallel for schedule(static)
+    for (int64_t k = pons_share_begin(pages, s->size, s->rank); k < last; k++) {
+        size_t at = (size_t)k * PAGE, left = s->bytes - at;
+        memset((char *)s->data + at, 0, left < PAGE ? left : PAGE);
+    }
+    pons_shared_settle(s);
+}
+
+pons_status pons_shared_create_zeroed(pons_comm *comm, size_t bytes, pons_shared **out)
+{
+    pons_status st = pons_shared_create(comm, bytes, out);
+    if (st == PONS_OK && !(*out)->mapped) clear(*out); /* a new file is zero */
+    return st;
 }
 
 void *pons_shared_data(const pons_shared *shared) { return shared->data; }

@@ -19,7 +19,7 @@ typedef struct pons_shared pons_shared;
 pons_status pons_shared_use_scratch(pons_comm *comm, const char *directory, const char *name);
 
 /**
- * One zeroed block per node: an MPI shared-memory window; a private one per rank where a node
+ * One block per node, its contents undefined: an MPI shared-memory window; a private one per rank where a node
  * holds one rank of comm, and on all nodes, with a line in the log, where one has no room for
  * shared memory (/dev/shm). With a scratch directory a file there, whose name is gone and whose room is
  * reserved when this returns: nothing is left of it however the job ends, and no write fails later.
@@ -29,6 +29,9 @@ pons_status pons_shared_use_scratch(pons_comm *comm, const char *directory, cons
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO where the scratch directory has no room, the same on every rank.
  */
 pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out);
+
+/** The same, all zero. Collective on comm; parallel. */
+pons_status pons_shared_create_zeroed(pons_comm *comm, size_t bytes, pons_shared **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of its creation. */
 void pons_shared_destroy(pons_shared **shared);

@@ -39,7 +39,7 @@ static bool lies_in(const void *data, const char *directory)
 static void test_block(pons_comm *comm, const char *directory)
 {
     pons_shared *s = NULL, *small = NULL;
-    CHECK(pons_shared_create(comm, N * sizeof(int), &s) == PONS_OK);
+    CHECK(pons_shared_create_zeroed(comm, N * sizeof(int), &s) == PONS_OK);
     int *x = pons_shared_data(s), rank = pons_shared_rank(s), size = pons_shared_size(s);
     CHECK(size == pons_comm_size(comm)); /* the tests run on one node */
     CHECK(lies_in(x, directory));

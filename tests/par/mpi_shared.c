@@ -8,7 +8,7 @@ enum { N = 100003 };
 static void test_shared(pons_comm *comm)
 {
     pons_shared *s = NULL;
-    CHECK(pons_shared_create(comm, N * sizeof(int), &s) == PONS_OK);
+    CHECK(pons_shared_create_zeroed(comm, N * sizeof(int), &s) == PONS_OK);
     int *x = pons_shared_data(s), rank = pons_shared_rank(s), size = pons_shared_size(s);
     CHECK(size == pons_comm_size(comm)); /* the tests run on one node */
     int wrong = 0;
