@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "kern/simd.h"
 #include "kern/triangle.h"
 
 #define TILE 256
@@ -31,6 +32,30 @@ void pons_hessian_inverse_of(int64_t n, const float *U, int64_t ldu, const pons_
     }
 }
 
+/* The same of 16 x 16 entries above the diagonal, from (i, j) on. */
+static void scale_block(int64_t n, const float *unit, int64_t i, int64_t j, float *K)
+{
+    pons_v16 x[PONS_LANES], across = pons_load(unit + j);
+    for (int r = 0; r < PONS_LANES; r++) {
+        x[r] = pons_load(K + (i + r) * n + j) / (unit[i + r] * across);
+        pons_store(K + (i + r) * n + j, x[r]);
+    }
+    pons_transpose16(x);
+    for (int r = 0; r < PONS_LANES; r++)
+        pons_store(K + (j + r) * n + i, x[r]);
+}
+
+/* Entries of [i, i1) x [j, j1) on and above the diagonal, and what mirrors them. */
+static void scale_entries(int64_t n, const float *unit, int64_t i, int64_t i1, int64_t j,
+                          int64_t j1, float *K)
+{
+    for (; i < i1; i++)
+        for (int64_t c = j > i ? j : i; c < j1; c++) {
+            K[i * n + c] = i == c ? 1.0f : K[i * n + c] / (unit[i] * unit[c]);
+            K[c * n + i] = K[i * n + c];
+        }
+}
+
 /* Unit diagonal, and the lower triangle from the upper one, tile by tile. This rank's share. */
 static void scale(int64_t n, const float *unit, const pons_shared *deal, float *K)
 {
@@ -41,23 +66,26 @@ static void scale(int64_t n, const float *unit, const pons_shared *deal, float *
         int64_t i0 = item % tiles * TILE, j0 = item / tiles * TILE;
         int64_t i1 = i0 + TILE < n ? i0 + TILE : n, j1 = j0 + TILE < n ? j0 + TILE : n;
         if (i0 > j0) continue;
-        for (int64_t i = i0; i < i1; i++)
-            for (int64_t j = j0 > i ? j0 : i; j < j1; j++)
-                K[i * n + j] = i == j ? 1.0f : K[i * n + j] / (unit[i] * unit[j]);
-        for (int64_t j = j0; j < j1; j++)
-            for (int64_t i = i0; i < i1 && i < j; i++)
-                K[j * n + i] = K[i * n + j];
+        for (int64_t i = i0; i < i1; i += PONS_LANES)
+            for (int64_t j = j0 > i ? j0 : i; j < j1; j += PONS_LANES) {
+                int64_t i2 = i + PONS_LANES, j2 = j + PONS_LANES;
+                if (j > i && i2 <= i1 && j2 <= j1)
+                    scale_block(n, unit, i, j, K);
+                else
+                    scale_entries(n, unit, i, i2 < i1 ? i2 : i1, j, j2 < j1 ? j2 : j1, K);
+            }
     }
 }
 
-/* Collective: K on every node, scaled; its ranks work on it together. */
+/* Collective: K on every node, scaled, as exactly as the products with it are; its ranks work on it together. */
 static pons_status make_inverse(const pons_hessian_factor *factor, pons_hessian_inverse *s)
 {
     pons_status st = PONS_OK;
     int64_t n = s->n, d = factor->d;
     const float *U = factor->U + s->from * d + s->from;
     if (pons_product_exact(false) == PONS_PRODUCT_TRIPLE)
-        PONS_TRY(st, pons_triangle_square(factor->comm, s->shared, n, U, d, s->K));
+        PONS_TRY(st, pons_triangle_square(factor->comm, s->shared, n, U, d, s->K,
+                                          s->kind == PONS_PRODUCT_SPLIT ? 2 : 3));
     else
         pons_hessian_inverse_of(n, U, d, s->shared, s->K);
     pons_shared_settle(s->shared);
@@ -100,6 +128,7 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     if (s) {
         s->from = from;
         s->n = n;
+        s->kind = pons_product_exact(bf16);
         s->of = pons_product_tiles_of(n);
         s->unit = pons_mem_alloc(s->of.padded, sizeof *s->unit);
         s->size = pons_mem_calloc(s->of.padded, sizeof *s->size);
@@ -127,7 +156,6 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     }
     for (int64_t j = n; j < s->of.padded; j++)
         s->unit[j] = 1.0f;
-    s->kind = pons_product_exact(bf16);
     PONS_TRY(st,
              pons_product_create_shared(factor->comm, s->kind, n, n, s->K, n, 0, 0, &s->inverse));
     if (s->kind != PONS_PRODUCT_FP32) {

@@ -3,7 +3,8 @@
  *
  * A block of C is 2 x 2 tiles in registers. It runs over as much of the depth as leaves its operands in L2: tiles
  * come from there at three quarters of the rate at which they meet, but storing a block and loading it again
- * costs as much as 200 entries of depth. */
+ * costs as much as 200 entries of depth. Where B comes from beyond L2, the blocks that meet 32 columns of it bring the
+ * next ones, each its share. */
 #include "kern/amx.h"
 
 #include <string.h>
@@ -47,6 +48,28 @@ bool pons_amx_works(void)
 }
 
 static int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+typedef uint32_t words __attribute__((vector_size(64)));
+typedef uint16_t halves __attribute__((vector_size(32)));
+
+/* pons_bf16_peel of sixteen numbers; the term is in the upper halves. */
+static inline words peel16(pons_v16 *rest)
+{
+    words u = (words)*rest, nan = (words)((u & 0x7fffffffu) > 0x7f800000u);
+    words near = (u + 0x7fffu + ((u >> 16) & 1u)) & ~nan, quiet = (u | 0x400000u) & nan;
+    words term = (near | quiet) & 0xffff0000u;
+    *rest -= (pons_v16)term;
+    return term;
+}
+
+/* 32 entries of a row as bf16, in their order. */
+static inline void peel32(pons_v16 rest[2], uint16_t *to)
+{
+    for (int k = 0; k < 2; k++) {
+        halves h = __builtin_convertvector(peel16(&rest[k]) >> 16, halves);
+        memcpy(to + k * PONS_LANES, &h, sizeof h);
+    }
+}
 
 size_t pons_amx_bytes(int64_t n, int64_t K)
 {
@@ -98,35 +121,78 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed)
         }
 }
 
+/* 16 rows of 32 numbers of T, zero past the last ones. */
+static void take_rows(int64_t rows, int64_t depth, const float *T, int64_t ld, pons_v16 x[][2])
+{
+    if (rows >= ROWS && depth >= STEP) {
+        for (int64_t r = 0; r < ROWS; r++)
+            memcpy(x[r], T + r * ld, sizeof x[r]);
+        return;
+    }
+    if (depth > STEP) depth = STEP;
+    memset(x, 0, ROWS * sizeof *x);
+    for (int64_t r = 0; depth > 0 && r < ROWS && r < rows; r++)
+        memcpy(x[r], T + r * ld, (size_t)depth * sizeof *T);
+}
+
+void pons_amx_pack_terms(int64_t N, int64_t K, int terms, int64_t rows, int64_t depth,
+                         const float *T, int64_t ld, int64_t apart, uint16_t *packed)
+{
+    for (int64_t j = 0; j < N; j += BLOCK)
+        for (int64_t k = 0; k < K; k += STEP)
+            for (int64_t i = j; i < j + BLOCK; i += ROWS, packed += TILE) {
+                pons_v16 rest[ROWS][2];
+                uint16_t term[TILE];
+                take_rows(rows - i, depth - k, T + i * ld + k, ld, rest);
+                for (int t = 0; t < terms; t++) {
+                    for (int64_t r = 0; r < ROWS; r++)
+                        peel32(rest[r], term + r * STEP);
+                    transpose((const uint32_t *)(const void *)term, ROWS,
+                              (uint32_t *)(void *)(packed + t * apart));
+                }
+            }
+}
+
 /* 32 entries of a row into each term of a step. */
 static inline void put_terms(const float *x, int terms, uint16_t *to)
 {
-    float rest[STEP];
+    pons_v16 rest[2];
     memcpy(rest, x, sizeof rest);
     for (int t = 0; t < terms; t++, to += 2 * TILE)
-        pons_bf16_peel(STEP, rest, to);
+        peel32(rest, to);
+}
+
+/* A row of bits, zero past its last one, into its places in the steps. */
+static inline void bring_bits(int64_t K, const uint16_t *x, uint16_t *to)
+{
+    int64_t k = 0;
+    for (; k + STEP <= K; k += STEP, to += 2 * TILE)
+        memcpy(to, x + k, STEP * sizeof *to);
+    if (k == K) return;
+    memset(to, 0, STEP * sizeof *to);
+    memcpy(to, x + k, (size_t)(K - k) * sizeof *to);
+}
+
+/* The same of numbers, all terms. */
+static inline void bring_terms(int64_t K, int terms, const float *x, uint16_t *to)
+{
+    int64_t k = 0;
+    float last[STEP] = {0};
+    for (; k + STEP <= K; k += STEP, to += terms * 2 * TILE)
+        put_terms(x + k, terms, to);
+    if (k == K) return;
+    memcpy(last, x + k, (size_t)(K - k) * sizeof *last);
+    put_terms(last, terms, to);
 }
 
 void pons_amx_bring(int64_t K, int terms, bool rounded, const void *X, uint16_t *left)
 {
     for (int64_t r = 0; r < BLOCK; r++) {
         uint16_t *to = left + r / ROWS * TILE + r % ROWS * STEP;
-        for (int64_t k = 0; k < K; k += STEP, to += terms * 2 * TILE) {
-            const uint16_t *bits = (const uint16_t *)X + r * K + k;
-            const float *numbers = (const float *)X + r * K + k;
-            float x[STEP] = {0};
-            if (K - k >= STEP && rounded) {
-                memcpy(to, bits, STEP * sizeof *to);
-            } else if (K - k >= STEP) {
-                put_terms(numbers, terms, to);
-            } else if (rounded) {
-                memset(to, 0, STEP * sizeof *to);
-                memcpy(to, bits, (size_t)(K - k) * sizeof *to);
-            } else {
-                memcpy(x, numbers, (size_t)(K - k) * sizeof *x);
-                put_terms(x, terms, to);
-            }
-        }
+        if (rounded)
+            bring_bits(K, (const uint16_t *)X + r * K, to);
+        else
+            bring_terms(K, terms, (const float *)X + r * K, to);
     }
 }
 
@@ -140,8 +206,6 @@ void pons_amx_put_row(int64_t K, int64_t i, const float *x, uint16_t *left)
         if (n) pons_bf16_convert(n, x + s * STEP, to);
     }
 }
-
-typedef uint32_t words __attribute__((vector_size(64)));
 
 /* Sixteen columns of a token as the upper halves of words. */
 static inline words take16(const float *x, const float *scale)
@@ -194,24 +258,26 @@ void pons_amx_turn(int64_t bytes, const uint16_t *right, uint16_t *left)
 }
 
 /* 32 tokens, 16 columns as floats, zero past the last ones. */
-static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t ldx, float *to)
+static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t ldx, pons_v16 *to)
 {
-    bool whole = tokens >= STEP && columns >= ROWS;
-    if (!whole) memset(to, 0, STEP * ROWS * sizeof *to);
+    if (tokens >= STEP && columns >= ROWS) {
+        for (int64_t s = 0; s < STEP; s++)
+            to[s] = pons_load(X + s * ldx);
+        return;
+    }
+    memset(to, 0, STEP * sizeof *to);
     if (columns > ROWS) columns = ROWS;
     for (int64_t s = 0; columns > 0 && s < tokens && s < STEP; s++)
-        memcpy(to + s * ROWS, X + s * ldx, (size_t)columns * sizeof *to);
+        memcpy(to + s, X + s * ldx, (size_t)columns * sizeof *X);
 }
 
 /* A term of them as a tile of pairs; what it leaves stays. */
-static void peel_tile(float *rest, uint32_t *to)
+static inline void peel_tile(pons_v16 *rest, uint32_t *to)
 {
-    uint16_t term[STEP * ROWS];
-    pons_bf16_peel(STEP * ROWS, rest, term);
-    for (int64_t s = 0; s < ROWS; s++)
-        for (int64_t j = 0; j < ROWS; j++)
-            to[s * ROWS + j] =
-                (uint32_t)term[2 * s * ROWS + j] | (uint32_t)term[(2 * s + 1) * ROWS + j] << 16;
+    for (int64_t s = 0; s < ROWS; s++) {
+        words pair = peel16(rest + 2 * s) >> 16 | peel16(rest + 2 * s + 1);
+        memcpy(to + s * ROWS, &pair, sizeof pair);
+    }
 }
 
 void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_t columns,
@@ -220,7 +286,7 @@ void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_
     int64_t steps = (K + STEP - 1) / STEP;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t j = 0; j < round_up(n, BLOCK); j += ROWS) {
-            float rest[STEP * ROWS];
+            pons_v16 rest[STEP];
             uint32_t pairs[TILE / 2];
             int64_t block = j / BLOCK * steps + s, half = j / ROWS % 2;
             take_floats(tokens - s * STEP, columns - j, X + s * STEP * ldx + j, ldx, rest);
@@ -334,8 +400,19 @@ typedef struct run {
     int64_t tiles, steps; /* of the depth */
     int64_t skip_a, skip; /* entries between the end of a tile of A, of B and the next one */
     const uint16_t *b[3];
+    int64_t ahead; /* entries from a step of b to what is brought to L2 meanwhile */
+    int lines;     /* of that */
     bool add;
 } run;
+
+/* Most cache lines that a step brings. */
+enum { LINE = 32, MOST_LINES = 8 };
+
+static inline __attribute__((always_inline)) void bring_lines(int lines, const uint16_t *from)
+{
+    for (int l = 0; l < lines; l++)
+        __builtin_prefetch(from + l * LINE, 0, 2);
+}
 
 /* A whole block of C, in a function of its own for each number of terms. */
 typedef void run_block(const run *r, const uint16_t *a, float *C, int64_t ldc);
@@ -344,7 +421,8 @@ typedef void run_block(const run *r, const uint16_t *a, float *C, int64_t ldc);
     TILES __attribute__((noinline)) static void run_##p##q(const run *r, const uint16_t *a,        \
                                                            float *C, int64_t ldc)                  \
     {                                                                                              \
-        const int64_t out = ldc * (int64_t)sizeof *C, skip = r->skip;                              \
+        const int64_t out = ldc * (int64_t)sizeof *C, skip = r->skip, ahead = r->ahead;            \
+        const int lines = r->lines;                                                                \
         const uint16_t *b = r->b[0], *b1 = r->b[(q) > 1], *b2 = r->b[(q) > 2 ? 2 : 0];             \
         float *D = C + ROWS * ldc;                                                                 \
         if (r->add) {                                                                              \
@@ -360,8 +438,12 @@ typedef void run_block(const run *r, const uint16_t *a, float *C, int64_t ldc);
         }                                                                                          \
         for (int64_t k = 0; k < r->tiles; k++, a += r->skip_a, b += skip, b1 += skip, b2 += skip)  \
             for (int64_t n = 0; n < r->steps;                                                      \
-                 n++, a += (p)*2 * TILE, b += 2 * TILE, b1 += 2 * TILE, b2 += 2 * TILE)            \
+                 n++, a += (p)*2 * TILE, b += 2 * TILE, b1 += 2 * TILE, b2 += 2 * TILE) {          \
+                bring_lines(lines, b + ahead);                                                     \
+                if ((q) > 1) bring_lines(lines, b1 + ahead);                                       \
+                if ((q) > 2) bring_lines(lines, b2 + ahead);                                       \
                 step(p, q, a, b, b1, b2);                                                          \
+            }                                                                                      \
         _tile_stored(0, C, out);                                                                   \
         _tile_stored(1, C + ROWS, out);                                                            \
         _tile_stored(2, D, out);                                                                   \
@@ -378,6 +460,13 @@ static run_block *run_for(const pons_amx_sum *s)
     return s->of_a == 3 ? run_33 : s->of_a == 2 ? run_22 : s->of_b == 2 ? run_12 : run_11;
 }
 
+/* Lines of the next strip's step that each of so many blocks brings; few blocks wait for it either way. */
+static int lines_of(int64_t blocks)
+{
+    int64_t lines = (2 * TILE / LINE + blocks - 1) / blocks;
+    return lines <= MOST_LINES ? (int)lines : 0;
+}
+
 /* Steps [first, first + r->steps) of each of r->tiles tiles from `tile` on. */
 static void run_part(const pons_amx_sum *s, run *r, int64_t tile, int64_t first, float *C,
                      float *own)
@@ -387,11 +476,15 @@ static void run_part(const pons_amx_sum *s, run *r, int64_t tile, int64_t first,
     run_block *whole = run_for(s);
     r->skip_a = s->left_stride - r->steps * s->of_a * 2 * TILE;
     r->skip = s->stride - r->steps * 2 * TILE;
+    const int64_t strip = s->steps * 2 * TILE;
     for (int64_t j = 0; j < s->N; j += BLOCK) {
         int64_t last = s->upper && j + BLOCK < s->M ? j + BLOCK : s->M;
+        int64_t at = j / BLOCK * strip, ahead = j + BLOCK < s->N ? strip : s->next - at;
+        if (s->far) r->lines = lines_of((last + BLOCK - 1) / BLOCK);
         for (int q = 0; q < s->of_b; q++)
-            r->b[q] = s->B[q] + from + j / BLOCK * s->steps * 2 * TILE;
+            r->b[q] = s->B[q] + from + at;
         for (int64_t i = 0; i < last; i += BLOCK) {
+            r->ahead = ahead + i / BLOCK * r->lines * LINE;
             const uint16_t *a = left + i / BLOCK * s->block_stride;
             int64_t m = s->M - i < BLOCK ? s->M - i : BLOCK,
                     n = s->N - j < BLOCK ? s->N - j : BLOCK;
@@ -450,6 +543,13 @@ size_t pons_amx_work_bytes(void) { return 0; }
 void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed)
 {
     (void)N, (void)K, (void)B, (void)packed;
+}
+
+void pons_amx_pack_terms(int64_t N, int64_t K, int terms, int64_t rows, int64_t depth,
+                         const float *T, int64_t ld, int64_t apart, uint16_t *packed)
+{
+    (void)N, (void)K, (void)terms, (void)rows, (void)depth, (void)T, (void)ld, (void)apart;
+    (void)packed;
 }
 
 void pons_amx_take(int64_t n, int64_t K, int64_t tokens, int64_t columns, const float *X,

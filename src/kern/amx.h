@@ -28,6 +28,11 @@ size_t pons_amx_work_bytes(void);
 /** B [N, K] (bf16 bits) into the right operand of C = A B^T. Local, one thread. */
 void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed);
 
+/** B [rows, depth] of floats, zero past them up to [N, K], as a sum of `terms` bf16 numbers each, every term packed as by
+ * pons_amx_pack, so many entries from the one before. Local, one thread. @param ld of B */
+void pons_amx_pack_terms(int64_t N, int64_t K, int terms, int64_t rows, int64_t depth,
+                         const float *B, int64_t ld, int64_t apart, uint16_t *packed);
+
 /**
  * Columns X[tokens, columns] times their scale, rounded to bf16, into the left and right operand of
  * X^T X.
@@ -70,8 +75,11 @@ typedef struct pons_amx_sum {
     int64_t block_stride, left_stride; /* entries between those, between tiles of the depth */
     const uint16_t *B[3]; /* [of_b] each tiles as pons_amx_pack or pons_amx_take make them */
     int64_t stride;       /* entries between these */
-    bool add;             /* to C */
-    bool upper; /* blocks below the diagonal are not wanted; entries there may hold anything */
+    bool
+        far; /* B comes from beyond the core's caches: of each strip of 32 columns the next one is brought to L2 */
+    int64_t next; /* entries from B to what is brought after its last strip */
+    bool add;     /* to C */
+    bool upper;   /* blocks below the diagonal are not wanted; entries there may hold anything */
 } pons_amx_sum;
 
 /** C as above. Local, one thread. Order: 32 columns of B meet a MiB of A before the next ones do. @param work pons_amx_work_bytes, aligned as memory is */

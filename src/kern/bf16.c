@@ -121,6 +121,35 @@ bool pons_bf16_pack(pons_bf16_worker *w, const uint16_t *B, void *packed)
     return true;
 }
 
+size_t pons_bf16_terms_bytes(const pons_bf16_kernel *k)
+{
+    return k->library ? (size_t)(k->N * k->K) * (sizeof(float) + sizeof(uint16_t)) : 0;
+}
+
+bool pons_bf16_pack_terms(pons_bf16_worker *w, int terms, int64_t rows, int64_t depth,
+                          const float *B, int64_t ld, void *work, size_t apart, void *packed)
+{
+    int64_t N = w->kernel->N, K = w->kernel->K;
+    float *rest = work;
+    uint16_t *plain = work ? (uint16_t *)(void *)(rest + N * K) : NULL;
+    bool good = true;
+    if (rows > N) rows = N;
+    if (depth > K) depth = K;
+    if (!w->library) {
+        pons_amx_pack_terms(N, K, terms, rows, depth, B, ld, (int64_t)(apart / sizeof *plain),
+                            packed);
+        return true;
+    }
+    memset(rest, 0, (size_t)(N * K) * sizeof *rest);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(rest + i * K, B + i * ld, (size_t)depth * sizeof *rest);
+    for (int t = 0; t < terms; t++) {
+        pons_bf16_peel(N * K, rest, plain);
+        good &= pons_onednn_pack(w->library, plain, (uint8_t *)packed + (size_t)t * apart);
+    }
+    return good;
+}
+
 /* An operand of oneDNN's gram: [K, n], as it is. */
 static void take_plain(int64_t n, int64_t K, int64_t tokens, int64_t columns, const float *X,
                        int64_t ldx, const float *scale, uint16_t *to)
@@ -269,6 +298,8 @@ bool pons_bf16_run_sum(pons_bf16_worker *w, const pons_bf16_sum *sum, float *C)
     s.left_stride = s.block_stride * sum->of_a; /* a block of rows is one behind the other */
     s.block_stride = s.left_stride * sum->tiles;
     s.add = sum->add;
+    s.far = sum->far;
+    s.next = (int64_t)(sum->next / sizeof(uint16_t));
     for (int q = 0; q < sum->of_b; q++)
         s.B[q] = (const void *)sum->B[q];
     pons_amx_run(&s, C, w->work);

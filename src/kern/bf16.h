@@ -65,6 +65,15 @@ void pons_bf16_workers_destroy(int count, pons_bf16_worker **workers);
  * library refused. */
 bool pons_bf16_pack(pons_bf16_worker *worker, const uint16_t *B, void *packed);
 
+/** Bytes of the work of pons_bf16_pack_terms. Local. */
+size_t pons_bf16_terms_bytes(const pons_bf16_kernel *kernel);
+
+/** Bring B [rows, depth] of floats, zero past them up to [N, K], into the layout of a kernel that packs: each number as
+ * a sum of `terms` bf16 numbers (pons_bf16_peel), each packed so many bytes from the one before. Local, one thread.
+ * @param ld of B; @param work pons_bf16_terms_bytes. @return false when the library refused. */
+bool pons_bf16_pack_terms(pons_bf16_worker *worker, int terms, int64_t rows, int64_t depth,
+                          const float *B, int64_t ld, void *work, size_t apart, void *packed);
+
 /**
  * Bring columns X[tokens, columns] times their scale, rounded to bf16, into the operands of a gram
  * kernel.
@@ -104,6 +113,8 @@ typedef struct pons_bf16_sum {
     int of_a, of_b; /* terms: 1 and 1, 1 and 2, 2 and 2, 3 and 3; A_p meets B_q: p + q < of_b */
     const uint8_t *left; /* [blocks, tiles] brought, one behind the other */
     const uint8_t *B[3]; /* [of_b] each [tiles] packed, pons_bf16_stride apart */
+    bool far;            /* B comes from beyond the core's caches */
+    size_t next;         /* bytes from B to what comes after it, if that is far; 0: nothing */
     bool add;            /* to C */
 } pons_bf16_sum;
 

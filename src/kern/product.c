@@ -17,6 +17,9 @@ enum { WIDEST = 576, WIDTH_STEP = 16 };
  * PONS_PRODUCT_SPACE takes: L2 holds them beside the columns of B that they are at. */
 enum { GROUP = 192 };
 
+/* Bytes of a term of B that stay in L2 from one group to the next. */
+enum { NEAR = 1 << 20 };
+
 _Static_assert(PONS_PRODUCT_SPACE >= GROUP * WIDEST * 3 * sizeof(uint16_t),
                "a tile of the depth fits");
 
@@ -32,7 +35,7 @@ struct pons_product {
     pons_bf16_kernel *kernel; /* bf16: blocks of X with a tile of B */
     int terms;                /* bf16: that B is split into */
     uint8_t *term[3];         /* each [of.tiles, depth.tiles] of packed_bytes */
-    size_t packed_bytes;
+    size_t packed_bytes, term_bytes;
     pons_shared *shared; /* where the terms lie, one behind the other */
 };
 
@@ -83,47 +86,31 @@ pons_product_tiles pons_product_tiles_of(int64_t n)
     return t;
 }
 
-/* Rows [k, ...) and columns [n, ...) of B, zero past its last ones, into rest [width, depth]. @param T B's transpose */
-static void take_tile(const pons_product *p, const float *T, int64_t ld, int64_t k, int64_t n,
-                      float *rest)
-{
-    int64_t depth = p->depth.width, rows = p->K - k < depth ? p->K - k : depth;
-    memset(rest, 0, (size_t)(p->of.width * depth) * sizeof *rest);
-    for (int64_t i = 0; i < p->of.width && n + i < p->N; i++)
-        memcpy(rest + i * depth, T + (n + i) * ld + k, (size_t)rows * sizeof *rest);
-}
-
-/* This rank's tiles of B into the kernel's layout. */
+/* This rank's tiles of B, whose transpose is T, into the kernel's layout. */
 static pons_status pack_own(pons_product *p, const float *T, int64_t ld)
 {
     pons_status st = PONS_OK;
     int threads = pons_kern_threads(), failed = 0;
     int rank = pons_shared_rank(p->shared), ranks = pons_shared_size(p->shared);
-    int64_t width = p->of.width, depth = p->depth.width, size = width * depth;
+    int64_t bytes = (int64_t)pons_bf16_terms_bytes(p->kernel);
     pons_bf16_worker **workers = NULL;
-    uint16_t *plain = NULL;
-    float *rest = NULL;
+    uint8_t *work = NULL;
     PONS_CALLOC(st, workers, threads);
-    PONS_ALLOC(st, plain, threads * size);
-    PONS_ALLOC(st, rest, threads * size);
+    PONS_ALLOC(st, work, threads * bytes);
     PONS_TRY(st, pons_bf16_workers_create(p->kernel, threads, workers));
 #pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(| : failed)
     for (int64_t t = rank; t < p->of.tiles * p->depth.tiles; t += ranks) {
         int self = omp_get_thread_num();
-        uint16_t *mine = plain + self * size;
-        int64_t n = t / p->depth.tiles * width, k = t % p->depth.tiles * depth;
-        take_tile(p, T, ld, k, n, rest + self * size);
-        for (int term = 0; term < p->terms; term++) {
-            pons_bf16_peel(size, rest + self * size, mine);
-            if (!pons_bf16_pack(workers[self], mine, p->term[term] + (size_t)t * p->packed_bytes))
-                failed = 1;
-        }
+        int64_t n = t / p->depth.tiles * p->of.width, k = t % p->depth.tiles * p->depth.width;
+        if (!pons_bf16_pack_terms(workers[self], p->terms, p->N - n, p->K - k, T + n * ld + k, ld,
+                                  work + self * bytes, p->term_bytes,
+                                  p->term[0] + (size_t)t * p->packed_bytes))
+            failed = 1;
     }
     if (failed) st = pons_bf16_refused();
 done:
     if (workers) pons_bf16_workers_destroy(threads, workers);
-    pons_mem_free(rest);
-    pons_mem_free(plain);
+    pons_mem_free(work);
     pons_mem_free(workers);
     return st;
 }
@@ -137,10 +124,10 @@ static pons_status make_packed(pons_comm *comm, pons_product *p, const float *T,
                  pons_bf16_kernel_create(PONS_BF16_SUMMED, PONS_PRODUCT_ROWS, p->of.width,
                                          p->depth.width, &p->kernel));
     p->packed_bytes = pons_bf16_stride(p->kernel);
-    size_t bytes = (size_t)(p->of.tiles * p->depth.tiles) * p->packed_bytes;
-    PONS_TRY(st, pons_shared_create(comm, (size_t)p->terms * bytes, &p->shared));
+    p->term_bytes = (size_t)(p->of.tiles * p->depth.tiles) * p->packed_bytes;
+    PONS_TRY(st, pons_shared_create(comm, (size_t)p->terms * p->term_bytes, &p->shared));
     for (int term = 0; term < p->terms; term++)
-        p->term[term] = (uint8_t *)pons_shared_data(p->shared) + (size_t)term * bytes;
+        p->term[term] = (uint8_t *)pons_shared_data(p->shared) + (size_t)term * p->term_bytes;
     PONS_TRY_ALL(st, comm, pack_own(p, T, ld));
     pons_shared_settle(p->shared);
 done:
@@ -235,6 +222,7 @@ static bool run_group(pons_product_worker *w, terms of, bool rounded, int64_t i,
                        .of_a = of.of_x,
                        .of_b = of.of_b,
                        .left = w->group,
+                       .far = p->term_bytes > NEAR,
                        .add = k > 0};
     size_t entry = rounded ? sizeof(uint16_t) : sizeof(float);
     size_t bytes = pons_bf16_brought_bytes(p->kernel, of.of_x);
@@ -247,6 +235,7 @@ static bool run_group(pons_product_worker *w, terms of, bool rounded, int64_t i,
                             to);
         }
     for (int64_t t = 0; t < p->of.tiles; t++) {
+        s.next = t + 1 < p->of.tiles ? (size_t)p->depth.tiles * p->packed_bytes : 0;
         for (int q = 0; q < of.of_b; q++)
             s.B[q] = p->term[q] + (size_t)(t * p->depth.tiles + k) * p->packed_bytes;
         good &= pons_bf16_run_sum(w->bf16, &s, Y + (t * w->capacity + i) * p->of.width);

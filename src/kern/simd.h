@@ -33,6 +33,63 @@ static inline void pons_store(float *p, pons_v16 v) { memcpy(p, &v, sizeof v); }
 
 static inline pons_v16 pons_splat(float x) { return x - (pons_v16){0}; }
 
+/** Marks of sixteen lanes, the first one the lowest bit. */
+typedef uint16_t pons_m16;
+
+/** Marks of those of sixteen bytes that are not 0. */
+static inline pons_m16 pons_mark16(const uint8_t *p)
+{
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    __m128i b;
+    memcpy(&b, p, sizeof b);
+    return _mm_test_epi8_mask(b, b);
+#else
+    pons_m16 marks = 0;
+    for (int l = 0; l < PONS_LANES; l++)
+        marks |= (pons_m16)((p[l] != 0) << l);
+    return marks;
+#endif
+}
+
+/** x where it is marked, 0 elsewhere. */
+static inline pons_v16 pons_marked16(pons_m16 marks, pons_v16 x)
+{
+#ifdef __AVX512F__
+    return (pons_v16)_mm512_maskz_mov_ps(marks, (__m512)x);
+#else
+    typedef int32_t words __attribute__((vector_size(64)));
+    words on;
+    for (int l = 0; l < PONS_LANES; l++)
+        on[l] = -((marks >> l) & 1);
+    return (pons_v16)((words)x & on);
+#endif
+}
+
+/** Sixteen numbers from their bits in bf16. */
+static inline pons_v16 pons_load_bf16(const uint16_t *p)
+{
+#ifdef __AVX512F__
+    __m256i h;
+    memcpy(&h, p, sizeof h);
+    return (pons_v16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
+#else
+    pons_v16 v;
+    for (int l = 0; l < PONS_LANES; l++)
+        v[l] = pons_bits_float((uint32_t)p[l] << 16);
+    return v;
+#endif
+}
+
+/** Sixteen finite numbers to bf16, nearest even. */
+static inline void pons_store_bf16(uint16_t *p, pons_v16 x)
+{
+    typedef uint32_t words __attribute__((vector_size(64)));
+    typedef uint16_t halves __attribute__((vector_size(32)));
+    words u = (words)x;
+    halves h = __builtin_convertvector((u + 0x7fffu + ((u >> 16) & 1u)) >> 16, halves);
+    memcpy(p, &h, sizeof h);
+}
+
 /** a b + c, rounded once where the processor has FMA. */
 static inline float pons_fma(float a, float b, float c)
 {

@@ -283,6 +283,41 @@ static void entry_bits(void **state)
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 
+/* Floats packed as terms are what they are peeled into, packed one by one; not numbers stay not numbers. */
+static void packed_terms(void **state)
+{
+    (void)state;
+    enum { BLOCK = 32, N = 80, K = 96, ROWS = 70, DEPTH = 77, LD = 101, TERMS = 3 };
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 0x1p-140f, -0x1.fffffep127f, -0.0f};
+    if (!pons_kern_has_bf16()) skip();
+    pons_bf16_kernel *kernel = NULL;
+    pons_bf16_worker *worker = NULL;
+    assert_int_equal(pons_bf16_kernel_create(PONS_BF16_SUMMED, BLOCK, N, K, &kernel), PONS_OK);
+    assert_int_equal(pons_bf16_workers_create(kernel, 1, &worker), PONS_OK);
+    size_t bytes = pons_bf16_packed_bytes(kernel), stride = pons_bf16_stride(kernel);
+    float *B = pons_mem_alloc(ROWS * LD, sizeof *B), *rest = pons_mem_calloc(N * K, sizeof *rest);
+    uint16_t *term = pons_mem_alloc(N * K, sizeof *term);
+    uint8_t *got = pons_mem_alloc(TERMS * (int64_t)stride, 1);
+    uint8_t *want = pons_mem_alloc((int64_t)stride, 1);
+    void *work = pons_mem_alloc((int64_t)pons_bf16_terms_bytes(kernel), 1);
+    for (int64_t n = 0; n < ROWS * LD; n++)
+        B[n] = n % 211 ? uniform() : odd[n / 211 % (int64_t)(sizeof odd / sizeof *odd)];
+    memset(got, 0xff, TERMS * stride);
+    assert_true(pons_bf16_pack_terms(worker, TERMS, ROWS, DEPTH, B, LD, work, stride, got));
+    for (int64_t i = 0; i < ROWS; i++)
+        memcpy(rest + i * K, B + i * LD, DEPTH * sizeof *rest);
+    for (int t = 0; t < TERMS; t++) {
+        pons_bf16_peel(N * K, rest, term);
+        assert_true(pons_bf16_pack(worker, term, want));
+        assert_memory_equal(got + (size_t)t * stride, want, bytes);
+    }
+    pons_bf16_workers_destroy(1, &worker);
+    pons_bf16_kernel_destroy(&kernel);
+    pons_mem_free(B), pons_mem_free(rest), pons_mem_free(term), pons_mem_free(got);
+    pons_mem_free(want), pons_mem_free(work);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 /* Sums of terms that are small integers of one size, so that every pair that meets can be told from the sum. */
 static void terms(void **state)
 {
@@ -347,9 +382,9 @@ static void terms(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(packed), cmocka_unit_test(rows_together),
-                                       cmocka_unit_test(gram), cmocka_unit_test(entry_bits),
-                                       cmocka_unit_test(terms)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packed),     cmocka_unit_test(rows_together), cmocka_unit_test(gram),
+        cmocka_unit_test(entry_bits), cmocka_unit_test(packed_terms),  cmocka_unit_test(terms)};
     pons_mt19937_seed(&rng, 5);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
