@@ -5,58 +5,27 @@
 #include <math.h>
 #include <string.h>
 
-#define LANES 16
+#include "kern/simd.h"
 
-/* Sixteen lanes; the compiler splits them where registers are narrower. Every sum runs over fixed lanes
- * in fixed order. */
-typedef float floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t words __attribute__((vector_size(4 * LANES)));
-typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-typedef int8_t bytes __attribute__((vector_size(LANES)));
-typedef int16_t shorts __attribute__((vector_size(2 * LANES)));
+#define LANES PONS_LANES
+
+/* Every sum runs over fixed lanes in fixed order. */
 typedef double doubles __attribute__((vector_size(8 * LANES)));
-#pragma GCC diagnostic ignored "-Wpsabi" /* inlined: how vectors are passed is moot */
 
-static inline floats load(const float *p)
+static inline pons_v16 load_direction(const void *P, int64_t at, bool bf16)
 {
-    floats v;
-    memcpy(&v, p, sizeof v);
-    return v;
+    return bf16 ? pons_load_bf16((const uint16_t *)P + at) : pons_load((const float *)P + at);
 }
 
-static inline void store(float *p, floats v) { memcpy(p, &v, sizeof v); }
-
-/* x in E, 0 elsewhere. */
-static inline floats within(floats x, const int8_t *E)
+static inline void store_direction(void *P, int64_t at, pons_v16 x, bool bf16)
 {
-    bytes e;
-    memcpy(&e, E, sizeof e);
-    /* in two steps: gcc takes the one apart, number by number */
-    shorts wide = __builtin_convertvector(e, shorts);
-    return (floats)((words)x & __builtin_convertvector(wide, words));
+    if (bf16)
+        pons_store_bf16((uint16_t *)P + at, x);
+    else
+        pons_store((float *)P + at, x);
 }
 
-static inline floats load_direction(const void *P, int64_t at, bool bf16)
-{
-    if (!bf16) return load((const float *)P + at);
-    halves h;
-    memcpy(&h, (const uint16_t *)P + at, sizeof h);
-    return (floats)(__builtin_convertvector(h, bits) << 16);
-}
-
-static inline void store_direction(void *P, int64_t at, floats x, bool bf16)
-{
-    if (!bf16) {
-        store((float *)P + at, x);
-        return;
-    }
-    bits u = (bits)x; /* to nearest even; the numbers are finite */
-    halves h = __builtin_convertvector((u + 0x7fffu + ((u >> 16) & 1u)) >> 16, halves);
-    memcpy((uint16_t *)P + at, &h, sizeof h);
-}
-
-static double total(floats lanes)
+static double total(pons_v16 lanes)
 {
     double sum = 0.0;
     for (int l = 0; l < LANES; l++)
@@ -70,8 +39,8 @@ double pons_cg_dot(int64_t n, const float *a, const float *b)
     double sum = 0.0;
     int64_t whole = n / LANES * LANES;
     for (int64_t j = 0; j < whole; j += LANES)
-        lanes += __builtin_convertvector(load(a + j), doubles) *
-                 __builtin_convertvector(load(b + j), doubles);
+        lanes += __builtin_convertvector(pons_load(a + j), doubles) *
+                 __builtin_convertvector(pons_load(b + j), doubles);
     for (int64_t j = whole; j < n; j++)
         sum += (double)a[j] * (double)b[j];
     for (int l = 0; l < LANES; l++)
@@ -81,12 +50,35 @@ double pons_cg_dot(int64_t n, const float *a, const float *b)
 
 double pons_cg_weigh(int64_t n, const float *a, const float *w)
 {
-    floats lanes = {0};
+    pons_v16 lanes = {0};
     for (int64_t j = 0; j < n; j += LANES) {
-        floats x = load(a + j) * load(w + j);
+        pons_v16 x = pons_load(a + j) * pons_load(w + j);
         lanes += x * x;
     }
     return total(lanes);
+}
+
+void pons_cg_mark(pons_cg *cg, int64_t row, int64_t n, const uint8_t *keep, bool kept)
+{
+    int64_t whole = n / LANES, blocks = cg->of.padded / LANES;
+    pons_m16 *E = cg->E + row * blocks, other = kept ? 0 : 0xffff;
+    for (int64_t k = 0; k < whole; k++)
+        E[k] = pons_mark16(keep + k * LANES) ^ other;
+    memset(E + whole, 0, (size_t)(blocks - whole) * sizeof *E);
+    for (int64_t j = whole * LANES; j < n; j++)
+        E[whole] |= (pons_m16)(((keep[j] != 0) == kept) << j % LANES);
+}
+
+void pons_cg_part(const pons_cg *cg, int64_t row, bool inside, const float *x, const float *scale,
+                  float *out)
+{
+    int64_t n = cg->of.padded;
+    const pons_m16 *E = cg->E + row * n / LANES, other = inside ? 0 : 0xffff;
+    for (int64_t j = 0; j < n; j += LANES) {
+        pons_v16 v = pons_load(x + j);
+        if (scale) v *= pons_load(scale + j);
+        pons_store(out + j, pons_marked16(E[j / LANES] ^ other, v));
+    }
 }
 
 /* Where a slot's part of a tile starts in P and Q. */
@@ -106,14 +98,16 @@ void pons_cg_put(pons_cg *cg, bool bf16, int64_t slot, const float *x)
 {
     for (int64_t t = 0; t < cg->of.tiles; t++)
         for (int64_t j = 0; j < cg->of.width; j += LANES)
-            store_direction(cg->P, place(cg, t, slot) + j, load(x + t * cg->of.width + j), bf16);
+            store_direction(cg->P, place(cg, t, slot) + j, pons_load(x + t * cg->of.width + j),
+                            bf16);
 }
 
 void pons_cg_fetch(const pons_cg *cg, bool bf16, int64_t slot, float *x)
 {
     for (int64_t t = 0; t < cg->of.tiles; t++)
         for (int64_t j = 0; j < cg->of.width; j += LANES)
-            store(x + t * cg->of.width + j, load_direction(cg->P, place(cg, t, slot) + j, bf16));
+            pons_store(x + t * cg->of.width + j,
+                       load_direction(cg->P, place(cg, t, slot) + j, bf16));
 }
 
 /* Sums of one row that the next pass needs. */
@@ -127,40 +121,40 @@ static inline sums along(const pons_cg *cg, int64_t slot, const float *u, const 
                          bool bf16)
 {
     int64_t width = cg->of.width;
-    floats pq = {0}, pu = {0};
+    pons_v16 pq = {0}, pu = {0};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
         int64_t at = place(cg, t, slot);
         for (int64_t j = 0; j < width; j += LANES) {
             __builtin_prefetch(cg->Q + at + width + j);
             __builtin_prefetch(next + t * width + j);
-            floats p = load_direction(cg->P, at + j, bf16);
-            pq += p * load(cg->Q + at + j);
-            pu += p * load(u + t * width + j);
+            pons_v16 p = load_direction(cg->P, at + j, bf16);
+            pq += p * pons_load(cg->Q + at + j);
+            pu += p * pons_load(u + t * width + j);
         }
     }
     return (sums){total(pq), total(pu)};
 }
 
 /* The residual in units of the direction: r, or r / diagonal. @param weight NULL in the dual */
-static inline floats preconditioned(floats r, const float *weight, int64_t j, bool primal)
+static inline pons_v16 preconditioned(pons_v16 r, const float *weight, int64_t j, bool primal)
 {
-    return primal ? r * load(weight + j) : r;
+    return primal ? r * pons_load(weight + j) : r;
 }
 
 /* u -= a q; z q and z r of the new residual r, z preconditioned. */
-static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, const int8_t *E,
+static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, const pons_m16 *E,
                            bool primal)
 {
     int64_t width = cg->of.width;
-    floats zq = {0}, zr = {0};
+    pons_v16 zq = {0}, zr = {0};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
         const float *q = cg->Q + place(cg, t, slot);
         float *ut = u + t * width;
         for (int64_t j = 0; j < width; j += LANES) {
-            floats qj = load(q + j), uj = load(ut + j) - a * qj;
-            floats r = within(uj, E + t * width + j);
-            floats z = preconditioned(r, cg->weight, t * width + j, primal);
-            store(ut + j, uj);
+            pons_v16 qj = pons_load(q + j), uj = pons_load(ut + j) - a * qj;
+            pons_v16 r = pons_marked16(E[(t * width + j) / LANES], uj);
+            pons_v16 z = preconditioned(r, cg->weight, t * width + j, primal);
+            pons_store(ut + j, uj);
             zq += z * qj;
             zr += z * r;
         }
@@ -174,22 +168,22 @@ static inline void follow(const pons_cg *cg, int64_t slot, float a, float *l, bo
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
         for (int64_t j = 0; j < width; j += LANES) {
-            floats p = load_direction(cg->P, place(cg, t, slot) + j, bf16);
-            store(l + t * width + j, load(l + t * width + j) + a * p);
+            pons_v16 p = load_direction(cg->P, place(cg, t, slot) + j, bf16);
+            pons_store(l + t * width + j, pons_load(l + t * width + j) + a * p);
         }
 }
 
 /* A direction <- residual + b direction of slot `from`; tiles of it begin at to + n stride. May be a slot up to
  * `from`. */
 static inline void turn(const pons_cg *cg, int64_t from, void *P, int64_t to, int64_t stride,
-                        float b, const float *u, const int8_t *E, bool bf16, bool primal)
+                        float b, const float *u, const pons_m16 *E, bool bf16, bool primal)
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
         for (int64_t j = 0; j < width; j += LANES) {
-            floats r = within(load(u + t * width + j), E + t * width + j);
-            floats z = preconditioned(r, cg->weight, t * width + j, primal);
-            floats p = load_direction(cg->P, place(cg, t, from) + j, bf16);
+            pons_v16 r = pons_marked16(E[(t * width + j) / LANES], pons_load(u + t * width + j));
+            pons_v16 z = preconditioned(r, cg->weight, t * width + j, primal);
+            pons_v16 p = load_direction(cg->P, place(cg, t, from) + j, bf16);
             store_direction(P, to + t * stride + j, z + b * p, bf16);
         }
 }
@@ -209,7 +203,7 @@ static inline int64_t step(pons_cg *cg, bool bf16, bool primal, pons_cg_stop sto
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = cg->row[k];
         float *u = cg->U + i * cg->of.padded;
-        const int8_t *E = cg->E + i * cg->of.padded;
+        const pons_m16 *E = cg->E + i * cg->of.padded / LANES;
         const float *next = k + 1 < listed ? cg->U + cg->row[k + 1] * cg->of.padded : u;
         sums s = along(cg, k, u, next, bf16);
         double a = s.second / s.first, gain = a * s.second;
@@ -249,7 +243,7 @@ static void start(pons_cg *cg, bool bf16, int64_t listed)
         for (int64_t t = 0; t < cg->of.tiles; t++)
             for (int64_t j = 0; j < width; j += LANES) {
                 int64_t from = cg->row[k] * cg->of.padded + t * width + j;
-                floats r = within(load(cg->U + from), cg->E + from);
+                pons_v16 r = pons_marked16(cg->E[from / LANES], pons_load(cg->U + from));
                 store_direction(cg->P, place(cg, t, k) + j,
                                 preconditioned(r, cg->weight, t * width + j, primal), bf16);
             }

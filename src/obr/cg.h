@@ -17,9 +17,9 @@
 typedef struct pons_cg {
     pons_product_tiles of;
     int64_t capacity;
-    float *U;            /* by row */
-    int8_t *E;           /* by row: -1 in E, 0 elsewhere */
-    float *L;            /* by row: l is added; NULL: not wanted, and the objective rises */
+    float *U;    /* by row */
+    uint16_t *E; /* by row: [padded / 16] marks of the columns in E, the first one the lowest bit */
+    float *L;    /* by row: l is added; NULL: not wanted, and the objective rises */
     const float *weight; /* [padded] preconditioner: a reciprocal diagonal; with L only */
     void *P;             /* by slot: directions of the listed rows, fp32 or bf16 */
     float *Q;            /* by slot: their products */
@@ -52,6 +52,13 @@ typedef struct pons_cg_stop {
  */
 bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
                  pons_cg_stop stop, bool again, int64_t listed);
+
+/** E of a row <- the columns [0, n) that `keep` keeps, or those that it does not. Local. */
+void pons_cg_mark(pons_cg *cg, int64_t row, int64_t n, const uint8_t *keep, bool kept);
+
+/** What of x is in a row's E, or off it: out[j] = x[j], times scale[j] unless NULL, or 0; [padded] each. Local. */
+void pons_cg_part(const pons_cg *cg, int64_t row, bool inside, const float *x, const float *scale,
+                  float *out);
 
 /** Sum of a[j] b[j] in 16 fixed lanes, fp64. Local. */
 double pons_cg_dot(int64_t n, const float *a, const float *b);

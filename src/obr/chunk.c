@@ -74,7 +74,7 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
     int64_t d = panel->d, p = panel->split, n = d - p, whole = c->A.inverse->of.padded;
     const pons_hessian_inverse *s = c->B.inverse;
     int64_t padded = s->of.padded;
-    float *line = c->line;
+    float *line = c->line, *change = line + whole;
     c->cg.of = pons_product_tiles_of(p);
     memset(line, 0, (size_t)c->cg.of.padded * sizeof *line);
     for (int64_t i = 0; i < rows; i++) {
@@ -84,10 +84,9 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
             line[j] = full ? 0.0f : x[j] - V[(first + i) * d + j];
         pons_cg_put(&c->cg, false, i, line);
         c->moved[i] = pons_cg_dot(p, line, line);
-        for (int64_t j = 0; j < d; j++) {
-            double move = (double)x[j] - (double)w[j];
-            c->moved[i] += move * move;
-        }
+        for (int64_t j = 0; j < d; j++)
+            change[j] = x[j] - w[j];
+        c->moved[i] += pons_cg_dot(d, change, change);
     }
     pons_chunk_multiply(c, c->left, s->kind, rows);
     c->cg.of = s->of;
@@ -208,59 +207,70 @@ static void chunk_destroy(pons_chunk *c)
     pons_mem_free(c->loose);
     pons_mem_free(c->moved);
     pons_mem_free(c->value);
-    pons_mem_free(c->line);
-    pons_mem_free(c->b);
-    pons_mem_free(c->G);
-    pons_mem_free(c->Y);
-    pons_mem_free(c->X);
     pons_mem_free(c->cg.count);
     pons_mem_free(c->cg.least);
     pons_mem_free(c->cg.sum);
     pons_mem_free(c->cg.gain);
     pons_mem_free(c->cg.row);
-    pons_mem_free(c->cg.Q);
-    pons_mem_free(c->cg.P);
-    pons_mem_free(c->cg.rest);
-    pons_mem_free(c->cg.L);
-    pons_mem_free(c->cg.E);
-    pons_mem_free(c->cg.U);
+    pons_mem_free(c->block);
     pons_product_worker_destroy(&c->left);
     stage_destroy(&c->B);
     stage_destroy(&c->A);
-    pons_mem_free(c->space);
+}
+
+/* The next n floats of a block. */
+static float *cut(float **block, int64_t n)
+{
+    float *part = *block;
+    *block += n;
+    return part;
+}
+
+/* What is as long as rows, in one block: it lies on huge pages, and the system clears few of them anew for each linear. */
+static pons_status cut_block(const pons_dual *dual, bool primal, int64_t rows, pons_chunk *c)
+{
+    pons_status st = PONS_OK;
+    int64_t padded = dual->A->of.padded, size = rows * padded;
+    int64_t stage_B = dual->B ? rows * dual->B->of.padded : 0;
+    int64_t marks = size / 32,
+            space = (int64_t)(pons_product_space(dual->A->inverse) / sizeof(float));
+    int64_t rest = dual->A->kind == PONS_PRODUCT_SPLIT && !primal ? size / 2 : size; /* bf16 */
+    float *block;
+    PONS_ALLOC(st, c->block, 6 * size + rest + stage_B + 3 * padded + marks + space);
+    block = c->block;
+    c->space = (uint8_t *)cut(&block, space);
+    c->cg.U = cut(&block, size);
+    c->cg.Q = cut(&block, size);
+    c->cg.P = cut(&block, size);
+    memset(c->cg.P, 0,
+           (size_t)size * sizeof(float)); /* the slots past the last row of a product, too */
+    if (primal)
+        c->cg.L = cut(&block, rest);
+    else
+        c->cg.rest = cut(&block, rest);
+    c->cg.E = (uint16_t *)(void *)cut(&block, marks);
+    c->X = cut(&block, size);
+    c->Y = cut(&block, size);
+    c->G = cut(&block, size);
+    if (dual->B) c->b = cut(&block, stage_B);
+    c->line = cut(&block, 3 * padded);
+done:
+    return st;
 }
 
 static pons_status chunk_create(const pons_dual *dual, bool primal, int64_t rows, pons_chunk *c)
 {
     pons_status st = PONS_OK;
-    int64_t size = rows * dual->A->of.padded;
-    float *P = NULL, *rest = NULL;
-    PONS_ALLOC(st, c->space, (int64_t)pons_product_space(dual->A->inverse));
+    PONS_TRY(st, cut_block(dual, primal, rows, c));
     PONS_TRY(st, stage_create(dual->A, rows, c->space, &c->A));
     PONS_TRY(st, stage_create(dual->B, rows, c->space, &c->B));
     if (dual->left) PONS_TRY(st, pons_product_worker_create(dual->left, rows, c->space, &c->left));
     c->cg.capacity = rows;
-    PONS_ALLOC(st, c->cg.U, size);
-    PONS_ALLOC(st, c->cg.E, size);
-    if (primal) {
-        PONS_ALLOC(st, c->cg.L, size);
-    } else { /* bf16 in split mode */
-        PONS_ALLOC(st, rest, dual->A->kind == PONS_PRODUCT_SPLIT ? (size + 1) / 2 : size);
-        c->cg.rest = rest;
-    }
-    PONS_CALLOC(st, P, size); /* zeros in the slots past the last row of a product */
-    c->cg.P = P;
-    PONS_CALLOC(st, c->cg.Q, size);
     PONS_ALLOC(st, c->cg.row, rows);
     PONS_ALLOC(st, c->cg.gain, rows);
     PONS_ALLOC(st, c->cg.sum, rows);
     PONS_ALLOC(st, c->cg.least, rows);
     PONS_ALLOC(st, c->cg.count, rows);
-    PONS_ALLOC(st, c->X, size);
-    PONS_ALLOC(st, c->Y, size);
-    PONS_ALLOC(st, c->G, size);
-    if (dual->B) PONS_ALLOC(st, c->b, rows * dual->B->of.padded);
-    PONS_ALLOC(st, c->line, 3 * dual->A->of.padded);
     PONS_ALLOC(st, c->value, rows);
     PONS_ALLOC(st, c->moved, rows);
     PONS_CALLOC(st, c->loose, rows);

@@ -24,15 +24,12 @@ static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t 
         const uint8_t *keep = mask + i * ldm;
         float *u = c->cg.U + i * padded, *x = c->X + i * padded;
         const float *y = c->Y + i * padded;
-        int8_t *E = c->cg.E + i * padded;
         const float *unit = s->unit;
-        memset(E + n, 0, (size_t)(padded - n));
+        pons_cg_mark(&c->cg, i, n, keep, false);
         memset(u + n, 0, (size_t)(padded - n) * sizeof *u);
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
-            E[j] = (int8_t)(keep[j] - 1);
+        for (int64_t j = 0; j < n; j++)
             u[j] = y[j] / unit[j];
-        }
         c->cg.sum[i] = 0.0;
         if (pons_chunk_settle(c, s, i, keep) || c->failed[i]) continue;
         c->cg.row[listed++] = i;
@@ -47,23 +44,22 @@ static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed
 {
     int64_t padded = s->of.padded;
     for (int64_t k = 0; k < listed; k++) {
-        const float *u = c->cg.U + list[k] * padded;
-        const int8_t *E = c->cg.E + list[k] * padded;
-        float *x = c->X + list[k] * padded;
-        const float *unit = s->unit;
+        float *x = c->X + list[k] * padded, *found = c->line;
+        pons_cg_part(&c->cg, list[k], false, c->cg.U + list[k] * padded, s->unit, found);
 #pragma omp simd
         for (int64_t j = 0; j < padded; j++)
-            x[j] += E[j] ? 0.0f : u[j] * unit[j];
+            x[j] += found[j];
     }
 }
 
-/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g.
- * @param gu g in units of K's scaling */
+/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g. Made of two terms of U, K
+ * itself errs by twice as much again. @param gu g in units of K's scaling */
 static double target_rounding(const pons_hessian_inverse *s, const float *b, const float *gu)
 {
     int64_t n = s->of.padded;
     double spread = pons_cg_dot(n, gu, gu) + pons_cg_weigh(n, gu, s->reach);
-    return pons_chunk_grain(s->kind, s->n) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
+    double grain = pons_chunk_grain(s->kind, s->n) * (s->kind == PONS_PRODUCT_SPLIT ? 2.5 : 1.0);
+    return grain * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
 }
 
 /* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
@@ -102,16 +98,13 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
     int64_t padded = s->of.padded;
     bool known = w == &c->B;
     const float *x = c->X + i * padded, *y = c->Y + i * padded, *u = c->cg.U + i * padded;
-    const int8_t *E = c->cg.E + i * padded;
     float *old = c->G + i * padded;
     double noise = 0.0, moved = 0.0;
     if (round > 0) {
-        const float *unit = s->unit;
+        pons_cg_part(&c->cg, i, false, u, s->unit, D);
 #pragma omp simd
-        for (int64_t j = 0; j < padded; j++) {
-            D[j] = E[j] ? 0.0f : u[j] * unit[j];
+        for (int64_t j = 0; j < padded; j++)
             old[j] += g[j];
-        }
         /* the correction D moved the objective by D (g + the gradient before) */
         c->value[i] += pons_cg_dot(padded, D, old);
         noise = 2 * pons_chunk_rounding(s, s->kind, x, D);
@@ -158,7 +151,6 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
     pons_chunk_multiply(c, w->hessian, kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
-        const int8_t *E = c->cg.E + i * padded;
         float *G = c->G + i * padded;
         pons_cg_get(&c->cg, k, g);
         for (int64_t j = 0; known && j < padded; j++)
@@ -166,9 +158,7 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         if (rounded) pons_cg_fetch(&c->cg, true, k, z);
         const float *unit = s->unit;
         bool good = within(c, w, tolerance, round, i, g, D, rounded ? z : NULL);
-#pragma omp simd
-        for (int64_t j = 0; j < padded; j++)
-            G[j] = E[j] ? 0.0f : g[j];
+        pons_cg_part(&c->cg, i, false, g, NULL, G);
         if (good) continue;
         list[missed++] = i;
         if (rounded) continue;

@@ -16,14 +16,11 @@
 static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t rows,
                           const uint8_t *mask, int64_t ldm, int64_t *list)
 {
-    int64_t n = s->n, padded = s->of.padded, listed = 0;
+    int64_t listed = 0;
     c->cg.of = s->of;
     c->cg.weight = s->reciprocal;
     for (int64_t i = 0; i < rows; i++) {
-        int8_t *E = c->cg.E + i * padded;
-        memset(E, 0, (size_t)padded);
-        for (int64_t j = 0; j < n; j++)
-            E[j] = (int8_t)-mask[i * ldm + j];
+        pons_cg_mark(&c->cg, i, s->n, mask + i * ldm, true);
         c->cg.sum[i] = 0.0;
         if (!pons_chunk_settle(c, s, i, mask + i * ldm) && !c->failed[i]) list[listed++] = i;
     }
@@ -48,14 +45,15 @@ static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, c
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         const float *x = c->X + i * padded, *y = c->Y + i * padded;
-        const int8_t *R = c->cg.E + i * padded;
         float *u = c->cg.U + i * padded, *G = c->G + i * padded;
         pons_cg_get(&c->cg, k, u);
         for (int64_t j = 0; j < padded; j++) {
             D[j] = x[j] - y[j];
             u[j] = (known ? c->b[i * padded + j] : 0.0f) - u[j];
-            G[j] = R[j] ? -u[j] : 0.0f;
         }
+        pons_cg_part(&c->cg, i, true, u, NULL, G);
+        for (int64_t j = 0; j < padded; j++)
+            G[j] = -G[j];
         c->value[i] =
             -pons_cg_dot(padded, D, u) - pons_chunk_rounding(s, s->kind, known ? x : D, D);
     }
