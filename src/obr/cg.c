@@ -81,6 +81,26 @@ void pons_cg_part(const pons_cg *cg, int64_t row, bool inside, const float *x, c
     }
 }
 
+double pons_cg_square(int64_t n, const float *a)
+{
+    pons_v16 lanes = {0};
+    for (int64_t j = 0; j < n; j += LANES)
+        lanes += pons_load(a + j) * pons_load(a + j);
+    return total(lanes);
+}
+
+void pons_cg_measure(int64_t n, const float *a, const float *w, const float *v, double *size)
+{
+    pons_v16 all = {0}, weighed = {0};
+    for (int64_t j = 0; j < n; j += LANES) {
+        pons_v16 x = pons_load(a + j) * pons_load(w + j), y = x * pons_load(v + j);
+        all += x * x;
+        weighed += y * y;
+    }
+    size[0] = total(all);
+    size[1] = total(weighed);
+}
+
 /* Where a slot's part of a tile starts in P and Q. */
 static inline int64_t place(const pons_cg *cg, int64_t tile, int64_t slot)
 {

@@ -66,6 +66,12 @@ double pons_cg_dot(int64_t n, const float *a, const float *b);
 /** Sum of (a[j] w[j])^2, n a multiple of 16, in fixed lanes, fp32. Local. */
 double pons_cg_weigh(int64_t n, const float *a, const float *w);
 
+/** Sum of a[j]^2 in the same way. Local. */
+double pons_cg_square(int64_t n, const float *a);
+
+/** Sums of (a[j] w[j])^2 and of (a[j] w[j] v[j])^2 in the same way, to size[2]. Local. */
+void pons_cg_measure(int64_t n, const float *a, const float *w, const float *v, double *size);
+
 /** Slot `slot` of Q as a row [padded]. Local. */
 void pons_cg_get(const pons_cg *cg, int64_t slot, float *out);
 

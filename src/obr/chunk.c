@@ -64,7 +64,7 @@ double pons_chunk_rounding(const pons_hessian_inverse *s, pons_product_kind kind
                            const float *D)
 {
     int64_t n = s->of.padded;
-    return pons_chunk_grain(kind, s->n) * sqrt(pons_cg_dot(n, x, x) * pons_cg_weigh(n, D, s->size));
+    return pons_chunk_grain(kind, s->n) * sqrt(pons_cg_square(n, x) * pons_cg_weigh(n, D, s->size));
 }
 
 /* Y <- targets of stage B for a chunk whose first row is `first`. X, G are stage A's, V rounded. */
@@ -76,17 +76,16 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
     int64_t padded = s->of.padded;
     float *line = c->line, *change = line + whole;
     c->cg.of = pons_product_tiles_of(p);
-    memset(line, 0, (size_t)c->cg.of.padded * sizeof *line);
+    memset(line, 0, (size_t)(2 * whole) * sizeof *line);
     for (int64_t i = 0; i < rows; i++) {
         const float *x = c->X + i * whole, *w = panel->W + (first + i) * d;
         bool full = panel->keep_full_rows && !memchr(panel->mask + (first + i) * d, 0, (size_t)d);
         for (int64_t j = 0; j < p; j++)
             line[j] = full ? 0.0f : x[j] - V[(first + i) * d + j];
         pons_cg_put(&c->cg, false, i, line);
-        c->moved[i] = pons_cg_dot(p, line, line);
         for (int64_t j = 0; j < d; j++)
             change[j] = x[j] - w[j];
-        c->moved[i] += pons_cg_dot(d, change, change);
+        c->moved[i] = pons_cg_square(c->cg.of.padded, line) + pons_cg_square(whole, change);
     }
     pons_chunk_multiply(c, c->left, s->kind, rows);
     c->cg.of = s->of;
@@ -388,10 +387,10 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
     int64_t d = factor->d;
     PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
     *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
-    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, &s->A));
+    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, split > 0, &s->A));
     if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
     if (s->A && split > 0 && split < d) {
-        PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, &s->B));
+        PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, false, &s->B));
         PONS_TRY(st, pons_product_create_shared(factor->comm, s->A->kind, split, d - split,
                                                 factor->H, d, 0, split, &s->left));
     }

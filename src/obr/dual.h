@@ -17,8 +17,8 @@ typedef struct pons_dual {
     const pons_hessian_factor *factor; /* not owned */
     int64_t split;
     double tolerance; /* excess of a row's layer error over the least one, as a share of it */
-    pons_hessian_inverse
-        *A; /* of all columns; NULL: fp32 cannot tell the tolerance on this Hessian,
+    pons_hessian_inverse *
+        A; /* of all columns, rough where stage B follows; NULL: fp32 cannot tell the tolerance on this Hessian,
                                 every row is the direct solver's */
     pons_hessian_inverse
         *B; /* of columns >= split, with left: x H of columns < split by these; NULL

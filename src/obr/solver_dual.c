@@ -52,24 +52,22 @@ static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed
     }
 }
 
-/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g. Made of two terms of U, K
- * itself errs by twice as much again. @param gu g in units of K's scaling */
-static double target_rounding(const pons_hessian_inverse *s, const float *b, const float *gu)
+/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g.
+ * @param size of g in units of K's scaling: sums of squares, of all and of each times the norm of K's column without the
+ * diagonal */
+static double target_rounding(const pons_hessian_inverse *s, const float *b, const double *size)
 {
     int64_t n = s->of.padded;
-    double spread = pons_cg_dot(n, gu, gu) + pons_cg_weigh(n, gu, s->reach);
-    double grain = pons_chunk_grain(s->kind, s->n) * (s->kind == PONS_PRODUCT_SPLIT ? 2.5 : 1.0);
-    return grain * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
+    double spread = size[0] + size[1];
+    return pons_chunk_grain(s->kind, s->n) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
 }
 
 /* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
- * all columns. Averages out with the width; the diagonal is exact. @param l [padded] */
-static double bound_rounding(const pons_hessian_inverse *s, const float *l)
+ * all columns. Averages out with the width; the diagonal is exact. @param size of l, as above */
+static double bound_rounding(const pons_hessian_inverse *s, const double *size)
 {
-    int64_t n = s->of.padded;
-    double spread = pons_cg_weigh(n, l, s->reach) / (double)n;
-    return (s->kind == PONS_PRODUCT_SPLIT ? 0x1.6p-9 : 0x1.6p-22) *
-           sqrt(pons_cg_dot(n, l, l) * spread);
+    double spread = size[1] / (double)s->of.padded;
+    return (s->kind == PONS_PRODUCT_SPLIT ? 0x1.6p-9 : 0x1.6p-22) * sqrt(size[0] * spread);
 }
 
 /* What was multiplied by H was the rounded z~ = z - r of z, x or x - y: with the gradient g~ that came of it the
@@ -112,15 +110,15 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
         for (int64_t j = 0; j < padded; j++)
             D[j] = x[j] - y[j];
         noise = pons_chunk_rounding(s, z ? PONS_PRODUCT_MIXED : s->kind, known ? x : D, D);
-        moved = pons_cg_dot(padded, D, D);
+        if (!known) moved = pons_cg_square(padded, D);
         double loose = z ? amend(s, known, x, D, z) : 0.0;
         noise += known ? loose + c->loose[i] : loose;
         if (!known) c->loose[i] = loose;
         c->value[i] = pons_cg_dot(padded, D, g);
-        for (int64_t j = 0; j < padded; j++)
-            D[j] = g[j] * s->unit[j];
-        noise += bound_rounding(s, D); /* l = -g on E, and g is small elsewhere */
-        if (known) noise += target_rounding(s, c->b + i * padded, D);
+        double size[2];
+        pons_cg_measure(padded, g, s->unit, s->reach, size);
+        noise += bound_rounding(s, size); /* l = -g on E, and g is small elsewhere */
+        if (known) noise += target_rounding(s, c->b + i * padded, size);
     }
     /* and what the gradient cannot tell, being rounded itself. What stage A left in it (loose) counts in stage B
      * until it is refined: no refinement makes it less. */

@@ -36,8 +36,11 @@ void pons_weight_scales(const pons_weight_quant *quant, int bits, int64_t n, int
 static inline int8_t pons_weight_code(int bits, float w, float scale, int8_t zero)
 {
     float half = (float)(1 << (bits - 1));
-    float code = rintf(w / scale) + (float)zero;
-    return (int8_t)fminf(fmaxf(code, -half), half - 1.0f);
+    float code =
+        rintf(w / scale) +
+        (float)zero; /* NaN: the least code. Compared, not called: loops become vector code */
+    code = code > -half ? code : -half;
+    return (int8_t)(code < half - 1.0f ? code : half - 1.0f);
 }
 
 /** Value of one code. Local. */

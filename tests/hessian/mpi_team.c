@@ -61,8 +61,8 @@ static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor
 {
     enum { FROM = 100, N = D - FROM, ROWS = PONS_PRODUCT_ROWS };
     pons_hessian_inverse *a = NULL, *b = NULL;
-    CHECK(pons_hessian_inverse_create(f, FROM, bf16, &a) == PONS_OK);
-    CHECK(pons_hessian_inverse_create(alone, FROM, bf16, &b) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(f, FROM, bf16, bf16, &a) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(alone, FROM, bf16, bf16, &b) == PONS_OK);
     CHECK(a->kind == pons_product_exact(bf16) && !a->K == (a->kind != PONS_PRODUCT_FP32));
     CHECK(!a->K || !memcmp(a->K, b->K, (size_t)N * N * sizeof *a->K));
     CHECK(!memcmp(a->unit, b->unit, (size_t)a->of.padded * sizeof *a->unit));
