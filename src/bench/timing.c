@@ -34,6 +34,9 @@ pons_bench_result pons_bench_result_empty(const pons_bench_setting *setting, con
                                .factor_seconds = NAN,
                                .speedup_with_factor = NAN,
                                .iterations = {NAN, NAN},
+                               .prepare_seconds = NAN,
+                               .product_seconds = NAN,
+                               .product_gflops = NAN,
                                .attention_seconds = NAN,
                                .attention_gflops = NAN,
                                .fallbacks = -1};

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "kern/simd.h"
 
 #define LANES PONS_LANES
@@ -56,6 +57,15 @@ double pons_cg_weigh(int64_t n, const float *a, const float *w)
         lanes += x * x;
     }
     return total(lanes);
+}
+
+bool pons_cg_multiply(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
+                      int64_t rows)
+{
+    double start = pons_clock();
+    bool good = pons_product_run(worker, kind, rows, cg->P, cg->Q);
+    cg->product_seconds += pons_clock() - start;
+    return good;
 }
 
 void pons_cg_mark(pons_cg *cg, int64_t row, int64_t n, const uint8_t *keep, bool kept)
@@ -288,7 +298,7 @@ bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kin
     (again ? go_on : start)(cg, bf16, listed);
     for (int k = 0; k < stop.cap && listed > 0; k++) {
         bool last = k + 1 == stop.cap;
-        if (!pons_product_run(worker, kind, listed, cg->P, cg->Q)) return false;
+        if (!pons_cg_multiply(cg, worker, kind, listed)) return false;
         if (primal) /* constants: each is a function of its own */
             listed = bf16 ? step(cg, true, true, stop, listed, last)
                           : step(cg, false, true, stop, listed, last);

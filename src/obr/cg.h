@@ -30,6 +30,7 @@ typedef struct pons_cg {
     double *sum;    /* by row: the objective: what iterations gain is added, with L taken off */
     double *least;  /* by row: what the whole error of the row will be at least */
     int32_t *count; /* by row: iterations are added */
+    double product_seconds; /* pons_cg_multiply's are added */
 } pons_cg;
 
 /** When a row stops: its objective is expected to change by less than `share` of itself (or of `least`, if that is more)
@@ -52,6 +53,11 @@ typedef struct pons_cg_stop {
  */
 bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
                  pons_cg_stop stop, bool again, int64_t listed);
+
+/** Q <- P times a worker's matrix for the first `rows` slots; its time is counted. Local.
+ * @return false when the library refused */
+bool pons_cg_multiply(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
+                      int64_t rows);
 
 /** E of a row <- the columns [0, n) that `keep` keeps, or those that it does not. Local. */
 void pons_cg_mark(pons_cg *cg, int64_t row, int64_t n, const uint8_t *keep, bool kept);

@@ -28,7 +28,7 @@ enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256, FAR_ROWS = 2 * PONS_PRODUCT_ROWS }
 void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_product_kind kind,
                          int64_t rows)
 {
-    if (!pons_product_run(worker, kind, rows, c->cg.P, c->cg.Q)) c->refused = true;
+    if (!pons_cg_multiply(&c->cg, worker, kind, rows)) c->refused = true;
 }
 
 bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i, const uint8_t *keep)
@@ -297,6 +297,7 @@ int64_t pons_dual_rows(int64_t d, int64_t rows, int64_t threads)
 static void count_rows(const pons_chunk *c, int64_t rows, pons_row_metrics *m)
 {
     m->products += c->products;
+    m->product_seconds += c->cg.product_seconds;
     for (int64_t i = 0; i < rows; i++) {
         int32_t n = c->cg.count[i], last = PONS_ITERATION_BINS - 1;
         m->iterations += n;
@@ -325,6 +326,7 @@ static pons_status solve_chunks(const pons_dual *dual, pons_chunk_minimise *mini
     for (int64_t k = 0; k < chunks; k++) {
         pons_chunk *c = &work[omp_get_thread_num()];
         int64_t first = k * size, count = rows - first < size ? rows - first : size;
+        c->cg.product_seconds = 0.0;
         solve_chunk(dual, minimise, panel, first, count, c, quantize, user, V);
         memcpy(failed + first, c->failed, (size_t)count);
 #pragma omp critical(pons_dual_solve)
