@@ -38,9 +38,9 @@ def row(*cells):
 def solver(what, r, goal):
     row(what, goal, f"{r['speedup_vs_potrf']:.1f}x ({r['speedup_with_factor']:.1f}x with the shared factor), {r['seconds']:.2f} s; error / exact "
         f"{r['error_ratio']:.5f} (pruning stage {r['stage1_error_ratio']:.6f}), iterations {r['stage1_iterations']:.1f} + "
-        f"{r['stage2_iterations']:.1f}, direct {r['fallbacks']}; {100 * r['share_of_peak']:.0f} % of peak: {100 * r['product_seconds'] / r['seconds']:.0f} % "
-        f"of the time in products at {100 * r['product_gflops'] / r['peak_gflops']:.0f} % of peak, {100 * r['prepare_seconds'] / r['seconds']:.0f} % for what rows "
-        "share, the rest in passes over vectors")
+        f"{r['stage2_iterations']:.1f}, direct {r['fallbacks']}; {100 * r['share_of_peak']:.0f} % of peak: {100 * r['product_share']:.0f} % of the "
+        f"time in products at {100 * r['product_gflops'] / r['peak_gflops']:.0f} % of peak, {100 * r['prepare_share']:.0f} % for what rows share, the "
+        "rest in passes over vectors")
 
 
 def main():

@@ -63,10 +63,9 @@ typedef struct pons_bench_result {
     double speedup_with_factor;      /* the baseline, which needs no factor, over both */
     double iterations[2];            /* dual: mean products of a row in stage 1, stage 2 */
     int64_t fallbacks;               /* dual: rows finished by the direct solver */
-    double prepare_seconds;          /* iterative: of `seconds`, for what all rows share */
-    double
-        product_seconds; /* iterative: of `seconds`, for products of rows, of a thread in the mean */
-    double product_gflops; /* iterative: of these, all threads and ranks together */
+    double prepare_share;            /* iterative: of the time, for what all rows share */
+    double product_share;            /* iterative: of the threads' time, for products of rows */
+    double product_gflops;           /* iterative: of these, were all threads at it */
 
     /* The forward pass alone: its attention, of as many tokens. */
     double attention_seconds, attention_gflops;

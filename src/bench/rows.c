@@ -15,7 +15,7 @@ pons_status pons_bench_solve_rows(pons_bench_problem *p, pons_solver solver, boo
         return pons_solve_direct(&panel, pons_bench_quantize_left, p, V, metrics);
     pons_status st = PONS_OK;
     pons_dual *dual = NULL;
-    PONS_TRY(st, pons_dual_create(p->factor, split, bf16, PONS_DUAL_TOLERANCE, &dual));
+    PONS_TRY(st, pons_dual_create(p->factor, split, bf16, false, PONS_DUAL_TOLERANCE, &dual));
     PONS_TRY(st, (solver == PONS_SOLVER_PRIMAL ? pons_primal_solve : pons_dual_solve)(
                      dual, &panel, pons_bench_quantize_left, p, V, metrics));
 done:

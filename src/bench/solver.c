@@ -21,8 +21,8 @@ typedef struct work {
     int64_t split;
     float *V;
     pons_row_metrics metrics; /* of the latest run */
-    double took;              /* by the fastest run; 0: none yet */
-    double prepare_seconds, product_seconds;
+    /* of the fastest run of this rank; 0: none yet */
+    double took, preparing, multiplying;
 } work;
 
 static pons_status run(void *user)
@@ -34,8 +34,8 @@ static pons_status run(void *user)
     double took = pons_clock() - start;
     if (w->took > 0 && took >= w->took) return st;
     w->took = took;
-    w->prepare_seconds = took - w->metrics.solve_seconds;
-    w->product_seconds = w->metrics.product_seconds;
+    w->preparing = took - w->metrics.solve_seconds;
+    w->multiplying = w->metrics.product_seconds / omp_get_max_threads();
     return st;
 }
 
@@ -111,17 +111,18 @@ static double count_flop(const pons_bench_setting *s, const work *w, const doubl
     return flop;
 }
 
-/* What the fastest run's time was for; ranks that took longest count. */
+/* What the ranks' fastest runs were for. Wall time, whatever the clock of the measurement. */
 static void divide_seconds(const pons_bench_setting *s, const work *w, double flop,
                            pons_bench_result *r)
 {
-    double d = (double)w->problem->d, n = d - (double)w->split;
-    double shared = (d * d * d + (w->split > 0 ? n * n * n : 0.0)) / 3.0;
-    double seconds[2] = {w->prepare_seconds, w->product_seconds / s->threads};
-    pons_comm_max_f64(s->comm, seconds, 2);
-    r->prepare_seconds = seconds[0];
-    r->product_seconds = seconds[1];
-    r->product_gflops = 1e-9 * (flop - shared * pons_comm_size(s->comm)) / seconds[1];
+    double d = (double)w->problem->d, n = d - (double)w->split, ranks = pons_comm_size(s->comm);
+    double shared = (d * d * d + (w->split > 0 ? n * n * n : 0.0)) / 3.0 * ranks;
+    double sums[3] = {w->took, w->preparing, w->multiplying};
+    pons_comm_sum_f64(s->comm, sums, 3);
+    if (!(sums[2] > 0)) return; /* no row was iterated */
+    r->prepare_share = sums[1] / sums[0];
+    r->product_share = sums[2] / sums[0];
+    r->product_gflops = 1e-9 * (flop - shared) / (sums[2] / ranks);
 }
 
 /* Stage 1 alone on all rows, once: its seconds and its products. Writes to w->V. */

@@ -68,8 +68,8 @@ static void set_result(json_t *o, const pons_bench_result *r, bool *ok)
     pons_cli_set(o, "stage1_error_ratio", pons_cli_real(r->stage1_error_ratio), ok);
     pons_cli_set(o, "stage1_worst_error_ratio", pons_cli_real(r->stage1_worst_error_ratio), ok);
     pons_cli_set(o, "stage1_seconds", pons_cli_real(r->stage1_seconds), ok);
-    pons_cli_set(o, "prepare_seconds", pons_cli_real(r->prepare_seconds), ok);
-    pons_cli_set(o, "product_seconds", pons_cli_real(r->product_seconds), ok);
+    pons_cli_set(o, "prepare_share", pons_cli_real(r->prepare_share), ok);
+    pons_cli_set(o, "product_share", pons_cli_real(r->product_share), ok);
     pons_cli_set(o, "product_gflops", pons_cli_real(r->product_gflops), ok);
     pons_cli_set(o, "factor_seconds", pons_cli_real(r->factor_seconds), ok);
     pons_cli_set(o, "speedup_with_factor", pons_cli_real(r->speedup_with_factor), ok);
@@ -188,12 +188,11 @@ static void print_notes(const pons_bench_result *r)
         printf("  attention alone: %.4f s, %.0f %% of the seconds, %.1f GF/s\n",
                r->attention_seconds, 100 * r->attention_seconds / r->seconds, r->attention_gflops);
     if (strcmp(r->what, "solver") != 0) return;
-    if (isfinite(r->product_seconds))
-        printf(
-            "  of the seconds: %.4f for what rows share, %.4f in products at %.1f GF/s (%.0f %% of "
-            "peak), the rest in passes over vectors\n",
-            r->prepare_seconds, r->product_seconds, r->product_gflops,
-            100 * r->product_gflops / r->peak_gflops);
+    if (isfinite(r->product_share))
+        printf("  of the time %.0f %% for what rows share, %.0f %% in products: %.1f GF/s, %.0f %% "
+               "of peak\n",
+               100 * r->prepare_share, 100 * r->product_share, r->product_gflops,
+               100 * r->product_gflops / r->peak_gflops);
     printf("  error over exact: worst row %.5f; stage 1 alone %.6f, worst row %.6f\n",
            r->worst_error_ratio, r->stage1_error_ratio, r->stage1_worst_error_ratio);
     if (r->fallbacks >= 0)

@@ -28,8 +28,8 @@ static void making_destroy(struct pons_hessian_factor_making **making)
     *making = NULL;
 }
 
-/* Room for width d on every node of comm. Collective. */
-static pons_status create_empty(pons_comm *comm, int64_t d, pons_hessian_factor **out)
+/* Room for width d on every node of comm; `zero` below U's diagonal. Collective. */
+static pons_status create_empty(pons_comm *comm, int64_t d, bool zero, pons_hessian_factor **out)
 {
     pons_status st = PONS_OK;
     size_t bytes = (size_t)(d * d) * sizeof(float);
@@ -42,7 +42,8 @@ static pons_status create_empty(pons_comm *comm, int64_t d, pons_hessian_factor 
     }
     PONS_TRY_ALL(st, comm, f && f->norm && f->dead ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY(st, pons_shared_create(comm, bytes, &f->shared[0]));
-    PONS_TRY(st, pons_shared_create_zeroed(comm, bytes, &f->shared[1])); /* below the diagonal */
+    PONS_TRY(st,
+             (zero ? pons_shared_create_zeroed : pons_shared_create)(comm, bytes, &f->shared[1]));
     f->H = pons_shared_data(f->shared[0]);
     f->U = pons_shared_data(f->shared[1]);
     *out = f;
@@ -61,7 +62,7 @@ pons_status pons_hessian_factor_begin(pons_comm *comm, int64_t d, pons_hessian_f
     if (m) *m = (struct pons_hessian_factor_making){.finite = true};
     if (m) m->diagonal = pons_mem_alloc(d, sizeof *m->diagonal);
     PONS_TRY_ALL(st, comm, m && m->diagonal ? PONS_OK : PONS_ERR_NOMEM);
-    PONS_TRY(st, create_empty(comm, d, &f));
+    PONS_TRY(st, create_empty(comm, d, true, &f));
     PONS_TRY(st, pons_tiles_create(comm, d, &m->tiles));
     f->making = m;
     *out = f;
@@ -228,7 +229,7 @@ pons_status pons_hessian_factor_trailing(const pons_hessian_factor *factor, int6
     pons_status st = PONS_OK;
     pons_hessian_factor *f = NULL;
     PONS_ASSERT(from >= 0 && from < factor->d);
-    PONS_TRY(st, create_empty(factor->comm, factor->d - from, &f));
+    PONS_TRY(st, create_empty(factor->comm, factor->d - from, false, &f));
     f->damping = factor->damping;
     copy_trailing(factor, from, f);
     pons_shared_settle(f->shared[0]);

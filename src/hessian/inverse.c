@@ -77,15 +77,15 @@ static void scale(int64_t n, const float *unit, const pons_shared *deal, float *
     }
 }
 
-/* Collective: K on every node, scaled; its ranks work on it together. @param terms of U, where there are tiles */
-static pons_status make_inverse(const pons_hessian_factor *factor, int terms,
-                                pons_hessian_inverse *s)
+/* Collective: K on every node, scaled; its ranks work on it together. */
+static pons_status make_inverse(const pons_hessian_factor *factor, pons_hessian_inverse *s)
 {
     pons_status st = PONS_OK;
     int64_t n = s->n, d = factor->d;
     const float *U = factor->U + s->from * d + s->from;
     if (pons_product_exact(false) == PONS_PRODUCT_TRIPLE)
-        PONS_TRY(st, pons_triangle_square(factor->comm, s->shared, n, U, d, s->K, terms));
+        PONS_TRY(st,
+                 pons_triangle_square(factor->comm, s->shared, n, U, d, s->K, s->rough ? 2 : 3));
     else
         pons_hessian_inverse_of(n, U, d, s->shared, s->K);
     pons_shared_settle(s->shared);
@@ -129,6 +129,8 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
         s->from = from;
         s->n = n;
         s->kind = pons_product_exact(bf16);
+        s->rough = rough && s->kind == PONS_PRODUCT_SPLIT &&
+                   pons_product_exact(false) == PONS_PRODUCT_TRIPLE;
         s->of = pons_product_tiles_of(n);
         s->unit = pons_mem_alloc(s->of.padded, sizeof *s->unit);
         s->size = pons_mem_calloc(s->of.padded, sizeof *s->size);
@@ -140,7 +142,7 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     PONS_TRY_ALL(st, factor->comm, room ? PONS_OK : PONS_ERR_NOMEM);
     PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(n * n) * sizeof *s->K, &s->shared));
     s->K = pons_shared_data(s->shared);
-    PONS_TRY(st, make_inverse(factor, rough && s->kind == PONS_PRODUCT_SPLIT ? 2 : 3, s));
+    PONS_TRY(st, make_inverse(factor, s));
     for (int64_t j = 0; j < n; j++) {
         float h = factor->H[(from + j) * (d + 1)];
         s->reciprocal[j] = 1.0f / h;

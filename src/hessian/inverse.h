@@ -25,6 +25,8 @@ typedef struct pons_hessian_inverse {
     float *reach;     /* [padded] norms of K's columns without the diagonal, 0 in the padding */
     double blur;      /* sum of (size_j unit_j)^2: what white noise in a gradient costs */
     double condition; /* mean of size_j unit_j^2, in the manner of a condition number */
+    bool
+        rough; /* K of two terms of U: entries of the scaled one err by 2^-15 at most, mostly far less */
     pons_product_kind kind; /* of both products: pons_product_exact */
     pons_product *inverse;  /* x K */
     pons_product *hessian;  /* x H_TT */

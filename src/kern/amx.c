@@ -480,7 +480,8 @@ static void run_part(const pons_amx_sum *s, run *r, int64_t tile, int64_t first,
     for (int64_t j = 0; j < s->N; j += BLOCK) {
         int64_t last = s->upper && j + BLOCK < s->M ? j + BLOCK : s->M;
         int64_t at = j / BLOCK * strip, ahead = j + BLOCK < s->N ? strip : s->next - at;
-        if (s->far) r->lines = lines_of((last + BLOCK - 1) / BLOCK);
+        bool more = j + BLOCK < s->N || s->next != 0;
+        r->lines = s->far && more ? lines_of((last + BLOCK - 1) / BLOCK) : 0;
         for (int q = 0; q < s->of_b; q++)
             r->b[q] = s->B[q] + from + at;
         for (int64_t i = 0; i < last; i += BLOCK) {

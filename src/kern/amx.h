@@ -77,7 +77,7 @@ typedef struct pons_amx_sum {
     int64_t stride;       /* entries between these */
     bool
         far; /* B comes from beyond the core's caches: of each strip of 32 columns the next one is brought to L2 */
-    int64_t next; /* entries from B to what is brought after its last strip */
+    int64_t next; /* entries from B to what is brought after its last strip; 0: nothing */
     bool add;     /* to C */
     bool upper;   /* blocks below the diagonal are not wanted; entries there may hold anything */
 } pons_amx_sum;

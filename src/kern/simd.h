@@ -202,13 +202,12 @@ static inline pons_v16 pons_max16(pons_v16 a, pons_v16 b)
 /** Largest lane. */
 static inline float pons_top16(pons_v16 v)
 {
-    typedef int32_t index __attribute__((vector_size(64)));
     v = pons_max16(
-        v, __builtin_shuffle(v, (index){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7}));
+        v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
     v = pons_max16(
-        v, __builtin_shuffle(v, (index){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11}));
+        v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
     v = pons_max16(
-        v, __builtin_shuffle(v, (index){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13}));
+        v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
     return v[0] > v[1] ? v[0] : v[1];
 }
 

@@ -26,7 +26,7 @@ static inline void store_direction(void *P, int64_t at, pons_v16 x, bool bf16)
         pons_store((float *)P + at, x);
 }
 
-static double total(pons_v16 lanes)
+static inline double total(pons_v16 lanes)
 {
     double sum = 0.0;
     for (int l = 0; l < LANES; l++)

@@ -25,6 +25,9 @@ enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256, FAR_ROWS = 2 * PONS_PRODUCT_ROWS }
 /* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
 #define UNCERTAINTY 0x1p-22
 
+/* From here on what a rough K leaves open is far below the tolerance. */
+#define ROUGH_TOLERANCE 1e-3
+
 void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_product_kind kind,
                          int64_t rows)
 {
@@ -241,8 +244,6 @@ static pons_status cut_block(const pons_dual *dual, bool primal, int64_t rows, p
     c->cg.U = cut(&block, size);
     c->cg.Q = cut(&block, size);
     c->cg.P = cut(&block, size);
-    memset(c->cg.P, 0,
-           (size_t)size * sizeof(float)); /* the slots past the last row of a product, too */
     if (primal)
         c->cg.L = cut(&block, rest);
     else
@@ -382,14 +383,15 @@ pons_status pons_primal_solve(const pons_dual *dual, const pons_solve_panel *pan
 }
 
 pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
-                             double tolerance, pons_dual **out)
+                             bool exact, double tolerance, pons_dual **out)
 {
     pons_status st = PONS_OK;
     pons_dual *s = pons_mem_calloc(1, sizeof *s);
     int64_t d = factor->d;
     PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
     *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
-    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, split > 0, &s->A));
+    bool rough = !exact && tolerance >= ROUGH_TOLERANCE;
+    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, rough, &s->A));
     if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
     if (s->A && split > 0 && split < d) {
         PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, false, &s->B));

@@ -28,7 +28,7 @@ typedef struct pons_stage {
 typedef struct pons_chunk {
     pons_stage A, B;
     pons_product_worker *left;
-    float *block;   /* what holds all that follows with an entry for each column */
+    float *block;   /* what holds `space` and all that has an entry for each column */
     uint8_t *space; /* of the products */
     pons_cg cg;
     float *X, *Y;  /* minimiser, target */

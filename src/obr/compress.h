@@ -84,9 +84,8 @@ typedef struct pons_row_metrics {
     /* Products of a row with a matrix of its linear's width; halves and triangles of one count as such,
      * the direct solver's factors not at all. The same as flop, and what one product of every row takes. */
     double products, flop, product_flop;
-    double
-        product_seconds; /* of solve_seconds, all threads together: products of the iterative solvers */
-    int64_t moved;       /* codes that polishing changed */
+    double product_seconds; /* of all threads: in products of iterated rows */
+    int64_t moved;          /* codes that polishing changed */
     /* Iterative solvers; an iteration of a row is one product with the shared matrix, in any stage. */
     int64_t iterations; /* of all rows */
     int64_t refined;    /* rows that missed the tolerance and were refined from their gradient */

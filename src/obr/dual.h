@@ -17,12 +17,10 @@ typedef struct pons_dual {
     const pons_hessian_factor *factor; /* not owned */
     int64_t split;
     double tolerance; /* excess of a row's layer error over the least one, as a share of it */
-    pons_hessian_inverse *
-        A; /* of all columns, rough where stage B follows; NULL: fp32 cannot tell the tolerance on this Hessian,
-                                every row is the direct solver's */
-    pons_hessian_inverse
-        *B; /* of columns >= split, with left: x H of columns < split by these; NULL
-                                where stage B has nothing to do */
+    /* of all columns; NULL: fp32 cannot tell the tolerance on this Hessian, every row is the direct solver's */
+    pons_hessian_inverse *A;
+    /* of columns >= split, with left: x H of columns < split by these; NULL where stage B has nothing to do */
+    pons_hessian_inverse *B;
     pons_product *left;
 } pons_dual;
 
@@ -30,12 +28,14 @@ typedef struct pons_dual {
  * Prepare the solves of all rows that share a factor and a split.
  *
  * Collective on the comm of the factor, parallel over tiles. @param bf16 iterate in bf16
+ * @param exact K of all columns as exactly as products with it are, for callers that multiply by it themselves; else
+ * rough (hessian/inverse.h) where the tolerance is 1e-3 or more
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every rank. Per node: cost d^3 / 3 + (d - split)^3 / 3 flop; memory
  * 4 d^2 bytes in fp32, 12 d^2 where that is made of three bf16 terms (kern/product.h), 8 d^2 in bf16, the same for
  * d - split, and 0, 6 or 4 for each of split (d - split) entries.
  */
 pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, bool bf16,
-                             double tolerance, pons_dual **out);
+                             bool exact, double tolerance, pons_dual **out);
 
 /** Rows of width d that a thread works on together: even shares, two for each thread where there are
  * enough. Changes no bits. An iteration of them is one pass over the matrix (kern/product.h). Local. */
@@ -56,7 +56,7 @@ void pons_dual_destroy(pons_dual **dual);
  * @param panel of the same factor and split
  * @param metrics added to; may be NULL
  * Cost per row: 2 d^2 flop for each of about ten iterations and two or three for the check, the same with d - split
- * for stage B. Memory: 33 d bytes for each of up to 1024 rows per thread, at most about 110 MiB.
+ * for stage B. Memory: 32 d bytes for each of up to 1024 rows per thread, at most about 110 MiB.
  */
 pons_status pons_dual_solve(const pons_dual *dual, const pons_solve_panel *panel,
                             pons_quantize_left quantize, void *user, float *V,

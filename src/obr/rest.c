@@ -29,8 +29,8 @@ pons_status pons_rest_create(const pons_hessian_factor *factor, int64_t from, po
     *s = (pons_rest){.factor = factor, .from = from, .solver = solver};
     if (solver != PONS_SOLVER_DIRECT) {
         if (from > 0) PONS_TRY(st, pons_hessian_factor_trailing(factor, from, &s->trailing));
-        PONS_TRY(
-            st, pons_dual_create(s->trailing ? s->trailing : factor, 0, bf16, tolerance, &s->dual));
+        PONS_TRY(st, pons_dual_create(s->trailing ? s->trailing : factor, 0, bf16, true, tolerance,
+                                      &s->dual));
         if (!s->dual->A) pons_dual_destroy(&s->dual); /* every row would be solved directly */
     }
     *out = s;

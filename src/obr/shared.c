@@ -102,7 +102,7 @@ static pons_status prepare(const pons_hessian_factor *factor, const pons_recipe 
     if (compensates && !halves) PONS_TRY(st, make_blocks(factor, r, bf16, s));
     if (compensates && halves && s->solver != PONS_SOLVER_DIRECT)
         PONS_TRY(st, pons_dual_create(factor, (int64_t)(r->obr.alpha * (double)factor->d), bf16,
-                                      r->obr.tolerance, &s->dual));
+                                      false, r->obr.tolerance, &s->dual));
 done:
     return st;
 }

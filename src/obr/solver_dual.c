@@ -62,12 +62,19 @@ static double target_rounding(const pons_hessian_inverse *s, const float *b, con
     return pons_chunk_grain(s->kind, s->n) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
 }
 
+/* What the terms of U that a rough K lacks do to l K l, l of that square. */
+static double roughness(const pons_hessian_inverse *s, double square)
+{
+    return s->rough ? 0x1p-17 * square : 0.0;
+}
+
 /* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
  * all columns. Averages out with the width; the diagonal is exact. @param size of l, as above */
 static double bound_rounding(const pons_hessian_inverse *s, const double *size)
 {
     double spread = size[1] / (double)s->of.padded;
-    return (s->kind == PONS_PRODUCT_SPLIT ? 0x1.6p-9 : 0x1.6p-22) * sqrt(size[0] * spread);
+    return (s->kind == PONS_PRODUCT_SPLIT ? 0x1.6p-9 : 0x1.6p-22) * sqrt(size[0] * spread) +
+           roughness(s, size[0]);
 }
 
 /* What was multiplied by H was the rounded z~ = z - r of z, x or x - y: with the gradient g~ that came of it the
@@ -179,7 +186,8 @@ static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_ki
         float *u = c->cg.U + i * padded;
         pons_cg_get(&c->cg, k, u);
         pons_cg_fetch(&c->cg, kind == PONS_PRODUCT_BF16, k, c->line);
-        c->cg.sum[i] = c->value[i] - pons_cg_dot(padded, c->line, u);
+        c->cg.sum[i] = c->value[i] - pons_cg_dot(padded, c->line, u) -
+                       roughness(w->inverse, pons_cg_square(padded, c->line));
         c->refined[i] = true;
         for (int64_t j = 0; j < padded; j++)
             u[j] = -u[j];

@@ -70,6 +70,17 @@ static void close_window(pons_shared *s)
     MPI_Win_free(&s->window);
 }
 
+/* Write to every page of this rank's part: what has_room saw is then taken, and no block to come sees it again. */
+static void claim(pons_shared *s)
+{
+    enum { LEAST_PAGE = 4096 };
+    size_t first = (size_t)pons_share_begin((int64_t)s->bytes, s->size, s->rank);
+    size_t last = (size_t)pons_share_begin((int64_t)s->bytes, s->size, s->rank + 1);
+    for (size_t at = first; at < last; at += LEAST_PAGE)
+        ((volatile char *)s->data)[at] = 0;
+    pons_shared_settle(s);
+}
+
 /* In memory: of the node where all nodes can, else of each rank. Collective. */
 static pons_status place_in_memory(pons_comm *comm, pons_shared *s)
 {
@@ -85,6 +96,7 @@ static pons_status place_in_memory(pons_comm *comm, pons_shared *s)
     }
     if (s->size == 1) s->data = s->allocated = pons_mem_alloc((int64_t)s->bytes, 1);
     PONS_TRY_ALL(st, comm, s->data ? PONS_OK : PONS_ERR_NOMEM);
+    if (s->size > 1) claim(s);
 done:
     return st;
 }

@@ -34,7 +34,6 @@ void pons_counts_add_work(pons_row_metrics *all, const pons_row_metrics *more)
     all->products += more->products;
     all->flop += more->flop;
     all->product_flop += more->product_flop;
-    all->product_seconds += more->product_seconds;
     all->moved += more->moved;
 }
 

@@ -205,10 +205,8 @@ static void plan_hessian(shape *s, int group)
     add(p, "a window packed for the sum", PONS_PLAN_RANK, true,
         pons_gram_bytes(s->S, d, s->in->bf16, s->in->threads));
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
-    bool disk =
-        r->layout.scratch[0] != 0; /* there all room is reserved, here pages of zeros are none */
     add_matrix(s, p, "Hessian in fp32", 4 * square);
-    add_matrix(s, p, "inverse factor U", 4 * square / (disk ? 1 : 2));
+    add_matrix(s, p, "inverse factor U", 4 * square);
     add_window(s, p, d);
 
     if (s->blocks) s->sums -= 8 * square; /* freed before it is factored */
@@ -298,7 +296,7 @@ static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
     int64_t padded = pons_product_tiles_of(d).padded;
     double most = rows > 0 ? (double)pons_dual_rows(d, rows, s->in->threads) : 0.0;
     double group = most > 0 ? PONS_PRODUCT_SPACE : 0, alpha = s->in->recipe->obr.alpha;
-    double cell = 29 + (alpha > 0 ? 4 * (1 - alpha) : 0); /* the dual in bf16 two less */
+    double cell = 28.125 + (alpha > 0 ? 4 * (1 - alpha) : 0); /* the dual in bf16 two less */
     return s->in->threads * (cell * most * (double)padded + group);
 }
 

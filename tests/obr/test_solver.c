@@ -125,7 +125,7 @@ static pons_row_metrics check_rows(solve_rows *solve, const pons_hessian_factor 
     pons_solve_panel panel = {"rows", 0, m, d, split, W, mask, factor, false};
     pons_row_metrics metrics = {0};
     pons_dual *dual = NULL;
-    assert_int_equal(pons_dual_create(factor, split, bf16, tolerance, &dual), PONS_OK);
+    assert_int_equal(pons_dual_create(factor, split, bf16, false, tolerance, &dual), PONS_OK);
     assert_int_equal(solve(dual, &panel, quantize, &split, V, &metrics), PONS_OK);
     for (int64_t i = 0; i < m; i++) {
         const float *v = V + i * d, *w = W + i * d;
@@ -303,7 +303,7 @@ static void fallback(void **state)
     pons_dual *dual = NULL;
     V[0] = malloc(M * D * sizeof **V);
     V[1] = malloc(M * D * sizeof **V);
-    assert_int_equal(pons_dual_create(p.factor, SPLIT, false, 1e-14, &dual), PONS_OK);
+    assert_int_equal(pons_dual_create(p.factor, SPLIT, false, false, 1e-14, &dual), PONS_OK);
     assert_int_equal(pons_solve_direct(&panel, quantize, &split, V[0], NULL), PONS_OK);
     assert_int_equal(pons_dual_solve(dual, &panel, quantize, &split, V[1], &metrics), PONS_OK);
     assert_int_equal(metrics.fallbacks, M);
