@@ -11,6 +11,9 @@
 
 #define TILE 256
 
+/* What a rough K does to an objective, per unit of its condition. */
+#define ROUGHNESS 0x1p-18
+
 /* Tiles side by side that meet the same columns of U one after the other: a U on disk is read n / (TILE BAND)
  * times. */
 #define BAND 8
@@ -118,8 +121,28 @@ static void measure(int64_t rows, int64_t n, const float *A, float *size)
     }
 }
 
+/* Norms of columns, diagonals, and what they say of the condition. */
+static void describe(const pons_hessian_factor *factor, pons_hessian_inverse *s)
+{
+    int64_t n = s->n, d = factor->d, from = s->from;
+    for (int64_t j = 0; j < n; j++) {
+        float h = factor->H[(from + j) * (d + 1)];
+        s->reciprocal[j] = 1.0f / h;
+        s->root[j] = sqrtf(h);
+    }
+    measure(n, d, factor->H + from * d, s->size); /* symmetric */
+    measure(n, n, s->K, s->reach);
+    s->blur = s->condition = 0.0;
+    for (int64_t j = 0; j < n; j++) {
+        double size = s->size[j], unit = s->unit[j], reach = s->reach[j];
+        s->reach[j] = (float)sqrt(fmax(reach * reach - 1.0, 0.0));
+        s->blur += size * unit * size * unit;
+        s->condition += size * unit * unit / (double)n;
+    }
+}
+
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
-                                        bool rough, pons_hessian_inverse **out)
+                                        double tolerance, pons_hessian_inverse **out)
 {
     pons_status st = PONS_OK;
     pons_hessian_inverse *s = pons_mem_calloc(1, sizeof *s);
@@ -129,7 +152,7 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
         s->from = from;
         s->n = n;
         s->kind = pons_product_exact(bf16);
-        s->rough = rough && s->kind == PONS_PRODUCT_SPLIT &&
+        s->rough = tolerance > 0.0 && s->kind == PONS_PRODUCT_SPLIT &&
                    pons_product_exact(false) == PONS_PRODUCT_TRIPLE;
         s->of = pons_product_tiles_of(n);
         s->unit = pons_mem_alloc(s->of.padded, sizeof *s->unit);
@@ -143,18 +166,12 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(n * n) * sizeof *s->K, &s->shared));
     s->K = pons_shared_data(s->shared);
     PONS_TRY(st, make_inverse(factor, s));
-    for (int64_t j = 0; j < n; j++) {
-        float h = factor->H[(from + j) * (d + 1)];
-        s->reciprocal[j] = 1.0f / h;
-        s->root[j] = sqrtf(h);
-    }
-    measure(n, d, factor->H + from * d, s->size); /* symmetric */
-    measure(n, n, s->K, s->reach);
-    for (int64_t j = 0; j < n; j++) {
-        double size = s->size[j], unit = s->unit[j], reach = s->reach[j];
-        s->reach[j] = (float)sqrt(fmax(reach * reach - 1.0, 0.0));
-        s->blur += size * unit * size * unit;
-        s->condition += size * unit * unit / (double)n;
+    describe(factor, s);
+    if (s->rough && !(s->condition * ROUGHNESS <= tolerance)) {
+        s->rough = false;
+        pons_shared_settle(s->shared); /* all have read the rough one */
+        PONS_TRY(st, make_inverse(factor, s));
+        describe(factor, s);
     }
     for (int64_t j = n; j < s->of.padded; j++)
         s->unit[j] = 1.0f;

@@ -37,14 +37,15 @@ typedef struct pons_hessian_inverse {
  *
  * Collective on the comm of the factor; the ranks of a node share the work and what comes of it. Same
  * bits for any number of them and of threads.
- * @param rough in bf16 on AMX tiles, of two terms of U (kern/triangle.h): for iterations, which round K to one and are
- * checked with H; on an ill-conditioned H not for x K that nothing corrects
+ * @param tolerance 0: K as exactly as products with it are. Else rough in bf16 on AMX tiles, of two terms of U
+ * (kern/triangle.h), where the condition leaves the errors of that below the tolerance: for iterations, which round K to one
+ * term and are checked with H, not for x K that nothing corrects
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
  * rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for split, 12 n^2 for triple
  * products.
  */
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
-                                        bool rough, pons_hessian_inverse **out);
+                                        double tolerance, pons_hessian_inverse **out);
 
 /**
  * This rank's share of the upper triangle of K = U^T U, in tiles that are one product each. Local,

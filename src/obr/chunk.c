@@ -25,9 +25,6 @@ enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256, FAR_ROWS = 2 * PONS_PRODUCT_ROWS }
 /* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
 #define UNCERTAINTY 0x1p-22
 
-/* From here on what a rough K leaves open is far below the tolerance. */
-#define ROUGH_TOLERANCE 1e-3
-
 void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_product_kind kind,
                          int64_t rows)
 {
@@ -390,11 +387,10 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
     int64_t d = factor->d;
     PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
     *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
-    bool rough = !exact && tolerance >= ROUGH_TOLERANCE;
-    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, rough, &s->A));
+    PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, exact ? 0.0 : tolerance, &s->A));
     if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
     if (s->A && split > 0 && split < d) {
-        PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, false, &s->B));
+        PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, 0.0, &s->B));
         PONS_TRY(st, pons_product_create_shared(factor->comm, s->A->kind, split, d - split,
                                                 factor->H, d, 0, split, &s->left));
     }

@@ -28,8 +28,8 @@ typedef struct pons_dual {
  * Prepare the solves of all rows that share a factor and a split.
  *
  * Collective on the comm of the factor, parallel over tiles. @param bf16 iterate in bf16
- * @param exact K of all columns as exactly as products with it are, for callers that multiply by it themselves; else
- * rough (hessian/inverse.h) where the tolerance is 1e-3 or more
+ * @param exact K of all columns as exactly as products with it are, for callers that multiply by it themselves; else as
+ * the tolerance allows (hessian/inverse.h)
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every rank. Per node: cost d^3 / 3 + (d - split)^3 / 3 flop; memory
  * 4 d^2 bytes in fp32, 12 d^2 where that is made of three bf16 terms (kern/product.h), 8 d^2 in bf16, the same for
  * d - split, and 0, 6 or 4 for each of split (d - split) entries.

@@ -61,8 +61,8 @@ static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor
 {
     enum { FROM = 100, N = D - FROM, ROWS = PONS_PRODUCT_ROWS };
     pons_hessian_inverse *a = NULL, *b = NULL;
-    CHECK(pons_hessian_inverse_create(f, FROM, bf16, bf16, &a) == PONS_OK);
-    CHECK(pons_hessian_inverse_create(alone, FROM, bf16, bf16, &b) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(f, FROM, bf16, bf16 ? 1.0 : 0.0, &a) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(alone, FROM, bf16, bf16 ? 1.0 : 0.0, &b) == PONS_OK);
     CHECK(a->kind == pons_product_exact(bf16) && !a->K == (a->kind != PONS_PRODUCT_FP32));
     CHECK(!a->K || !memcmp(a->K, b->K, (size_t)N * N * sizeof *a->K));
     CHECK(!memcmp(a->unit, b->unit, (size_t)a->of.padded * sizeof *a->unit));
@@ -87,6 +87,25 @@ static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor
     pons_mem_free(X);
     pons_hessian_inverse_destroy(&b);
     pons_hessian_inverse_destroy(&a);
+}
+
+/* K of two terms of U stays where the tolerance is wide; where it is not, what comes is the exact one. */
+static void test_rough(const pons_hessian_factor *f)
+{
+    pons_hessian_inverse *wide = NULL, *narrow = NULL, *exact = NULL;
+    bool tiles = pons_product_exact(false) == PONS_PRODUCT_TRIPLE;
+    CHECK(pons_hessian_inverse_create(f, 0, true, 1.0, &wide) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(f, 0, true, 1e-9, &narrow) == PONS_OK);
+    CHECK(pons_hessian_inverse_create(f, 0, true, 0.0, &exact) == PONS_OK);
+    CHECK(wide->rough == tiles && !narrow->rough && !exact->rough);
+    size_t bytes = (size_t)exact->of.padded * sizeof *exact->unit;
+    CHECK(!memcmp(narrow->unit, exact->unit, bytes) && !memcmp(narrow->reach, exact->reach, bytes));
+    CHECK(narrow->condition == exact->condition && narrow->blur == exact->blur);
+    for (int64_t j = 0; j < D; j++)
+        CHECK(fabsf(wide->unit[j] - exact->unit[j]) <= 0x1p-15f * exact->unit[j]);
+    pons_hessian_inverse_destroy(&exact);
+    pons_hessian_inverse_destroy(&narrow);
+    pons_hessian_inverse_destroy(&wide);
 }
 
 /* The n-th shared block finds no room on its node: a copy per rank. 0: all find some. */
@@ -185,6 +204,7 @@ static void test_bits(pons_comm *comm)
             test_inverse(f, alone, bf16);
         }
     leave_no_room(comm, 0);
+    if (pons_kern_has_bf16()) test_rough(f);
     pons_hessian_factor_destroy(&f);
     pons_hessian_factor_destroy(&alone);
     pons_hessian_destroy(&part);
