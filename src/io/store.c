@@ -1,5 +1,5 @@
-/* Owns an open model: its files, its names, its table of tensors, look-up, and reading. Does not know
- * any file format beyond which reader to call. */
+/* Owns the files, the names and the table of tensors of an open model, and look-up. Opening is in
+ * store_open.c, reading of tensors in store_read.c; the file formats are in safetensors.c and gguf.c. */
 #include "io/store.h"
 
 #include <errno.h>
@@ -11,7 +11,6 @@
 
 #include "base/fault.h"
 #include "base/mem.h"
-#include "io/file.h"
 #include "io/store_build.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -218,65 +217,8 @@ const char *pons_store_label(char label[PONS_LABEL_BYTES], const char *text, siz
     return label;
 }
 
-static pons_status open_directory(pons_store *store)
+void pons_store_clear(pons_store *s)
 {
-    pons_status st = PONS_OK;
-    char *single = pons_mem_printf("%s/model.safetensors", store->path);
-    char *index = pons_mem_printf("%s/model.safetensors.index.json", store->path);
-    if (!single || !index)
-        st = PONS_ERR_NOMEM;
-    else if (pons_file_exists(single)) {
-        st = pons_store_add_file(store, single);
-        if (st == PONS_OK) st = pons_safetensors_scan(store, 0);
-    } else if (pons_file_exists(index))
-        st = pons_shards_scan(store, store->path);
-    else
-        st = pons_fail(PONS_ERR_INPUT,
-                       "%s: no model in this directory; looked for model.safetensors and "
-                       "model.safetensors.index.json",
-                       store->path);
-    pons_mem_free(index);
-    pons_mem_free(single);
-    return st;
-}
-
-static pons_status open_file(pons_store *store)
-{
-    char magic[4] = "";
-    const char *dot = strrchr(store->path, '.');
-    pons_status st = pons_store_add_file(store, store->path);
-    if (st == PONS_OK && store->files[0].bytes >= sizeof magic)
-        st = pons_store_read_file(&store->files[0], "header", 0, sizeof magic, magic);
-    if (st != PONS_OK) return st;
-    store->gguf = !memcmp(magic, "GGUF", sizeof magic) || (dot && !strcmp(dot, ".gguf"));
-    return store->gguf ? pons_gguf_scan(store, 0) : pons_safetensors_scan(store, 0);
-}
-
-pons_status pons_store_open(const char *path, pons_store **out)
-{
-    pons_status st = PONS_OK;
-    pons_store *store;
-    PONS_CALLOC(st, store, 1);
-    store->path = pons_mem_strdup(path);
-    if (!store->path) {
-        st = PONS_ERR_NOMEM;
-        goto done;
-    }
-    PONS_TRY(st, pons_dir_exists(path) ? open_directory(store) : open_file(store));
-    PONS_TRY(st, pons_store_sort(store));
-    *out = store;
-    store = NULL;
-done:
-    pons_store_close(&store);
-    return st;
-}
-
-void pons_store_close(pons_store **store)
-{
-    pons_store *s = *store;
-    if (!s) return;
-    for (int64_t i = 0; i < s->count; i++)
-        pons_store_forget(s, &s->tensors[i].view, NULL);
     for (int64_t i = 0; i < s->file_count; i++) {
         close(s->files[i].fd);
         pons_mem_free(s->files[i].head);
@@ -288,10 +230,6 @@ void pons_store_close(pons_store **store)
     }
     pons_mem_free(s->files);
     pons_mem_free(s->tensors);
-    pons_mem_free(s->pairs);
-    pons_mem_free(s->path);
-    pons_mem_free(s);
-    *store = NULL;
 }
 
 const char *pons_store_path(const pons_store *store) { return store->path; }
@@ -318,31 +256,4 @@ const pons_tensor_view *pons_store_find(const pons_store *store, const char *nam
 const pons_store_file *pons_store_file_of(const pons_store *store, const pons_store_tensor *tensor)
 {
     return &store->files[tensor->file];
-}
-
-pons_status pons_store_read(const pons_store *store, const pons_tensor_view *tensor, size_t at,
-                            size_t bytes, void *out)
-{
-    const pons_store_tensor *t = (const pons_store_tensor *)tensor; /* its first member */
-    const pons_store_file *file = pons_store_file_of(store, t);
-    char label[PONS_LABEL_BYTES];
-    PONS_ASSERT(at + bytes <= t->end - t->begin);
-    if (pons_store_take_ahead(t, at, bytes, out)) return PONS_OK;
-    pons_store_label(label, tensor->name, strlen(tensor->name));
-    return pons_store_read_file(file, label, file->data_begin + t->begin + at, bytes, out);
-}
-
-pons_status pons_store_load(const pons_store *store, const pons_tensor_view *tensor, void **out)
-{
-    pons_status st = PONS_OK;
-    size_t bytes = pons_dtype_bytes(tensor->dtype, pons_tensor_elements(tensor));
-    char *data;
-    PONS_ALLOC(st, data, (int64_t)bytes);
-    st = pons_store_read(store, tensor, 0, bytes, data);
-    if (st == PONS_OK)
-        *out = data;
-    else
-        pons_mem_free(data);
-done:
-    return st;
 }

@@ -2,7 +2,7 @@
  * What the readers of single formats put into a store. Private to io; everything is Local.
  *
  * A store owns its open files, its names and its tensors. The readers (safetensors.c, gguf.c) add the
- * tensors of one file; store.c sorts, looks up and reads.
+ * tensors of one file; store.c sorts and looks up, store_read.c reads.
  */
 #ifndef PONS_IO_STORE_BUILD_H
 #define PONS_IO_STORE_BUILD_H
@@ -35,11 +35,8 @@ typedef struct pons_store_tensor {
     uint64_t begin, end;
     int64_t file;
     struct pons_store_ahead
-        *ahead; /* its bytes, read ahead of their use (ahead.c); NULL: on disk only */
+        *ahead; /* its bytes, read ahead of their use (store_read.c); NULL: on disk only */
 } pons_store_tensor;
-
-/** Bytes [at, at + bytes) of a tensor that was read ahead; false when they are to be read. */
-bool pons_store_take_ahead(const pons_store_tensor *tensor, size_t at, size_t bytes, void *out);
 
 /** The file of a tensor. */
 const pons_store_file *pons_store_file_of(const pons_store *store, const pons_store_tensor *tensor);
@@ -64,6 +61,9 @@ struct pons_store {
     int64_t pair_count;
     pons_store_names *names;
 };
+
+/** Close the files and free them, the names and the table of tensors. */
+void pons_store_clear(pons_store *store);
 
 /** Open a file; its index is store->file_count - 1 afterwards. @return PONS_ERR_IO. */
 pons_status pons_store_add_file(pons_store *store, const char *path);

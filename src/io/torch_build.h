@@ -55,6 +55,17 @@ pons_torch_value *pons_torch_value_new(pons_torch_file *file, pons_torch_kind ki
 /** Append an item. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_torch_value_append(pons_torch_value *value, pons_torch_value *item);
 
+/** Open file->path as an archive, check its form and byte order, set file->archive and file->prefix.
+ * @param[out] record the pickle's @return PONS_ERR_IO, PONS_ERR_INPUT, PONS_ERR_UNSUPPORTED, PONS_ERR_NOMEM. */
+pons_status pons_torch_open_archive(pons_torch_file *file, uint64_t *record);
+
+/** Size of a record. @return PONS_OK, PONS_ERR_INPUT. */
+pons_status pons_torch_record_bytes(const pons_torch_file *file, uint64_t record, uint64_t *bytes);
+
+/** A whole record; libzip compares the checksum at its end. @return PONS_OK, PONS_ERR_INPUT. */
+pons_status pons_torch_read_record(const pons_torch_file *file, uint64_t record, uint64_t bytes,
+                                   void *out);
+
 /** Find the record of a storage and check that it has the bytes that dtype and elements need.
  * @param at byte of the pickle, for the message */
 pons_status pons_torch_find_storage(const pons_torch_file *file, const char *key, size_t at,

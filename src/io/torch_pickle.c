@@ -1,5 +1,5 @@
 /* Owns the pickle machine of torch files: stack, marks, memo and opcodes. What globals and
- * persistent ids stand for is in torch_rebuild.c; the archive is in torch_file.c. It makes data and
+ * persistent ids stand for is in torch_rebuild.c; the archive is in torch_archive.c. It makes data and
  * can do nothing else: there is no opcode here that looks outside the file. */
 #include "io/torch_build.h"
 #include "io/torch_opcode.h"

@@ -1,67 +1,15 @@
-/* Owns reading GGUF metadata into pons_model_config. Rotary scaling is in gguf_rope.c. */
+/* Owns reading GGUF metadata into pons_model_config. Single numbers are read in gguf_number.c, rotary
+ * scaling in gguf_rope.c. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "model/fields.h"
 #include "model/gguf.h"
 
-/* "llama.block_count" and its like. */
 typedef struct reader {
     const pons_store *store;
     const char *path, *arch;
 } reader;
-
-static const pons_gguf_value *find(const reader *r, const char *key, char *full, size_t bytes)
-{
-    snprintf(full, bytes, "%s.%s", r->arch, key);
-    return pons_store_metadata(r->store, full);
-}
-
-pons_status pons_gguf_integer(const pons_store *store, const char *arch, const char *key,
-                              int64_t fallback, int64_t *out)
-{
-    char full[128];
-    const reader r = {store, pons_store_path(store), arch};
-    const pons_gguf_value *v = find(&r, key, full, sizeof full);
-    if (!v && fallback >= 0) {
-        *out = fallback;
-        return PONS_OK;
-    }
-    if (!v)
-        return pons_fail(PONS_ERR_INPUT, "%s: metadata %s: found nothing, allowed an integer",
-                         r.path, full);
-    int64_t x = v->type == PONS_GGUF_UINT  ? (v->u > INT32_MAX ? -1 : (int64_t)v->u)
-                : v->type == PONS_GGUF_INT ? v->i
-                                           : -1;
-    if (x < 0 || x > INT32_MAX)
-        return pons_fail(v->type == PONS_GGUF_ARRAY ? PONS_ERR_UNSUPPORTED : PONS_ERR_INPUT,
-                         "%s: metadata %s: found %s, allowed one integer from 0 to %d", r.path,
-                         full, v->type == PONS_GGUF_ARRAY ? "a list" : "another value", INT32_MAX);
-    *out = x;
-    return PONS_OK;
-}
-
-pons_status pons_gguf_positive(const pons_store *store, const char *arch, const char *key,
-                               double fallback, double *out)
-{
-    char full[128];
-    const reader r = {store, pons_store_path(store), arch};
-    const pons_gguf_value *v = find(&r, key, full, sizeof full);
-    if (!v && fallback > 0) {
-        *out = fallback;
-        return PONS_OK;
-    }
-    double x = !v                           ? 0
-               : v->type == PONS_GGUF_FLOAT ? pons_fields_shortest((float)v->f)
-               : v->type == PONS_GGUF_UINT  ? (double)v->u
-                                            : 0;
-    if (!(x > 0 && isfinite(x)))
-        return pons_fail(PONS_ERR_INPUT, "%s: metadata %s: found %s, allowed a number above 0",
-                         r.path, full, v ? "another value" : "nothing");
-    *out = x;
-    return PONS_OK;
-}
 
 /* Keys other architectures or options use to change the numbers. */
 static pons_status refuse_foreign(const reader *r)
@@ -85,8 +33,8 @@ static pons_status refuse_foreign(const reader *r)
                    {"rope.scaling.attn_factor", 1},
                    {"rope.dimension_sections", NAN}};
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
-        char full[128];
-        const pons_gguf_value *v = find(r, foreign[i].key, full, sizeof full);
+        char full[PONS_GGUF_KEY_BYTES];
+        const pons_gguf_value *v = pons_gguf_find(r->store, r->arch, foreign[i].key, full);
         if (!v) continue;
         double x = v->type == PONS_GGUF_UINT    ? (double)v->u
                    : v->type == PONS_GGUF_INT   ? (double)v->i

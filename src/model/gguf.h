@@ -7,6 +7,13 @@
 #include "io/store.h"
 #include "model/config.h"
 
+/** Room for the name of a key of metadata. */
+#define PONS_GGUF_KEY_BYTES 128
+
+/** Metadata "ARCH.KEY", as "llama.block_count"; NULL: absent. @param[out] full the name */
+const pons_gguf_value *pons_gguf_find(const pons_store *store, const char *arch, const char *key,
+                                      char full[PONS_GGUF_KEY_BYTES]);
+
 /** Metadata "ARCH.KEY" as an integer in 0..2^31-1; absent: `fallback`, refused when that is
  * negative. */
 pons_status pons_gguf_integer(const pons_store *store, const char *arch, const char *key,

@@ -1,6 +1,6 @@
 /**
  * Rows on their way through the two stages of an iterative solve, as many as one thread works on
- * together. Internal to the room; solver_dual.c and solver_primal.c minimise, chunk.c does the rest.
+ * together. Internal to the room. solver_dual.c and solver_primal.c minimise; dual.c owns the stages around them.
  */
 #ifndef PONS_OBR_CHUNK_H
 #define PONS_OBR_CHUNK_H
@@ -54,6 +54,13 @@ typedef struct pons_chunk {
 typedef void pons_chunk_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
                                  const uint8_t *mask, int64_t ldm);
 pons_chunk_minimise pons_dual_minimise, pons_primal_minimise;
+
+/** Memory for chunks of `rows` rows. Local. @param primal for pons_primal_minimise @return PONS_OK, PONS_ERR_NOMEM; then, too,
+ * `c` is to be destroyed. */
+pons_status pons_chunk_create(const pons_dual *dual, bool primal, int64_t rows, pons_chunk *c);
+
+/** Free what a chunk holds. Local. */
+void pons_chunk_destroy(pons_chunk *c);
 
 /** Q <- P times a worker's matrix. Local. */
 void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_product_kind kind,

@@ -1,5 +1,5 @@
 /* Conjugate gradients in the inverse Hessian. Owns what is iterated, how it is checked and refined; the
- * passes over vectors are cg.c's, the products kern's, stages and threads chunk.c's.
+ * passes over vectors are cg.c's, the products kern's, stages and threads dual.c's.
  *
  * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x zero on
  * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the kept columns

@@ -1,5 +1,5 @@
 /* Conjugate gradients in the Hessian of the kept columns. Owns what is iterated and how it is checked; the
- * passes over vectors are cg.c's, the products kern's, stages and threads chunk.c's.
+ * passes over vectors are cg.c's, the products kern's, stages and threads dual.c's.
  *
  * From x = y at kept columns R on: gradient g = (x - y) H, correction l with l H_RR = -g_R.
  * Check: with K = H^-1, the multipliers -g_E of the constraints x_E = 0 have a dual objective that is exactly

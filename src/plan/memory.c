@@ -290,7 +290,7 @@ static double mask_bytes(const shape *s, int64_t d, double rest)
     }
 }
 
-/* obr/chunk.c: the chunk of rows of each thread. */
+/* obr/chunk.c: a chunk of rows of each thread. */
 static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
     int64_t padded = pons_product_tiles_of(d).padded;
