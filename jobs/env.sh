@@ -9,8 +9,11 @@ PONS_BIN=${PONS_BIN:-$PONS_ROOT/build/release/pons}
 
 export PYTHONDONTWRITEBYTECODE=1 # nothing is left in the source tree
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}             # more ranks than cores
-export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}        # threads need the whole mask
+# Allow more ranks than cores, and leave threads the whole mask: the names of Open MPI 4, then those of Open MPI 5.
+export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}
+export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}
+export PRTE_MCA_rmaps_default_mapping_policy=${PRTE_MCA_rmaps_default_mapping_policy:-:oversubscribe}
+export PRTE_MCA_hwloc_default_binding_policy=${PRTE_MCA_hwloc_default_binding_policy:-none}
 export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}                       # waiting ranks give way
 export OMPI_MCA_orte_base_help_aggregate=${OMPI_MCA_orte_base_help_aggregate:-0}
 if [ -z "${SLURM_JOB_ID:-}${PBS_JOBID:-}" ]; then # one machine: shared memory, no search for a fabric

@@ -254,18 +254,22 @@ static pons_status simulate(pons_plan_input *in, const arguments *a, bool json)
 static pons_status read_model(const char *path, pons_model_config *out)
 {
     pons_status st = PONS_OK;
-    size_t n = strlen(path);
-    if (n > 5 && !strcmp(path + n - 5, ".gguf")) {
-        pons_model *model = NULL;
-        st = pons_model_open(path, &model);
-        if (st == PONS_OK) *out = *pons_model_get_config(model);
-        pons_model_close(&model);
-        return st;
+    pons_model *model = NULL;
+    char *located = NULL, *file = NULL;
+    PONS_TRY(st, pons_store_locate(path, &located));
+    size_t n = strlen(located);
+    if (n > 5 && !strcmp(located + n - 5, ".gguf")) {
+        PONS_TRY(st, pons_model_open(located, &model));
+        *out = *pons_model_get_config(model);
+    } else {
+        file = pons_dir_exists(located) ? pons_mem_printf("%s/config.json", located)
+                                        : pons_mem_strdup(located);
+        PONS_TRY(st, file ? pons_model_config_read(file, out) : PONS_ERR_NOMEM);
     }
-    char *file =
-        pons_dir_exists(path) ? pons_mem_printf("%s/config.json", path) : pons_mem_strdup(path);
-    st = file ? pons_model_config_read(file, out) : PONS_ERR_NOMEM;
+done:
     pons_mem_free(file);
+    pons_mem_free(located);
+    pons_model_close(&model);
     return st;
 }
 

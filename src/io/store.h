@@ -47,6 +47,13 @@ typedef struct pons_gguf_value {
  * PONS_ERR_UNSUPPORTED (dtype or version). */
 pons_status pons_store_open(const char *path, pons_store **out);
 
+/**
+ * The model that a path means, in counted memory: a directory without safetensors that holds one .gguf file
+ * stands for that file, any other path for itself. Local.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO, PONS_ERR_INPUT for several .gguf files.
+ */
+pons_status pons_store_locate(const char *path, char **out);
+
 /** Close the files and free; takes the address. Local. */
 void pons_store_close(pons_store **store);
 

@@ -8,7 +8,7 @@
 #include "kern/onednn.h"
 
 #ifdef PONS_HAVE_ONEDNN
-#include <dnnl.h>
+#include "kern/onednn_version.h"
 
 struct pons_onednn {
     pons_bf16_layout layout;
@@ -47,24 +47,21 @@ static pons_status make_matmul(const pons_onednn *k, const dnnl_memory_desc_t *b
                                dnnl_primitive_t *out)
 {
     pons_status st = PONS_OK;
-    dnnl_matmul_desc_t op;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_post_ops_t after = NULL;
-    PONS_TRY(st, check(dnnl_matmul_desc_init(&op, &k->a, b, NULL, &k->c), "matmul"));
     PONS_TRY(st, check(dnnl_primitive_attr_create(&attributes), "attributes"));
     PONS_TRY(st,
              check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
                    "scratchpad"));
     if (add) {
         PONS_TRY(st, check(dnnl_post_ops_create(&after), "sum"));
-        PONS_TRY(st, check(dnnl_post_ops_append_sum(after, 1.0f), "sum"));
+        PONS_TRY(st, check(pons_dnnl_append_sum(after), "sum"));
         PONS_TRY(st, check(dnnl_primitive_attr_set_post_ops(attributes, after), "sum"));
     }
-    PONS_TRY(st,
-             check(dnnl_primitive_desc_create(&pd, &op, attributes, engine, NULL), "bf16 matmul"));
-    *chosen = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    *scratch = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    PONS_TRY(st, check(pons_dnnl_matmul(&pd, engine, &k->a, b, &k->c, attributes), "bf16 matmul"));
+    PONS_TRY(st, check(pons_dnnl_query(pd, dnnl_query_weights_md, chosen), "bf16 matmul"));
+    PONS_TRY(st, check(pons_dnnl_query(pd, dnnl_query_scratchpad_md, scratch), "bf16 matmul"));
     PONS_TRY(st, check(dnnl_primitive_create(out, pd), "bf16 matmul"));
 done:
     if (after) dnnl_post_ops_destroy(after);
@@ -78,29 +75,29 @@ static pons_status make_product(pons_onednn *k)
     pons_status st = PONS_OK;
     bool gram = k->layout == PONS_BF16_GRAM;
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_memory_desc_t b;
+    dnnl_memory_desc_t b = {0}, again = {0};
     const dnnl_dims_t of_a = {k->M, k->K}, of_b = {k->K, k->N}, of_c = {k->M, k->N};
 
-    PONS_TRY(
-        st, check(dnnl_memory_desc_init_by_tag(&k->a, 2, of_a, dnnl_bf16, gram ? dnnl_ba : dnnl_ab),
-                  "tile"));
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&b, 2, of_b, dnnl_bf16,
-                                                    gram ? dnnl_ab : dnnl_format_tag_any),
-                       "tile"));
     PONS_TRY(st,
-             check(dnnl_memory_desc_init_by_tag(&k->plain, 2, of_b, dnnl_bf16, dnnl_ba), "tile"));
-    PONS_TRY(st, check(dnnl_memory_desc_init_by_tag(&k->c, 2, of_c, dnnl_f32, dnnl_ab), "tile"));
+             check(pons_dnnl_describe(&k->a, of_a, dnnl_bf16, gram ? dnnl_ba : dnnl_ab), "tile"));
+    PONS_TRY(st,
+             check(pons_dnnl_describe(&b, of_b, dnnl_bf16, gram ? dnnl_ab : dnnl_format_tag_any),
+                   "tile"));
+    PONS_TRY(st, check(pons_dnnl_describe(&k->plain, of_b, dnnl_bf16, dnnl_ba), "tile"));
+    PONS_TRY(st, check(pons_dnnl_describe(&k->c, of_c, dnnl_f32, dnnl_ab), "tile"));
     PONS_TRY(st, make_matmul(k, &b, false, &k->b, &k->scratch, &k->product));
     if (k->layout != PONS_BF16_PACKED)
-        PONS_TRY(st, make_matmul(k, &k->b, true, &b, &k->sum_scratch, &k->sum));
+        PONS_TRY(st, make_matmul(k, &k->b, true, &again, &k->sum_scratch, &k->sum));
     if (gram) goto done;
 
-    PONS_TRY(st,
-             check(dnnl_reorder_primitive_desc_create(&pd, &k->plain, engine, &k->b, engine, NULL),
-                   "reorder"));
+    PONS_TRY(st, check(dnnl_reorder_primitive_desc_create(&pd, PONS_DNNL(k->plain), engine,
+                                                          PONS_DNNL(k->b), engine, NULL),
+                       "reorder"));
     PONS_TRY(st, check(dnnl_primitive_create(&k->pack, pd), "reorder"));
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);
+    pons_dnnl_forget(&again);
+    pons_dnnl_forget(&b);
     return st;
 }
 
@@ -134,13 +131,17 @@ void pons_onednn_destroy(pons_onednn **kernel)
     if (k->product) dnnl_primitive_destroy(k->product);
     if (k->sum) dnnl_primitive_destroy(k->sum);
     if (k->pack) dnnl_primitive_destroy(k->pack);
+    dnnl_memory_desc_t *described[] = {&k->a, &k->plain,   &k->b,
+                                       &k->c, &k->scratch, &k->sum_scratch};
+    for (size_t n = 0; n < sizeof described / sizeof *described; n++)
+        pons_dnnl_forget(described[n]);
     pons_mem_free(k);
     *kernel = NULL;
 }
 
 size_t pons_onednn_packed_bytes(const pons_onednn *kernel)
 {
-    return dnnl_memory_desc_get_size(&kernel->b);
+    return dnnl_memory_desc_get_size(PONS_DNNL(kernel->b));
 }
 
 void pons_onednn_worker_destroy(pons_onednn_worker **worker)
@@ -161,20 +162,25 @@ static pons_status make_worker(const pons_onednn *k, pons_onednn_worker *w)
 {
     pons_status st = PONS_OK;
     w->kernel = k;
-    w->work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(&k->scratch), 1);
+    w->work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(PONS_DNNL(k->scratch)), 1);
     if (!w->work) return PONS_ERR_NOMEM;
     PONS_TRY(st,
              check(dnnl_stream_create(&w->stream, engine, dnnl_stream_default_flags), "stream"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->a, &k->a, engine, DNNL_MEMORY_NONE), "memory"));
     PONS_TRY(st,
-             check(dnnl_memory_create(&w->plain, &k->plain, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->b, &k->b, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->c, &k->c, engine, DNNL_MEMORY_NONE), "memory"));
-    PONS_TRY(st, check(dnnl_memory_create(&w->scratch, &k->scratch, engine, w->work), "memory"));
+             check(dnnl_memory_create(&w->a, PONS_DNNL(k->a), engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->plain, PONS_DNNL(k->plain), engine, DNNL_MEMORY_NONE),
+                       "memory"));
+    PONS_TRY(st,
+             check(dnnl_memory_create(&w->b, PONS_DNNL(k->b), engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st,
+             check(dnnl_memory_create(&w->c, PONS_DNNL(k->c), engine, DNNL_MEMORY_NONE), "memory"));
+    PONS_TRY(st, check(dnnl_memory_create(&w->scratch, PONS_DNNL(k->scratch), engine, w->work),
+                       "memory"));
     if (!k->sum) goto done;
-    w->sum_work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(&k->sum_scratch), 1);
+    w->sum_work = pons_mem_alloc((int64_t)dnnl_memory_desc_get_size(PONS_DNNL(k->sum_scratch)), 1);
     if (!w->sum_work) return PONS_ERR_NOMEM;
-    PONS_TRY(st, check(dnnl_memory_create(&w->sum_scratch, &k->sum_scratch, engine, w->sum_work),
+    PONS_TRY(st, check(dnnl_memory_create(&w->sum_scratch, PONS_DNNL(k->sum_scratch), engine,
+                                          w->sum_work),
                        "memory"));
 done:
     return st;

@@ -70,12 +70,8 @@ pons_status pons_model_open(const char *path, pons_model **out)
     pons_quant_config quant = {0};
     PONS_CALLOC(st, m, 1);
     m->runtime = pons_runtime_plain();
-    m->path = pons_mem_strdup(path);
-    if (!m->path) {
-        st = PONS_ERR_NOMEM;
-        goto done;
-    }
-    if (pons_dir_exists(path))
+    PONS_TRY(st, pons_store_locate(path, &m->path));
+    if (pons_dir_exists(m->path))
         PONS_TRY(st, open_directory(m, &quant));
     else
         PONS_TRY(st, open_gguf(m));

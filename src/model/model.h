@@ -39,7 +39,7 @@ typedef struct pons_model pons_model;
 /**
  * Open a model and check that every tensor the architecture needs is there with the right shape.
  * Local.
- * @param path directory or .gguf file
+ * @param path directory or .gguf file; see pons_store_locate
  */
 pons_status pons_model_open(const char *path, pons_model **out);
 void pons_model_close(pons_model **model);

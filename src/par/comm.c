@@ -69,9 +69,11 @@ pons_status pons_par_begin(int *argc, char ***argv)
         MPI_Query_thread(&provided);
     else if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return pons_fail(PONS_ERR_MPI, "MPI_Init_thread failed");
-    mpi_is_ours = !started;
-    if (provided < MPI_THREAD_FUNNELED)
+    if (provided < MPI_THREAD_FUNNELED) {
+        if (!started) MPI_Finalize();
         return pons_fail(PONS_ERR_MPI, "this MPI library has no MPI_THREAD_FUNNELED");
+    }
+    mpi_is_ours = !started;
     MPI_Comm_dup(MPI_COMM_WORLD, &world.mpi);
     measure(&world);
     pons_bug_set_handler(abort_job);

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "io/file.h"
+#include "io/store.h"
 #include "text/parts.h"
 
 static bool ends_with(const char *text, const char *end)
@@ -53,24 +54,26 @@ pons_status pons_tokenizer_open(const char *path, pons_tokenizer **out)
 {
     pons_status st = PONS_OK;
     pons_tokenizer *tokenizer = NULL;
-    char *inside = NULL;
+    char *found = NULL, *inside = NULL;
     PONS_CALLOC(st, tokenizer, 1);
-    if (pons_dir_exists(path)) {
-        inside = pons_mem_printf("%s/tokenizer.json", path);
+    PONS_TRY(st, pons_store_locate(path, &found));
+    if (pons_dir_exists(found)) {
+        inside = pons_mem_printf("%s/tokenizer.json", found);
         if (!inside) {
             st = PONS_ERR_NOMEM;
             goto done;
         }
         PONS_TRY(st, open_json(inside, tokenizer));
-    } else if (ends_with(path, ".gguf")) {
-        PONS_TRY(st, open_gguf(path, tokenizer));
+    } else if (ends_with(found, ".gguf")) {
+        PONS_TRY(st, open_gguf(found, tokenizer));
     } else {
-        PONS_TRY(st, open_json(path, tokenizer));
+        PONS_TRY(st, open_json(found, tokenizer));
     }
     *out = tokenizer;
     tokenizer = NULL;
 done:
     pons_mem_free(inside);
+    pons_mem_free(found);
     pons_tokenizer_close(&tokenizer);
     return st;
 }

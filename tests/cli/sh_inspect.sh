@@ -43,6 +43,19 @@ PYTHON
   [ "$(grep -c '^totals.zeros' "$scratch/out")" = 1 ] || fail "$name: the table has no totals"
 done
 
+# A directory that holds one .gguf file is that model; with two, the file has to be named.
+if [ -n "${PONS_SMOLLM2:-}" ]; then
+  mkdir "$scratch/gguf"
+  ln -s "$PONS_SMOLLM2" "$scratch/gguf/model.gguf"
+  "$PONS_BIN" inspect "$PONS_SMOLLM2" | grep -v '^path' >"$scratch/expected"
+  "$PONS_BIN" inspect "$scratch/gguf" | grep -v '^path' | diff "$scratch/expected" - || fail "a directory with one .gguf file"
+  [ "$("$PONS_BIN" tokenize --model "$scratch/gguf" 'Hello world')" = "$("$PONS_BIN" tokenize --model "$PONS_SMOLLM2" 'Hello world')" ] ||
+    fail "the tokenizer of a directory with one .gguf file"
+  "$PONS_BIN" plan "$PONS_SOURCE/configs/quickstart.yaml" --model "$scratch/gguf" >"$scratch/out" || fail "plan of a directory with one .gguf file"
+  ln -s "$PONS_SMOLLM2" "$scratch/gguf/other.gguf"
+  refuses 4 "$scratch/gguf: found 2 .gguf files" inspect "$scratch/gguf"
+fi
+
 refuses 6 "$scratch/nowhere" inspect "$scratch/nowhere"
 mkdir "$scratch/empty"
 refuses 6 "$scratch/empty" inspect "$scratch/empty"
