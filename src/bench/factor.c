@@ -9,9 +9,10 @@
 #include "bench/bench.h"
 #include "linalg/scalapack.h"
 
-extern void dpotrf_(const char *uplo, const int *n, double *A, const int *lda, int *info);
+extern void dpotrf_(const char *uplo, const int *n, double *A, const int *lda, int *info,
+                    size_t uplo_length);
 extern void dtrtri_(const char *uplo, const char *diagonal, const int *n, double *A, const int *lda,
-                    int *info);
+                    int *info, size_t uplo_length, size_t diagonal_length);
 
 typedef struct work {
     int64_t d;
@@ -67,9 +68,9 @@ static pons_status run_lapack(void *user)
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j < d; j++)
             l->A[i * d + j] = entry(d, i, j);
-    dpotrf_("U", &n, l->A, &n, &info); /* column-major upper: row-major lower */
+    dpotrf_("U", &n, l->A, &n, &info, 1); /* column-major upper: row-major lower */
     PONS_ASSERT(info == 0);
-    dtrtri_("U", "N", &n, l->A, &n, &info);
+    dtrtri_("U", "N", &n, l->A, &n, &info, 1, 1);
     return PONS_OK;
 }
 

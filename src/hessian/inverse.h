@@ -47,15 +47,6 @@ typedef struct pons_hessian_inverse {
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
                                         double tolerance, pons_hessian_inverse **out);
 
-/**
- * This rank's share of the upper triangle of K = U^T U, in tiles that are one product each. Local,
- * parallel over tiles.
- * @param U [n, n] upper triangular, leading dimension ldu; @param deal what K lies in: its ranks share the
- * tiles; @param K [n, n], below the diagonal anything
- */
-void pons_hessian_inverse_of(int64_t n, const float *U, int64_t ldu, const pons_shared *deal,
-                             float *K);
-
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
 void pons_hessian_inverse_destroy(pons_hessian_inverse **inverse);
 

@@ -8,34 +8,19 @@
 #include "base/mem.h"
 #include "base/mt19937.h"
 #include "hessian/shrink.h"
+#include "kern/dense.h"
+#include "kern/vector.h"
 
-enum { PROBES = 2, STEPS = 40, LANES = 16, BISECTIONS = 60, SEED = 20 };
-
-extern void dstev_(const char *jobz, const int *n, double *d, double *e, double *z, const int *ldz,
-                   double *work, int *info);
+enum { PROBES = 2, STEPS = 40, BISECTIONS = 60, SEED = 20 };
 
 typedef struct quadrature {
     int64_t count;
     double node[PROBES * STEPS], weight[PROBES * STEPS];
 } quadrature;
 
-static double dot(int64_t n, const float *a, const float *b)
-{
-    double lane[LANES] = {0}, sum = 0.0;
-    int64_t whole = n / LANES * LANES;
-    for (int64_t j = 0; j < whole; j += LANES)
-        for (int l = 0; l < LANES; l++)
-            lane[l] += (double)a[j + l] * (double)b[j + l];
-    for (int64_t j = whole; j < n; j++)
-        sum += (double)a[j] * (double)b[j];
-    for (int l = 0; l < LANES; l++)
-        sum += lane[l];
-    return sum;
-}
-
 static void normalise(int64_t n, float *x)
 {
-    double size = sqrt(dot(n, x, x));
+    double size = sqrt(pons_vector_dot(n, x, x));
     for (int64_t j = 0; j < n; j++)
         x[j] = (float)(x[j] / size);
 }
@@ -48,16 +33,16 @@ static int lanczos(const pons_hessian_factor *f, float *V, double *diagonal, dou
         float *next = V + (k + 1) * d;
 #pragma omp parallel for
         for (int64_t i = 0; i < d; i++)
-            next[i] = (float)dot(d, f->H + i * d, V + k * d);
-        diagonal[k] = dot(d, V + k * d, next);
-        double before = sqrt(dot(d, next, next));
+            next[i] = (float)pons_vector_dot(d, f->H + i * d, V + k * d);
+        diagonal[k] = pons_vector_dot(d, V + k * d, next);
+        double before = sqrt(pons_vector_dot(d, next, next));
         for (int pass = 0; pass < 2; pass++)
             for (int i = 0; i <= k; i++) {
-                float part = (float)dot(d, V + i * d, next);
+                float part = (float)pons_vector_dot(d, V + i * d, next);
                 for (int64_t j = 0; j < d; j++)
                     next[j] -= part * V[i * d + j];
             }
-        beside[k] = sqrt(dot(d, next, next));
+        beside[k] = sqrt(pons_vector_dot(d, next, next));
         if (k + 1 == STEPS || k + 1 == d || !(beside[k] > 1e-5 * before)) return k + 1;
         normalise(d, next);
     }
@@ -67,11 +52,11 @@ static int lanczos(const pons_hessian_factor *f, float *V, double *diagonal, dou
 static pons_status add_nodes(const pons_hessian_factor *f, float *V, quadrature *q)
 {
     double diagonal[STEPS], beside[STEPS], vectors[STEPS * STEPS], work[2 * STEPS];
-    int steps = lanczos(f, V, diagonal, beside), info = 0;
-    dstev_("V", &steps, diagonal, beside, vectors, &steps, work, &info);
+    int steps = lanczos(f, V, diagonal, beside);
+    int64_t info = pons_dense_tridiagonal(steps, diagonal, beside, vectors, work);
     if (info != 0)
-        return pons_fail(PONS_ERR_NUMERIC, "no eigenvalues of a Hessian's Lanczos matrix (%d)",
-                         info);
+        return pons_fail(PONS_ERR_NUMERIC, "no eigenvalues of a Hessian's Lanczos matrix (%lld)",
+                         (long long)info);
     for (int k = 0; k < steps; k++) {
         double first = vectors[k * steps];
         q->node[q->count] = fmax(diagonal[k], 0.0);

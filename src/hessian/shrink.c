@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "hessian/inverse.h"
+#include "kern/inverse.h"
 
 /* This rank's rows of the upper triangle times rho, then its rows of the lower one. */
 static void finish(int64_t d, double rho, pons_shared *deal, float *P)
@@ -36,7 +37,7 @@ static pons_status make(const pons_hessian_factor *factor, pons_comm *comm, doub
         goto done;
     }
     pons_shared *deal = where ? where : shifted->shared[0];
-    pons_hessian_inverse_of(d, shifted->U, d, deal, P);
+    pons_inverse_from_factor(d, shifted->U, d, deal, P);
     pons_shared_settle(deal);
     finish(d, rho, deal, P);
 done:

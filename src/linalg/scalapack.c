@@ -20,9 +20,10 @@ void descinit_(int *descriptor, const int *m, const int *n, const int *mb, const
                const int *row, const int *column, const int *context, const int *lld, int *info);
 int numroc_(const int *n, const int *nb, const int *coordinate, const int *first, const int *count);
 void pdpotrf_(const char *uplo, const int *n, double *A, const int *ia, const int *ja,
-              const int *descriptor, int *info);
+              const int *descriptor, int *info, size_t uplo_length);
 void pdtrtri_(const char *uplo, const char *diagonal, const int *n, double *A, const int *ia,
-              const int *ja, const int *descriptor, int *info);
+              const int *ja, const int *descriptor, int *info, size_t uplo_length,
+              size_t diagonal_length);
 
 bool pons_scalapack_is_built(void) { return true; }
 
@@ -60,9 +61,9 @@ pons_status pons_scalapack_invert_factor(pons_tiles *t, double seconds[2], int64
     PONS_ASSERT(bad == 0);
     copy(t, A, lld, false);
     double start = pons_clock();
-    pdpotrf_("L", &d, A, &one, &one, descriptor, &bad);
+    pdpotrf_("L", &d, A, &one, &one, descriptor, &bad, 1);
     seconds[0] = pons_clock() - start;
-    if (!bad) pdtrtri_("L", "N", &d, A, &one, &one, descriptor, &bad);
+    if (!bad) pdtrtri_("L", "N", &d, A, &one, &one, descriptor, &bad, 1, 1);
     seconds[1] = pons_clock() - start - seconds[0];
     *info = bad;
     if (!bad) copy(t, A, lld, true);

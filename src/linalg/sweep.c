@@ -1,14 +1,13 @@
-/* The sweep that turns a matrix into the inverse of its Cholesky factor. Owns the operations on tiles
- * and their order; tiles.c owns the tiles.
+/* The sweep that turns a matrix into the inverse of its Cholesky factor. Owns the order of the
+ * operations on tiles, which are in kern/cholesky_tile.h; tiles.c owns the tiles.
  *
  * Column k of L below the diagonal and row k of X = L^-1 up to it are together one panel of n tiles,
  * which every rank holds during step k: slot i > k is L_ik, slot j <= k is X_kj. */
-#include <cblas.h>
-#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "kern/cholesky_tile.h"
 #include "linalg/tiles_impl.h"
 
 typedef struct sweep {
@@ -17,48 +16,12 @@ typedef struct sweep {
     int64_t *slot;  /* [n] place of each tile in the panel: those of one rank are adjacent */
     size_t *offset; /* [ranks + 1] bytes at which a rank's tiles begin */
     double *corner; /* [side, side] L_kk */
-    double *column; /* [side] work of factor_tile */
+    double *column; /* [side] work of pons_cholesky_tile_factor */
 } sweep;
 
 static double *slot(const sweep *s, int64_t i)
 {
     return s->panel + s->slot[i] * s->t->side * s->t->side;
-}
-
-/* Lower triangle of A [n, n] <- its Cholesky factor, zeros above; 0, or the 1-based failing pivot.
- * @param column [n] work: the column that is being taken, where it is adjacent */
-static int64_t factor_tile(int64_t n, double *A, int64_t lda, double *column)
-{
-    for (int64_t j = 0; j < n; j++) {
-        double pivot = A[j * lda + j];
-        if (!(pivot > 0.0) || !isfinite(pivot)) return j + 1;
-        pivot = sqrt(pivot);
-        A[j * lda + j] = pivot;
-        for (int64_t i = j + 1; i < n; i++) {
-            double *a = A + i * lda, l = a[j] / pivot;
-            column[i] = a[j] = l;
-            for (int64_t k = j + 1; k <= i; k++)
-                a[k] -= l * column[k];
-        }
-        for (int64_t i = 0; i < j; i++)
-            A[i * lda + j] = 0.0;
-    }
-    return 0;
-}
-
-/* X [n, n] <- inverse of the lower triangle L. */
-static void invert_tile(int64_t n, const double *L, double *X, int64_t ld)
-{
-    memset(X, 0, (size_t)(ld * ld) * sizeof *X);
-    for (int64_t i = 0; i < n; i++) {
-        double *x = X + i * ld;
-        for (int64_t k = 0; k < i; k++)
-            for (int64_t j = 0; j <= k; j++)
-                x[j] -= L[i * ld + k] * X[k * ld + j];
-        for (int64_t j = 0; j < i; j++)
-            x[j] /= L[i * ld + i];
-        x[i] = 1.0 / L[i * ld + i];
-    }
 }
 
 /* Collective: tile (k, k) factored on its owner, then L_kk everywhere. */
@@ -70,7 +33,7 @@ static int64_t factor_corner(sweep *s, int64_t k)
     double *A = pons_tiles_at(t, k, k);
     int owner = pons_tiles_owner(t, k, k);
     if (A) {
-        bad = factor_tile(pons_tiles_extent(t, k), A, t->side, s->column);
+        bad = pons_cholesky_tile_factor(pons_tiles_extent(t, k), A, t->side, s->column);
         memcpy(s->corner, A, bytes);
     }
     pons_comm_bcast(t->comm, &bad, sizeof bad, owner);
@@ -97,20 +60,18 @@ static void make_panel(sweep *s, int64_t k)
 {
     pons_tiles *t = s->t;
     int64_t b = t->side;
-    int nk = (int)pons_tiles_extent(t, k);
+    int64_t nk = pons_tiles_extent(t, k);
     deal_panel(s, k);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < t->n; i++) {
         double *A = i > k ? pons_tiles_at(t, i, k) : pons_tiles_at(t, k, i);
         if (!A) continue;
         if (i == k)
-            invert_tile(nk, s->corner, A, b);
+            pons_cholesky_tile_invert(nk, s->corner, A, b);
         else if (i > k)
-            cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
-                        (int)pons_tiles_extent(t, i), nk, 1.0, s->corner, (int)b, A, (int)b);
+            pons_cholesky_tile_divide_right(pons_tiles_extent(t, i), nk, s->corner, A, b);
         else
-            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, nk,
-                        (int)b, 1.0, s->corner, (int)b, A, (int)b);
+            pons_cholesky_tile_divide_left(nk, b, s->corner, A, b);
         memcpy(slot(s, i), A, (size_t)(b * b) * sizeof *A);
     }
     pons_comm_allgather_parts(t->comm, s->panel, s->offset);
@@ -121,16 +82,15 @@ static void update(sweep *s, int64_t k)
 {
     const pons_tiles *t = s->t;
     int64_t n = t->n, rows = n - k - 1;
-    int b = (int)t->side, nk = (int)pons_tiles_extent(t, k);
+    int64_t b = t->side, nk = pons_tiles_extent(t, k);
     /* the longest rows first, so that threads end together */
 #pragma omp parallel for schedule(dynamic)
     for (int64_t item = 0; item < rows * n; item++) {
         int64_t i = n - 1 - item / n, j = item % n;
         double *C = j <= i ? pons_tiles_at(t, i, j) : NULL;
         if (!C) continue;
-        int ni = (int)pons_tiles_extent(t, i), nj = (int)pons_tiles_extent(t, j);
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, j > k ? CblasTrans : CblasNoTrans, ni, nj, nk,
-                    -1.0, slot(s, i), b, slot(s, j), b, j == k ? 0.0 : 1.0, C, b);
+        int64_t ni = pons_tiles_extent(t, i), nj = pons_tiles_extent(t, j);
+        pons_cholesky_tile_update(ni, nj, nk, slot(s, i), slot(s, j), j > k, j != k, C, b);
     }
 }
 

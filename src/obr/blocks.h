@@ -5,6 +5,7 @@
 #ifndef PONS_OBR_BLOCKS_H
 #define PONS_OBR_BLOCKS_H
 
+#include "obr/compress.h"
 #include "obr/gptq.h"
 #include "obr/shared.h"
 #include "obr/solver.h"

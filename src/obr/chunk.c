@@ -46,7 +46,8 @@ double pons_chunk_rounding(const pons_hessian_inverse *s, pons_product_kind kind
                            const float *D)
 {
     int64_t n = s->of.padded;
-    return pons_chunk_grain(kind, s->n) * sqrt(pons_cg_square(n, x) * pons_cg_weigh(n, D, s->size));
+    return pons_chunk_grain(kind, s->n) *
+           sqrt(pons_vector_square(n, x) * pons_vector_weighted_square(n, D, s->size));
 }
 
 static void stage_destroy(pons_stage *s)

@@ -5,7 +5,8 @@
 #ifndef PONS_OBR_CHUNK_H
 #define PONS_OBR_CHUNK_H
 
-#include "obr/cg.h"
+#include "kern/cg.h"
+#include "kern/vector.h"
 #include "obr/dual.h"
 
 enum {

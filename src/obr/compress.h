@@ -11,10 +11,7 @@
 
 #include "config/recipe.h"
 #include "hessian/factor.h"
-
-/** fp32 products take rows in panels of this many, aligned to the row's index in its linear. Any split of
- * the rows gives the same bits; a panel that a split cuts is computed on both sides. */
-#define PONS_ROW_PANEL 64
+#include "kern/panel.h"
 
 /** Rows are dealt to ranks in multiples of this (all but the last of a linear): blocks of the iterations'
  * products, and few enough that ranks stay level on narrow linears. */

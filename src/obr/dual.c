@@ -42,7 +42,7 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
         pons_cg_put(&c->cg, false, i, line);
         for (int64_t j = 0; j < d; j++)
             change[j] = x[j] - w[j];
-        c->moved[i] = pons_cg_square(c->cg.of.padded, line) + pons_cg_square(whole, change);
+        c->moved[i] = pons_vector_square(c->cg.of.padded, line) + pons_vector_square(whole, change);
     }
     pons_chunk_multiply(c, c->left, s->kind, rows);
     c->cg.of = s->of;

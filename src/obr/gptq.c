@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "obr/sweep.h"
+#include "kern/sweep.h"
 
 enum {
     STEP = 16,             /* a panel's rows are a multiple of it */

@@ -5,19 +5,8 @@
 #ifndef PONS_OBR_GPTQ_H
 #define PONS_OBR_GPTQ_H
 
-#include "obr/compress.h"
-
-/** One sweep over some rows; everything is borrowed. */
-typedef struct pons_sweep {
-    int64_t rows, d;
-    const float *U; /* [d, d] of the factor */
-    int bits;
-    int64_t group_size, groups; /* columns per scale, scales per row */
-    const float *scale;         /* [rows, groups] */
-    const int8_t *zero;         /* [rows, groups] */
-    const int64_t *column; /* [d] of the linear, whose group's scale a column has; NULL: itself */
-    bool streamed;         /* U may come from disk: few, large panels of rows */
-} pons_sweep;
+#include "base/error.h"
+#include "kern/sweep.h"
 
 /**
  * Codes of columns [start, end); other columns are not touched.

@@ -1,6 +1,5 @@
 /* Swaps of pruned and kept weights on the solved problem. Owns their prices and their choice; solving is
  * obr/rest's. */
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -8,16 +7,15 @@
 
 #include "base/mem.h"
 #include "base/mt19937.h"
+#include "kern/dense.h"
+#include "kern/panel.h"
 #include "obr/masks.h"
-#include "obr/panel.h"
-
-extern void spotrf_(const char *uplo, const int *n, float *A, const int *lda, int *info);
 
 enum { ROUNDS = 4, SAMPLES = 64, SEED = 7 };
 
 #define FIRST_SHARE 0.06 /* of the kept entries that may be swapped in the first round */
 
-/* Columns of a drawn set R of `count`, ascending; the others to `rest`. */
+/* Columns of a drawn set of `count`, ascending; the others to `rest`. */
 static void draw_set(int64_t d, int64_t count, int64_t *set, int64_t *rest)
 {
     pons_mt19937 rng;
@@ -33,11 +31,10 @@ static void draw_set(int64_t d, int64_t count, int64_t *set, int64_t *rest)
     }
 }
 
-/* Squared norms of L^-1 B's columns; B [n, samples] column-major. */
-static void solve_sample(int64_t n, const float *L, int64_t samples, float *B, double *square)
+/* Squared norms of R^-T b for the rows b of B [samples, n]. */
+static void solve_sample(int64_t n, const float *R, int64_t samples, float *B, double *square)
 {
-    cblas_strsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, (int)n,
-                (int)samples, 1.0f, L, (int)n, B, (int)n);
+    pons_dense_solve_transposed(n, R, n, samples, B);
     for (int64_t s = 0; s < samples; s++) {
         square[s] = 0.0;
         for (int64_t i = 0; i < n; i++)
@@ -53,24 +50,25 @@ static double inverse_diagonal(const pons_hessian_factor *f, int64_t j)
     return sum;
 }
 
-/* With H_RR = L L^T: [H_RR^-1]_jj = |L^-1 e_j|^2 and [(H^-1)_EE^-1]_ii = H_ii - |L^-1 H_Ri|^2. */
-static void average(const pons_hessian_factor *f, int64_t n, const int64_t *R, int64_t m,
-                    const int64_t *E, const float *L, float *B, pons_row_shared *shared)
+/* S drawn, E the others, H_SS = R^T R: [H_SS^-1]_jj = |R^-T e_j|^2 and
+ * [(H^-1)_EE^-1]_ii = H_ii - |R^-T H_Si|^2. */
+static void average(const pons_hessian_factor *f, int64_t n, const int64_t *S, int64_t m,
+                    const int64_t *E, const float *R, float *B, pons_row_shared *shared)
 {
     double square[SAMPLES];
     int64_t d = f->d, samples = n < SAMPLES ? n : SAMPLES;
     memset(B, 0, (size_t)(n * samples) * sizeof *B);
     for (int64_t s = 0; s < samples; s++)
         B[s * n + s * n / samples] = 1.0f;
-    solve_sample(n, L, samples, B, square);
+    solve_sample(n, R, samples, B, square);
     shared->kept = 0.0;
     for (int64_t s = 0; s < samples; s++)
-        shared->kept += square[s] / inverse_diagonal(f, R[s * n / samples]) / (double)samples;
+        shared->kept += square[s] / inverse_diagonal(f, S[s * n / samples]) / (double)samples;
     samples = m < SAMPLES ? m : SAMPLES;
     for (int64_t s = 0; s < samples; s++)
         for (int64_t i = 0; i < n; i++)
-            B[s * n + i] = f->H[E[s * m / samples] * d + R[i]];
-    solve_sample(n, L, samples, B, square);
+            B[s * n + i] = f->H[E[s * m / samples] * d + S[i]];
+    solve_sample(n, R, samples, B, square);
     shared->pruned = 0.0;
     for (int64_t s = 0; s < samples; s++) {
         double h = f->H[E[s * m / samples] * (d + 1)];
@@ -83,20 +81,20 @@ static pons_status make_means(const pons_hessian_factor *f, int64_t n, pons_row_
     pons_status st = PONS_OK;
     int64_t d = f->d, m = d - n;
     int64_t *set = NULL;
-    float *L = NULL, *B = NULL;
-    int order = (int)n, info = 0;
+    float *R = NULL, *B = NULL;
+    int64_t info = 0;
     PONS_ALLOC(st, set, d);
-    PONS_ALLOC(st, L, n * n);
+    PONS_ALLOC(st, R, n * n);
     PONS_ALLOC(st, B, n * SAMPLES);
     draw_set(d, n, set, set + n);
     for (int64_t a = 0; a < n; a++)
         for (int64_t b = 0; b < n; b++)
-            L[a * n + b] = f->H[set[a] * d + set[b]];
+            R[a * n + b] = f->H[set[a] * d + set[b]];
 #pragma omp parallel
 #pragma omp single
     { /* inside a parallel region the library does not thread */
-        spotrf_("L", &order, L, &order, &info);
-        if (info == 0) average(f, n, set, m, set + n, L, B, shared);
+        info = pons_dense_factor(n, R, n);
+        if (info == 0) average(f, n, set, m, set + n, R, B, shared);
     }
     if (info != 0 || !(shared->kept > 0.0) || !(shared->pruned > 0.0))
         st = pons_fail(PONS_ERR_NUMERIC,
@@ -105,7 +103,7 @@ static pons_status make_means(const pons_hessian_factor *f, int64_t n, pons_row_
                        (long long)n);
 done:
     pons_mem_free(B);
-    pons_mem_free(L);
+    pons_mem_free(R);
     pons_mem_free(set);
     return st;
 }

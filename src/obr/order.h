@@ -8,6 +8,7 @@
 #ifndef PONS_OBR_ORDER_H
 #define PONS_OBR_ORDER_H
 
+#include "obr/compress.h"
 #include "obr/gptq.h"
 
 typedef struct pons_order {

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "kern/block.h"
-#include "obr/panel.h"
+#include "kern/panel.h"
 #include "quant/weight.h"
 
 enum { PANEL = 64, BLOCK = 64 }; /* rows that share a product, columns between two of them */

@@ -8,6 +8,7 @@
 #ifndef PONS_OBR_POLISH_H
 #define PONS_OBR_POLISH_H
 
+#include "obr/compress.h"
 #include "obr/gptq.h"
 
 /** What is polished; everything is borrowed. */

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "obr/panel.h"
+#include "kern/panel.h"
 #include "obr/rows.h"
 
 enum { CHUNK = 4 * PONS_PRODUCT_ROWS };

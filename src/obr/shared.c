@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "kern/inverse.h"
 #include "obr/exact_obs.h"
 #include "obr/masks.h"
 
@@ -67,7 +68,7 @@ static pons_status make_inverse(const pons_hessian_factor *factor, pons_row_shar
                          "obr_gptq with prune.mask admm",
                          PONS_EXACT_OBS_WIDTH, (long long)d);
     PONS_TRY(st, pons_shared_create(factor->comm, (size_t)(d * d) * sizeof(float), &s->inverse));
-    pons_hessian_inverse_of(d, factor->U, d, s->inverse, pons_shared_data(s->inverse));
+    pons_inverse_from_factor(d, factor->U, d, s->inverse, pons_shared_data(s->inverse));
     pons_shared_settle(s->inverse);
 done:
     return st;

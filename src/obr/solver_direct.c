@@ -3,25 +3,23 @@
  * Specification 3.2, 3.3.
  *
  * The kept columns are taken in descending order, so the trailing ones I2 come first and the leading
- * block L11 of the factor L of H_II is the factor of H_I2I2: stage B costs two triangular products.
+ * block R22 of the factor R of H_II = R^T R is the factor of H_I2I2: stage B costs two triangular products.
  *   A:  dA = H_II^-1 b,  b = (w off the mask) H at I
- *   B:  e = w'_1 - Q(w'_1);  dB = H_22^-1 H_21 e = L11^-T (L21^T e)  since H_21 = L11 L21^T */
+ *   B:  e = w'_1 - Q(w'_1);  dB = H_22^-1 H_21 e = R22^-1 (R21 e)  since H_21 = R22^T R21 */
 #include "obr/solver.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "obr/panel.h"
-
-extern void spotrf_(const char *uplo, const int *n, float *A, const int *lda, int *info);
+#include "kern/dense.h"
+#include "kern/panel.h"
 
 /* What one thread works in, for rows with at most k kept columns of d. */
 typedef struct row_work {
-    float *L;      /* [k, k] column-major lower */
+    float *R;      /* [k, k] upper triangle */
     float *x, *e;  /* [d] */
     int32_t *kept; /* [d] kept columns, descending */
 } row_work;
@@ -39,38 +37,32 @@ static int64_t list_kept(int64_t d, int64_t split, const uint8_t *mask, int32_t 
     return k;
 }
 
-/* L (column-major lower triangle) <- H at the kept columns, factored; 0 or the failing minor. */
-static int factor_kept(int64_t k, const int32_t *kept, const float *H, int64_t d, float *L)
+/* Upper triangle R <- H at the kept columns, factored; 0 or the failing minor. */
+static int64_t factor_kept(int64_t k, const int32_t *kept, const float *H, int64_t d, float *R)
 {
     for (int64_t a = 0; a < k; a++) {
         const float *h = H + (int64_t)kept[a] * d;
-        float *column = L + a * k;
+        float *row = R + a * k;
         for (int64_t b = a; b < k; b++)
-            column[b] = h[kept[b]];
+            row[b] = h[kept[b]];
     }
-    int n = (int)k, info = 0;
-    spotrf_("L", &n, L, &n, &info);
-    for (int64_t a = 0; info == 0 && a < k; a++) /* potrf lets a NaN pivot pass */
-        if (!isfinite(L[a * k + a])) info = (int)a + 1;
-    return info;
+    return pons_dense_factor(k, R, k);
 }
 
 /* Stage A and B of a row with pruned and kept columns. @param b [d] (w off the mask) H */
-static int solve_row(const pons_solve_panel *panel, int64_t i, const float *b, row_work *work,
-                     pons_quantize_left quantize, void *user, float *v)
+static int64_t solve_row(const pons_solve_panel *panel, int64_t i, const float *b, row_work *work,
+                         pons_quantize_left quantize, void *user, float *v)
 {
     int64_t d = panel->d, k2, k;
     const float *w = panel->W + i * d;
     float *x = work->x, *e = work->e;
     k = list_kept(d, panel->split, panel->mask + i * d, work->kept, &k2);
     const int32_t *kept = work->kept;
-    int info = factor_kept(k, kept, panel->factor->H, d, work->L);
+    int64_t info = factor_kept(k, kept, panel->factor->H, d, work->R);
     if (info) return info;
     for (int64_t a = 0; a < k; a++)
         x[a] = b[kept[a]];
-    cblas_strsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, (int)k, work->L, (int)k, x,
-                1);
-    cblas_strsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, (int)k, work->L, (int)k, x, 1);
+    pons_dense_solve(k, work->R, k, x);
     memset(v, 0, (size_t)d * sizeof *v);
     for (int64_t a = 0; a < k; a++)
         v[kept[a]] = w[kept[a]] + x[a];
@@ -82,10 +74,8 @@ static int solve_row(const pons_solve_panel *panel, int64_t i, const float *b, r
     for (int64_t a = k2; a < k; a++)
         e[a] -= v[kept[a]];
     if (k2 == 0 || k2 == k) return 0;
-    cblas_sgemv(CblasColMajor, CblasTrans, (int)(k - k2), (int)k2, 1.0f, work->L + k2, (int)k,
-                e + k2, 1, 0.0f, x, 1);
-    cblas_strsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, (int)k2, work->L, (int)k, x,
-                1);
+    pons_dense_multiply(k2, k - k2, work->R + k2, k, e + k2, x);
+    pons_dense_solve_upper(k2, work->R, k, x);
     for (int64_t a = 0; a < k2; a++)
         v[kept[a]] += x[a];
     return 0;
@@ -104,10 +94,8 @@ static void solve_full_row(const pons_solve_panel *panel, int64_t i, row_work *w
     if (tail == 0 || panel->keep_full_rows) return;
     for (int64_t j = 0; j < p; j++)
         e[j] = w[j] - v[j];
-    cblas_sgemv(CblasRowMajor, CblasTrans, (int)p, (int)tail, 1.0f, panel->factor->H + p, (int)d, e,
-                1, 0.0f, x, 1);
-    cblas_strmv(CblasRowMajor, CblasUpper, CblasNoTrans, CblasNonUnit, (int)tail, U, (int)d, x, 1);
-    cblas_strmv(CblasRowMajor, CblasUpper, CblasTrans, CblasNonUnit, (int)tail, U, (int)d, x, 1);
+    pons_dense_multiply_transposed(p, tail, panel->factor->H + p, d, e, x);
+    pons_dense_multiply_gram(tail, U, d, x);
     for (int64_t j = 0; j < tail; j++)
         v[p + j] += x[j];
 }
@@ -125,7 +113,7 @@ pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left 
 {
     pons_status st = PONS_OK;
     int64_t rows = panel->rows, d = panel->d, widest = 0, bad_row = rows, threads;
-    int bad_info = 0;
+    int64_t bad_info = 0;
     float *b = NULL, *space = NULL;
     int32_t *kept = NULL;
     double start = pons_clock();
@@ -154,7 +142,7 @@ pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left 
         int64_t k = 0;
         for (int64_t j = 0; j < d; j++)
             k += panel->mask[i * d + j];
-        int info = 0;
+        int64_t info = 0;
         if (k == 0)
             memset(v, 0, (size_t)d * sizeof *v);
         else if (k == d)
@@ -174,8 +162,8 @@ pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left 
         st = bad_info > 0
                  ? pons_fail(PONS_ERR_NUMERIC,
                              "%s: row %lld: the Hessian of its kept columns is not positive "
-                             "definite (minor %d); raise obr.damping",
-                             panel->name, (long long)(panel->row + bad_row), bad_info)
+                             "definite (minor %lld); raise obr.damping",
+                             panel->name, (long long)(panel->row + bad_row), (long long)bad_info)
                  : pons_fail(PONS_ERR_NUMERIC, "%s: row %lld: compensated weights are NaN or Inf",
                              panel->name, (long long)(panel->row + bad_row));
     if (metrics) metrics->solve_seconds += pons_clock() - start;

@@ -59,7 +59,8 @@ static double target_rounding(const pons_hessian_inverse *s, const float *b, con
 {
     int64_t n = s->of.padded;
     double spread = size[0] + size[1];
-    return pons_chunk_grain(s->kind, s->n) * sqrt(pons_cg_weigh(n, b, s->unit) * spread);
+    return pons_chunk_grain(s->kind, s->n) *
+           sqrt(pons_vector_weighted_square(n, b, s->unit) * spread);
 }
 
 /* What the terms of U that a rough K lacks do to l K l, l of that square. */
@@ -91,7 +92,7 @@ static double amend(const pons_hessian_inverse *s, bool known, const float *x, f
 #pragma omp simd
     for (int64_t j = 0; j < n; j++)
         D[j] += z[j];
-    return 8.0 * pons_cg_weigh(n, z, s->root);
+    return 8.0 * pons_vector_weighted_square(n, z, s->root);
 }
 
 /* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work; @param z what was
@@ -111,19 +112,19 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
         for (int64_t j = 0; j < padded; j++)
             old[j] += g[j];
         /* the correction D moved the objective by D (g + the gradient before) */
-        c->value[i] += pons_cg_dot(padded, D, old);
+        c->value[i] += pons_vector_dot(padded, D, old);
         noise = 2 * pons_chunk_rounding(s, s->kind, x, D);
     } else {
         for (int64_t j = 0; j < padded; j++)
             D[j] = x[j] - y[j];
         noise = pons_chunk_rounding(s, z ? PONS_PRODUCT_MIXED : s->kind, known ? x : D, D);
-        if (!known) moved = pons_cg_square(padded, D);
+        if (!known) moved = pons_vector_square(padded, D);
         double loose = z ? amend(s, known, x, D, z) : 0.0;
         noise += known ? loose + c->loose[i] : loose;
         if (!known) c->loose[i] = loose;
-        c->value[i] = pons_cg_dot(padded, D, g);
+        c->value[i] = pons_vector_dot(padded, D, g);
         double size[2];
-        pons_cg_measure(padded, g, s->unit, s->reach, size);
+        pons_vector_weighted_squares(padded, g, s->unit, s->reach, size);
         noise += bound_rounding(s, size); /* l = -g on E, and g is small elsewhere */
         if (known) noise += target_rounding(s, c->b + i * padded, size);
     }
@@ -186,8 +187,8 @@ static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_ki
         float *u = c->cg.U + i * padded;
         pons_cg_get(&c->cg, k, u);
         pons_cg_fetch(&c->cg, kind == PONS_PRODUCT_BF16, k, c->line);
-        c->cg.sum[i] = c->value[i] - pons_cg_dot(padded, c->line, u) -
-                       roughness(w->inverse, pons_cg_square(padded, c->line));
+        c->cg.sum[i] = c->value[i] - pons_vector_dot(padded, c->line, u) -
+                       roughness(w->inverse, pons_vector_square(padded, c->line));
         c->refined[i] = true;
         for (int64_t j = 0; j < padded; j++)
             u[j] = -u[j];

@@ -55,7 +55,7 @@ static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, c
         for (int64_t j = 0; j < padded; j++)
             G[j] = -G[j];
         c->value[i] =
-            -pons_cg_dot(padded, D, u) - pons_chunk_rounding(s, s->kind, known ? x : D, D);
+            -pons_vector_dot(padded, D, u) - pons_chunk_rounding(s, s->kind, known ? x : D, D);
     }
 }
 
@@ -77,7 +77,7 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         int64_t i = list[k];
         pons_cg_fetch(&c->cg, bf16, k, g);
         pons_cg_get(&c->cg, k, gK);
-        double gap = SLACK * pons_cg_dot(padded, g, gK);
+        double gap = SLACK * pons_vector_dot(padded, g, gK);
         /* stage B: its gradient's known part is rounded, which no gradient shows */
         if (w == &c->B) gap += 0x1p-48 * s->blur * c->moved[i];
         double least = c->value[i] - gap;

@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "obr/gptq.h"
-#include "obr/sweep.h"
+#include "kern/sweep.h"
 #include "prune/mask.h"
 #include "prune/select.h"
 

@@ -2,7 +2,7 @@
 #include "obr/target.h"
 
 #include "base/mem.h"
-#include "obr/panel.h"
+#include "kern/panel.h"
 
 struct pons_target {
     const pons_hessian_factor *factor; /* not owned */

@@ -3,13 +3,12 @@
 #include "quant/weight.h"
 
 #include <float.h>
+#include <math.h>
 
-#include "quant/power.h"
+#include "kern/quantize.h"
 
 /* Clip search: candidates 1 - i/100, i < 80 (grid 100, maxshrink 0.8), error norm 2.4. */
 #define CANDIDATES 80
-#define CHUNK 256
-#define LANES 16
 
 int64_t pons_weight_group_size(const pons_weight_quant *quant, int64_t d)
 {
@@ -21,11 +20,6 @@ int64_t pons_weight_groups(const pons_weight_quant *quant, int64_t d)
     int64_t size = pons_weight_group_size(quant, d);
     return (d + size - 1) / size;
 }
-
-/* A grid before its zero point is moved to the signed range of codes. */
-typedef struct grid {
-    float scale, zero, low, high; /* integers low..high, value = scale * (q - zero) */
-} grid;
 
 typedef struct range {
     float low, high; /* low <= 0 <= high */
@@ -41,9 +35,10 @@ static range range_of(int64_t n, const float *w)
     return r;
 }
 
-static grid grid_of(bool symmetric, int bits, range r, float shrink)
+/* Before the zero point is moved to the signed range of codes. */
+static pons_quantize_grid grid_of(bool symmetric, int bits, range r, float shrink)
 {
-    grid g;
+    pons_quantize_grid g;
     if (symmetric) {
         float largest = fmaxf(fmaxf(-r.low, r.high), 1e-5f);
         g.high = (float)((1 << (bits - 1)) - 1);
@@ -61,48 +56,16 @@ static grid grid_of(bool symmetric, int bits, range r, float shrink)
     return g;
 }
 
-/*
- * sum_j |value(code(w_j)) - w_j|^2.4, given up once it is no longer below `limit`. Lane sums over
- * fixed chunks, so the bits depend on the data alone.
- */
-static double clip_error(int64_t n, const float *w, grid g, double limit)
-{
-    /* In units of the scale, so that nothing under- or overflows. */
-    float inverse = 1.0f / g.scale, low = g.low - g.zero, high = g.high - g.zero;
-    double unit = pow((double)g.scale, 2.4), sum = 0.0;
-    for (int64_t begin = 0; begin < n; begin += CHUNK) {
-        int64_t count = n - begin < CHUNK ? n - begin : CHUNK;
-        float term[CHUNK], lane[LANES] = {0};
-        for (int64_t j = 0; j < count; j++) {
-            float t = w[begin + j] * inverse;
-            float q = rintf(t);
-            q = q < low ? low : q;
-            q = q > high ? high : q;
-            term[j] = pons_power_2_4(q - t);
-        }
-        int64_t whole = (count + LANES - 1) / LANES * LANES;
-        for (int64_t j = count; j < whole; j++)
-            term[j] = 0.0f;
-        for (int64_t j = 0; j < whole; j += LANES)
-            for (int l = 0; l < LANES; l++)
-                lane[l] += term[j + l];
-        for (int l = 0; l < LANES; l++)
-            sum += (double)lane[l];
-        if (sum * unit >= limit) return limit;
-    }
-    return sum * unit;
-}
-
 static void group_scale(const pons_weight_quant *quant, int bits, int64_t n, const float *w,
                         float *scale, int8_t *zero)
 {
     range r = range_of(n, w);
-    grid best = grid_of(quant->symmetric, bits, r, 1.0f);
+    pons_quantize_grid best = grid_of(quant->symmetric, bits, r, 1.0f);
     if (quant->mse_clip) {
-        double least = clip_error(n, w, best, DBL_MAX);
+        double least = pons_quantize_error(n, w, best, DBL_MAX);
         for (int i = 1; i < CANDIDATES; i++) {
-            grid g = grid_of(quant->symmetric, bits, r, (float)(1.0 - i / 100.0));
-            double error = clip_error(n, w, g, least);
+            pons_quantize_grid g = grid_of(quant->symmetric, bits, r, (float)(1.0 - i / 100.0));
+            double error = pons_quantize_error(n, w, g, least);
             if (error < least) {
                 least = error;
                 best = g;

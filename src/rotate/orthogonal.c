@@ -4,11 +4,10 @@
 
 #include <math.h>
 
-#include <omp.h>
-
 #include "base/mem.h"
 #include "kern/dense_f64.h"
 #include "kern/hadamard.h"
+#include "kern/reflect.h"
 
 pons_status pons_orthogonal_hadamard(int64_t n, pons_mt19937 *rng, pons_orthogonal *out)
 {
@@ -113,60 +112,10 @@ void pons_orthogonal_clear(pons_orthogonal *Q)
     *Q = (pons_orthogonal){0};
 }
 
-/* Vectors reflected at once: entry i of all of them stands in two vector registers, whose sums do
- * not wait for each other. */
-enum { LANES = 8, PANEL = 2 * LANES };
-typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
-
-/* p [n, 2] <- Q^T p. */
-static void reflect_panel(const pons_orthogonal *Q, lanes *p)
-{
-    const double *v = Q->reflector;
-    for (int64_t k = 0; k < Q->n; v += Q->n - k, k++) {
-        lanes dot0 = {0}, dot1 = {0}, *from = p + 2 * k;
-        for (int64_t i = 0; i < Q->n - k; i++) {
-            dot0 += v[i] * from[2 * i];
-            dot1 += v[i] * from[2 * i + 1];
-        }
-        for (int64_t i = 0; i < Q->n - k; i++) {
-            from[2 * i] -= v[i] * dot0;
-            from[2 * i + 1] -= v[i] * dot1;
-        }
-    }
-    for (int64_t i = 0; i < 2 * Q->n; i++)
-        p[i] *= (double)Q->sign[i / 2];
-}
-
-/* `count` vectors c <- Q^T c; entry i of vector r is X[r * vector + i * entry]. */
-static pons_status reflect_all(const pons_orthogonal *Q, float *X, int64_t count, int64_t vector,
-                               int64_t entry)
-{
-    pons_status st = PONS_OK;
-    int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-    lanes *scratch = NULL;
-    PONS_ALLOC(st, scratch, threads * Q->n * 2);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t first = 0; first < count; first += PANEL) {
-        lanes *panel = scratch + omp_get_thread_num() * Q->n * 2;
-        int64_t width = count - first < PANEL ? count - first : PANEL;
-        float *x = X + first * vector;
-        for (int64_t i = 0; i < Q->n; i++)
-            for (int64_t l = 0; l < PANEL; l++)
-                panel[2 * i + l / LANES][l % LANES] = l < width ? x[l * vector + i * entry] : 0;
-        reflect_panel(Q, panel);
-        for (int64_t i = 0; i < Q->n; i++)
-            for (int64_t l = 0; l < width; l++)
-                x[l * vector + i * entry] = (float)panel[2 * i + l / LANES][l % LANES];
-    }
-done:
-    pons_mem_free(scratch);
-    return st;
-}
-
 pons_status pons_orthogonal_rows(const pons_orthogonal *Q, float *X, int64_t rows, int64_t ld)
 {
     if (Q->dense) return pons_dense_vectors_f64(Q->dense, Q->n, X, rows, ld, 1);
-    if (Q->reflector) return reflect_all(Q, X, rows, ld, 1);
+    if (Q->reflector) return pons_reflect_vectors(Q->reflector, Q->sign, Q->n, X, rows, ld, 1);
     if (Q->sign)
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < Q->n; i++)
@@ -177,7 +126,7 @@ pons_status pons_orthogonal_rows(const pons_orthogonal *Q, float *X, int64_t row
 pons_status pons_orthogonal_columns(const pons_orthogonal *Q, float *X, int64_t cols, int64_t ld)
 {
     if (Q->dense) return pons_dense_vectors_f64(Q->dense, Q->n, X, cols, 1, ld);
-    if (Q->reflector) return reflect_all(Q, X, cols, 1, ld);
+    if (Q->reflector) return pons_reflect_vectors(Q->reflector, Q->sign, Q->n, X, cols, 1, ld);
     if (Q->sign)
         for (int64_t i = 0; i < Q->n; i++)
             for (int64_t c = 0; c < cols; c++)

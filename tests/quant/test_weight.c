@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/mt19937.h"
-#include "quant/power.h"
+#include "kern/power.h"
 #include "quant/weight.h"
 
 static pons_mt19937 rng;

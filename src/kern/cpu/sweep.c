@@ -1,12 +1,11 @@
-/* The arithmetic of a sweep. Owns tiles, what waits and when it is made up for; which rows are worked on
- * together, and on what starting values, is gptq.c's and sparsegpt.c's. Specification 3.4. */
-#include "obr/sweep.h"
+/* The arithmetic of a sweep. Owns tiles and when delayed updates are applied; which rows are worked on together,
+ * and from which values they start, is in obr/gptq.c and obr/sparsegpt.c. Specification 3.4. */
+#include "kern/sweep.h"
 
 #include <string.h>
 
 #include "kern/block.h"
 #include "kern/simd.h"
-#include "quant/weight.h"
 
 enum {
     TILE = PONS_LANES,  /* columns of a tile: their updates of each other stay in L1 */

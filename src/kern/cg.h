@@ -1,5 +1,5 @@
 /**
- * Conjugate gradients over rows that one thread works on together. Internal to the room.
+ * Conjugate gradients over rows that one thread works on together.
  *
  * Each row has a set E of columns and solves l A_EE = y_E, A symmetric and the same for all rows: u = y - l A
  * shrinks to zero on E. One product of all rows with A is an iteration.
@@ -7,8 +7,8 @@
  *           (x - y) H (x - y)^T with x zero on E; the objective rises to its minimum
  *   primal  A = H, E kept: u is the gradient, l the minimiser; the objective falls to its minimum
  */
-#ifndef PONS_OBR_CG_H
-#define PONS_OBR_CG_H
+#ifndef PONS_KERN_CG_H
+#define PONS_KERN_CG_H
 
 #include "kern/product.h"
 
@@ -65,18 +65,6 @@ void pons_cg_mark(pons_cg *cg, int64_t row, int64_t n, const uint8_t *keep, bool
 /** What of x is in a row's E, or off it: out[j] = x[j], times scale[j] unless NULL, or 0; [padded] each. Local. */
 void pons_cg_part(const pons_cg *cg, int64_t row, bool inside, const float *x, const float *scale,
                   float *out);
-
-/** Sum of a[j] b[j] in 16 fixed lanes, fp64. Local. */
-double pons_cg_dot(int64_t n, const float *a, const float *b);
-
-/** Sum of (a[j] w[j])^2, n a multiple of 16, in fixed lanes, fp32. Local. */
-double pons_cg_weigh(int64_t n, const float *a, const float *w);
-
-/** Sum of a[j]^2 in the same way. Local. */
-double pons_cg_square(int64_t n, const float *a);
-
-/** Sums of (a[j] w[j])^2 and of (a[j] w[j] v[j])^2 in the same way, to size[2]. Local. */
-void pons_cg_measure(int64_t n, const float *a, const float *w, const float *v, double *size);
 
 /** Slot `slot` of Q as a row [padded]. Local. */
 void pons_cg_get(const pons_cg *cg, int64_t slot, float *out);

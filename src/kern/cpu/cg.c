@@ -1,6 +1,6 @@
 /* The passes over vectors between two products. Owns the recurrence and the stopping rule; what is
  * solved, checked and repaired is solver_dual.c's. */
-#include "obr/cg.h"
+#include "kern/cg.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,8 +10,14 @@
 
 #define LANES PONS_LANES
 
-/* Every sum runs over fixed lanes in fixed order. */
-typedef double doubles __attribute__((vector_size(8 * LANES)));
+/* Sums run over fixed lanes in fixed order. */
+static inline double total(pons_v16 lanes)
+{
+    double sum = 0.0;
+    for (int l = 0; l < LANES; l++)
+        sum += (double)lanes[l];
+    return sum;
+}
 
 static inline pons_v16 load_direction(const void *P, int64_t at, bool bf16)
 {
@@ -24,39 +30,6 @@ static inline void store_direction(void *P, int64_t at, pons_v16 x, bool bf16)
         pons_store_bf16((uint16_t *)P + at, x);
     else
         pons_store((float *)P + at, x);
-}
-
-static inline double total(pons_v16 lanes)
-{
-    double sum = 0.0;
-    for (int l = 0; l < LANES; l++)
-        sum += (double)lanes[l];
-    return sum;
-}
-
-double pons_cg_dot(int64_t n, const float *a, const float *b)
-{
-    doubles lanes = {0};
-    double sum = 0.0;
-    int64_t whole = n / LANES * LANES;
-    for (int64_t j = 0; j < whole; j += LANES)
-        lanes += __builtin_convertvector(pons_load(a + j), doubles) *
-                 __builtin_convertvector(pons_load(b + j), doubles);
-    for (int64_t j = whole; j < n; j++)
-        sum += (double)a[j] * (double)b[j];
-    for (int l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
-double pons_cg_weigh(int64_t n, const float *a, const float *w)
-{
-    pons_v16 lanes = {0};
-    for (int64_t j = 0; j < n; j += LANES) {
-        pons_v16 x = pons_load(a + j) * pons_load(w + j);
-        lanes += x * x;
-    }
-    return total(lanes);
 }
 
 bool pons_cg_multiply(pons_cg *cg, pons_product_worker *worker, pons_product_kind kind,
@@ -89,26 +62,6 @@ void pons_cg_part(const pons_cg *cg, int64_t row, bool inside, const float *x, c
         if (scale) v *= pons_load(scale + j);
         pons_store(out + j, pons_marked16(E[j / LANES] ^ other, v));
     }
-}
-
-double pons_cg_square(int64_t n, const float *a)
-{
-    pons_v16 lanes = {0};
-    for (int64_t j = 0; j < n; j += LANES)
-        lanes += pons_load(a + j) * pons_load(a + j);
-    return total(lanes);
-}
-
-void pons_cg_measure(int64_t n, const float *a, const float *w, const float *v, double *size)
-{
-    pons_v16 all = {0}, weighed = {0};
-    for (int64_t j = 0; j < n; j += LANES) {
-        pons_v16 x = pons_load(a + j) * pons_load(w + j), y = x * pons_load(v + j);
-        all += x * x;
-        weighed += y * y;
-    }
-    size[0] = total(all);
-    size[1] = total(weighed);
 }
 
 /* Where a slot's part of a tile starts in P and Q. */

@@ -1,15 +1,28 @@
 /**
- * Some rows on their way from left to right: columns are rounded, their errors are fed forward. Internal
- * to the room; what GPTQ and SparseGPT share.
+ * A sweep over the columns of some rows from left to right: each column is rounded and its error is fed forward.
+ * GPTQ and SparseGPT share it.
  *
  * Column j of row i: code, error e = (w_j - value) / U_jj, then w_k -= e U_jk for all k > j. Updates wait
  * until a tile of columns, then a run of tiles is through, and are products from then on. An entry is one
  * chain of fused multiply-adds over j whatever the tiles, so its bits depend on its row and U alone.
  */
-#ifndef PONS_OBR_SWEEP_H
-#define PONS_OBR_SWEEP_H
+#ifndef PONS_KERN_SWEEP_H
+#define PONS_KERN_SWEEP_H
 
-#include "obr/gptq.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/** One sweep over some rows; everything is borrowed. */
+typedef struct pons_sweep {
+    int64_t rows, d;
+    const float *U; /* [d, d] of the factor */
+    int bits;
+    int64_t group_size, groups; /* columns per scale, scales per row */
+    const float *scale;         /* [rows, groups] */
+    const int8_t *zero;         /* [rows, groups] */
+    const int64_t *column; /* [d] of the linear, whose group's scale a column has; NULL: itself */
+    bool streamed;         /* U may come from disk: few, large panels of rows */
+} pons_sweep;
 
 /** Rows that one thread works on together, up to `rows`. */
 typedef struct pons_sweep_panel {

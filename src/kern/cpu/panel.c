@@ -1,6 +1,6 @@
 /* Products of row panels with the Hessian. Owns the padding that makes a row's bits independent of
  * its neighbours: BLAS always sees PONS_ROW_PANEL rows, and a row always sits at the same place. */
-#include "obr/panel.h"
+#include "kern/panel.h"
 
 #include <cblas.h>
 #include <omp.h>

@@ -2,12 +2,17 @@
  * Rows in panels of PONS_ROW_PANEL aligned to the absolute row index: products with a shared matrix
  * whose bits, for each row, do not depend on which rows are present nor on the number of threads.
  */
-#ifndef PONS_OBR_PANEL_H
-#define PONS_OBR_PANEL_H
+#ifndef PONS_KERN_PANEL_H
+#define PONS_KERN_PANEL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "obr/compress.h"
+#include "base/error.h"
+
+/** fp32 products take rows in panels of this many, aligned to the row's index in its linear. Any split of
+ * the rows gives the same bits; a panel that a split cuts is computed on both sides. */
+#define PONS_ROW_PANEL 64
 
 /** The part of a run of rows that lies in one panel. */
 typedef struct pons_panel {

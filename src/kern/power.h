@@ -5,8 +5,8 @@
  * then one step of order four and one of order two in h = 1 - a r^5. Straight-line arithmetic, so
  * loops around it vectorise. Relative error below 1e-6 wherever x^2 is a normal number; 0 at 0.
  */
-#ifndef PONS_QUANT_POWER_H
-#define PONS_QUANT_POWER_H
+#ifndef PONS_KERN_POWER_H
+#define PONS_KERN_POWER_H
 
 #include "base/half.h"
 
