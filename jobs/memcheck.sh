@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Memory errors and leaks of the main job on two ranks: a run that is stopped and resumed, one that fails, one that reuses
-# Hessians; under valgrind, then under AddressSanitizer, LeakSanitizer and UBSan.
+# Memory errors, leaks and data races of the main job on two ranks: a run that is stopped and resumed, one that fails, one that
+# reuses Hessians; under valgrind, under AddressSanitizer, LeakSanitizer and UBSan, and under ThreadSanitizer.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 usage() {
   cat <<TEXT
-Usage: memcheck.sh [valgrind] [asan]
+Usage: memcheck.sh [valgrind] [asan] [tsan]
 
-Build the program for it (build/memcheck: plain x86-64, which valgrind knows; build/memcheck-asan) and run the jobs on a small model.
-Known leaks of Open MPI are in tests/support/{valgrind,lsan}.supp. Exit code 0: nothing found.
+Build the program for each tool (build/memcheck for valgrind: plain x86-64; build/memcheck-asan; build/memcheck-tsan) and run the
+jobs on a small model. Without arguments: all three. One OpenMP thread per rank: ThreadSanitizer does not know gcc's OpenMP; it
+watches the threads that read ahead and write behind. What Open MPI does is in tests/support/{valgrind,lsan,tsan}.supp.
+Exit code 0: nothing found.
 TEXT
 }
 case ${1:-} in --help | -h) usage; exit 0 ;; esac
-[ $# -gt 0 ] || set -- valgrind asan
+[ $# -gt 0 ] || set -- valgrind asan tsan
 
 cd "$PONS_ROOT"
 scratch=$(mktemp -d)
@@ -35,7 +37,7 @@ job() {
   shift 2
   mpirun -n 2 "${passed[@]}" "${tool[@]}" --quiet compress "$scratch/recipe.yaml" --model tests/golden/models/llama-gqa \
     --calib "$scratch/text.ids" "$@" >"$scratch/out" 2>"$scratch/err" || code=$?
-  if [ $code != "$expected" ] || grep -qE 'ERROR: |runtime error|definitely lost' "$scratch/err"; then
+  if [ $code != "$expected" ] || grep -qE 'ERROR: |WARNING: ThreadSanitizer|runtime error|definitely lost' "$scratch/err"; then
     say "$label: exit code $code, expected $expected"
     cat "$scratch/err" >&2
     failures=$((failures + 1))
@@ -71,6 +73,13 @@ for kind; do
       -x "LSAN_OPTIONS=suppressions=$PONS_ROOT/tests/support/lsan.supp:print_suppressions=0"
       -x UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1)
     tool=(build/memcheck-asan/pons)
+    ;;
+  tsan)
+    cmake -S . -B build/memcheck-tsan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g -fsanitize=thread" \
+      -DPONS_TESTS=OFF >/dev/null
+    cmake --build build/memcheck-tsan --target pons >/dev/null
+    passed=(-x PONS_FAULT -x "TSAN_OPTIONS=suppressions=$PONS_ROOT/tests/support/tsan.supp:exitcode=42")
+    tool=(build/memcheck-tsan/pons)
     ;;
   *) usage >&2; exit 2 ;;
   esac

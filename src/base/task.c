@@ -1,16 +1,16 @@
-/* Owns the thread of one task and what it leaves. Does not know what is done. */
+/* Owns the thread of one task and its result. Does not know what the task does. POSIX threads: ThreadSanitizer does not follow C11's. */
 #include "base/task.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
-#include <threads.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 
 struct pons_task {
-    thrd_t thread;
+    pthread_t thread;
     bool threaded;
     pons_status (*work)(void *user);
     void *user;
@@ -27,7 +27,7 @@ void pons_task_set_processors(const cpu_set_t *processors)
     if (processors) allowed = *processors;
 }
 
-static int run(void *task)
+static void *run(void *task)
 {
     pons_task *t = task;
     if (t->threaded) omp_set_num_threads(1); /* not a team of its own beside that of the others */
@@ -37,7 +37,7 @@ static int run(void *task)
     t->status = t->work(t->user);
     t->span.end = pons_clock();
     if (t->status != PONS_OK) memcpy(t->message, pons_error_message(), sizeof t->message);
-    return 0;
+    return NULL;
 }
 
 pons_status pons_task_start(pons_status (*work)(void *user), void *user, pons_task **out)
@@ -48,7 +48,7 @@ pons_status pons_task_start(pons_status (*work)(void *user), void *user, pons_ta
     t->work = work;
     t->user = user;
     t->threaded = true; /* the thread reads it */
-    if (thrd_create(&t->thread, run, t) != thrd_success) {
+    if (pthread_create(&t->thread, NULL, run, t) != 0) {
         t->threaded = false;
         run(t);
     }
@@ -59,7 +59,7 @@ pons_status pons_task_finish(pons_task **task, pons_task_span *span)
 {
     pons_task *t = *task;
     if (!t) return PONS_OK;
-    if (t->threaded) thrd_join(t->thread, NULL);
+    if (t->threaded) pthread_join(t->thread, NULL);
     pons_status st = t->status;
     if (st != PONS_OK) st = pons_fail(st, "%s", t->message);
     if (span) *span = t->span;
