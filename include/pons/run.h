@@ -32,7 +32,8 @@ typedef struct pons_run_options {
 typedef void (*pons_run_line)(int level, const char *line, void *user);
 
 /** Start: MPI unless the program has, the numerical libraries, OMP_NUM_THREADS threads or a fair
- * share of the node. Collective on the job. */
+ * share of the node. Call pons_end also after a failure, once the message is printed. Collective on the job.
+ * @return PONS_ERR_MPI; PONS_ERR_USAGE for a thread count far beyond the processors. */
 pons_status pons_begin(int *argc, char ***argv);
 
 /** Stop what pons_begin started. Collective on the job. */

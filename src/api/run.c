@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "kern/gemm.h"
+#include "kern/limits.h"
 #include "kern/product.h"
 #include "par/node.h"
 #include "pipeline/compress.h"
@@ -29,6 +30,8 @@ pons_status pons_begin(int *argc, char ***argv)
     pons_comm *comm = pons_par_world();
     int threads = pons_par_fair_threads(comm);
     if (!getenv("OMP_NUM_THREADS")) omp_set_num_threads(threads);
+    st = pons_comm_agree(comm, pons_kern_check_threads("OMP_NUM_THREADS", omp_get_max_threads()));
+    if (st != PONS_OK) return st;
     pons_kern_begin();
     pons_product_agree(comm);
     pons_log_configure(PONS_LOG_INFO, pons_comm_rank(comm), NULL, NULL);

@@ -8,6 +8,7 @@
 #include "cli/bench_options.h"
 #include "cli/bench_output.h"
 #include "kern/gemm.h"
+#include "kern/limits.h"
 #include "linalg/scalapack.h"
 
 static bool bf16_or(const pons_bench_options *a, bool fallback)
@@ -167,6 +168,8 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
     pons_bench_options a;
     PONS_TRY(st, pons_cli_parse_bench(comm, argc, argv, common, &a));
     if (common->help) goto done;
+    if (a.threads) PONS_TRY_ALL(st, comm, pons_kern_check_threads("--threads", (int)a.threads));
+    PONS_TRY_ALL(st, comm, pons_kern_reserve_blas(a.threads ? (int)a.threads : threads));
     if (a.model) PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
     pons_bench_setting setting = {comm, a.threads ? (int)a.threads : threads, a.repeat, a.cpu_time};
     bool layer = strcmp(a.what, "gemm") && strcmp(a.what, "hessian") && strcmp(a.what, "factor") &&

@@ -1,9 +1,11 @@
 /* Owns `pons eval ppl`: its arguments and its result. The measurement is eval's. */
+#include <omp.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "eval/perplexity.h"
+#include "kern/limits.h"
 #include "text/tokenizer.h"
 
 enum {
@@ -126,6 +128,7 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
+    PONS_TRY_ALL(st, comm, pons_kern_reserve_blas(omp_get_max_threads()));
     PONS_TRY(st, pons_cli_use_bf16(comm, a.compute, &bf16));
     PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
     PONS_TRY_ALL(st, comm, speaks ? read_text(&a, model, &ids, &count) : PONS_OK);

@@ -1,8 +1,10 @@
 /* Owns `pons eval tasks`: its arguments and its result. The work is the room tasks'. */
+#include <omp.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "kern/gemm.h"
+#include "kern/limits.h"
 #include "tasks/tasks.h"
 
 enum {
@@ -99,6 +101,7 @@ pons_status pons_cmd_eval_tasks(pons_comm *comm, int argc, char **argv, pons_cli
     PONS_TRY(st, pons_cli_parse(comm, &argp, argc, argv, common, &a));
     if (common->help) goto done;
     PONS_TRY_ALL(st, comm, check(&a, argv[0]));
+    PONS_TRY_ALL(st, comm, pons_kern_reserve_blas(omp_get_max_threads()));
     PONS_TRY(st, pons_cli_use_bf16(comm, a.compute, &a.run.bf16));
     PONS_TRY_ALL(st, comm, pons_model_open(a.model, &model));
     PONS_TRY(st, pons_tasks_run(comm, model, &a.run, &result));

@@ -25,7 +25,8 @@ int main(int argc, char **argv)
     void (*before)(int) = signal(SIGPIPE, SIG_IGN);
     pons_status st = pons_begin(&argc, &argv);
     if (st != PONS_OK) {
-        fprintf(stderr, "pons: %s\n", sentence());
+        if (pons_comm_rank(pons_par_world()) == 0) fprintf(stderr, "pons: %s\n", sentence());
+        pons_end();
         return pons_status_exit_code(st);
     }
     pons_comm *comm = pons_par_world();

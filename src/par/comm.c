@@ -83,7 +83,7 @@ pons_status pons_par_begin(int *argc, char ***argv)
 
 void pons_par_end(void)
 {
-    if (--users > 0) return;
+    if (users == 0 || --users > 0) return;
     release(&world);
     if (mpi_is_ours) MPI_Finalize();
 }

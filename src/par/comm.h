@@ -22,7 +22,7 @@ typedef struct pons_comm pons_comm;
  * handler of pons_bug. May be nested. Collective on the job. */
 pons_status pons_par_begin(int *argc, char ***argv);
 
-/** Undo one pons_par_begin; the last one stops MPI if the first one started it. Collective on the
+/** Undo one pons_par_begin, or do nothing where there was none; the last one stops MPI if the first one started it. Collective on the
  * job; every rank must come here, or one must call pons_par_abort. */
 void pons_par_end(void);
 

@@ -25,10 +25,12 @@
  */
 #include "pipeline/compress.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "kern/limits.h"
 #include "pipeline/allocate.h"
 #include "pipeline/commit.h"
 
@@ -93,6 +95,7 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
     *report = NULL;
 
     PONS_TRY(st, pons_trace_begin(comm, &job.trace));
+    PONS_TRY_ALL(st, comm, pons_kern_reserve_blas(omp_get_max_threads()));
     PONS_TRY(st, pons_job_open(&job));
     if (job.written) {
         PONS_TRY_ALL(st, comm, recall_written(&job));
