@@ -96,6 +96,11 @@ pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, siz
 pons_status pons_safetensors_scan(pons_store *store, int64_t file);
 pons_status pons_gguf_scan(pons_store *store, int64_t file);
 
+/** Read the header of the store's GGUF file and, where it is a part of a split one, of all other parts, which lie
+ * beside it as NAME-00001-of-00003.gguf. The store has the metadata of the first part. @return as above; PONS_ERR_INPUT
+ * where a part is missing or is another one; PONS_ERR_UNSUPPORTED where the name does not tell the others. */
+pons_status pons_gguf_scan_parts(pons_store *store);
+
 /** Open every shard named by DIR/model.safetensors.index.json and check index against shards. */
 pons_status pons_shards_scan(pons_store *store, const char *directory);
 

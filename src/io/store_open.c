@@ -36,7 +36,7 @@ static pons_status open_file(pons_store *store)
         st = pons_store_read_file(&store->files[0], "header", 0, sizeof magic, magic);
     if (st != PONS_OK) return st;
     store->gguf = !memcmp(magic, "GGUF", sizeof magic) || (dot && !strcmp(dot, ".gguf"));
-    return store->gguf ? pons_gguf_scan(store, 0) : pons_safetensors_scan(store, 0);
+    return store->gguf ? pons_gguf_scan_parts(store) : pons_safetensors_scan(store, 0);
 }
 
 pons_status pons_store_open(const char *path, pons_store **out)

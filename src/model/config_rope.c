@@ -3,6 +3,7 @@
 #include "model/config_json.h"
 
 #include <float.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const known_keys[] = {"rope_type",
@@ -81,6 +82,29 @@ static bool same_rope(const pons_model_config *a, const pons_model_config *b)
            a->rope.original_max_positions == b->rope.original_max_positions;
 }
 
+/* The original context of llama3 scaling at the top level of config.json. Transformers 5 prefers it to the one in the
+ * rope object, transformers 4 does not know it: where both are given they must agree. */
+static pons_status read_top_level_original(const pons_fields *f, const char *object_name,
+                                           pons_model_config *c)
+{
+    static const char *const key = "original_max_position_embeddings";
+    pons_status st = PONS_OK;
+    double original = 0;
+    if (c->rope.type != PONS_ROPE_LLAMA3 || !pons_fields_has(f, key)) return PONS_OK;
+    PONS_TRY(st, pons_fields_positive(f, key, DBL_MAX, &original));
+    const json_t *object = json_object_get(f->object, object_name);
+    const pons_fields inner = {f->path, "", object};
+    if (pons_fields_has(&inner, key) && original != c->rope.original_max_positions) {
+        char allowed[96];
+        snprintf(allowed, sizeof allowed, "the value of %s.%s, %.9g", object_name, key,
+                 c->rope.original_max_positions);
+        return pons_fields_fail(f, PONS_ERR_INPUT, key, allowed);
+    }
+    c->rope.original_max_positions = original;
+done:
+    return st;
+}
+
 pons_status pons_config_json_rope(const pons_fields *f, pons_model_config *out)
 {
     pons_status st = PONS_OK;
@@ -109,6 +133,7 @@ pons_status pons_config_json_rope(const pons_fields *f, pons_model_config *out)
         return pons_fields_fail(f, PONS_ERR_INPUT, "rope_scaling",
                                 "the settings of rope_parameters, or null");
     out->rope = has_new ? new.rope : old.rope;
+    PONS_TRY(st, read_top_level_original(f, has_new ? "rope_parameters" : "rope_scaling", out));
 done:
     return st;
 }

@@ -22,7 +22,10 @@ static void describe(const json_t *value, char *text, size_t bytes)
     switch (json_typeof(value)) {
     case JSON_STRING: snprintf(text, bytes, "\"%.80s\"", json_string_value(value)); break;
     case JSON_INTEGER: snprintf(text, bytes, "%lld", (long long)json_integer_value(value)); break;
-    case JSON_REAL: snprintf(text, bytes, "%.9g", json_real_value(value)); break;
+    case JSON_REAL:
+        snprintf(text, bytes, "%.9g", json_real_value(value));
+        if (!text[strcspn(text, ".en")]) strcat(text, ".0"); /* 1.0 is not the integer 1 */
+        break;
     case JSON_TRUE: snprintf(text, bytes, "true"); break;
     case JSON_FALSE: snprintf(text, bytes, "false"); break;
     case JSON_NULL: snprintf(text, bytes, "null"); break;

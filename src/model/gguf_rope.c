@@ -26,41 +26,57 @@ static double blend(double divisor, double factor)
     return (1 / divisor - 1 / factor) / (1 - 1 / factor);
 }
 
+/* Set llama3 scaling with low = 1, see fit_llama3, and tell whether it has these divisors. */
+static bool try_llama3(pons_model_config *c, const float *divisor, double high, double original)
+{
+    c->rope.type = PONS_ROPE_LLAMA3;
+    c->rope.low_freq_factor = 1;
+    c->rope.high_freq_factor = round(high * 1e3) / 1e3;
+    c->rope.original_max_positions = round(original); /* as published, where that does */
+    if (high > 1 && reproduces(c, divisor)) return true;
+    c->rope.high_freq_factor = high;
+    c->rope.original_max_positions = original;
+    return high > 1 && reproduces(c, divisor);
+}
+
 /*
  * Between the two wavelength limits s = (original/wavelength - low) / (high - low), a line in
  * x = 1/wavelength, x = f / (2 pi). Scaling original, low and high together changes nothing, so
- * low = 1 is chosen; then s = a x - b gives high = 1 + 1/b, original = a/b. With one point on the
- * line high = 4 is taken, as in every Llama 3 published; with none its original 8192 too.
+ * low = 1 is chosen; then s = a x - b gives high = 1 + 1/b, original = a/b. With one point on the line
+ * every high that puts the points beside it beyond the limits has the same divisors: 4 is tried first,
+ * as in every Llama 3 published. The same holds with none, between the last point of divisor 1 and the next.
  */
 static bool fit_llama3(pons_model_config *c, const float *divisor)
 {
-    int64_t half = c->head_dim / 2, first = -1, last = -1;
-    double factor = round(divisor[half - 1] * 1e4) / 1e4, high = 4, original = 8192;
+    static const double highs[] = {4, 3, 2, 1.5, 1.25, 1.1, 1.05, 1.01};
+    int64_t half = c->head_dim / 2, first = -1, last = -1, ones = 0;
+    double factor = round(divisor[half - 1] * 1e4) / 1e4;
     if (!(factor > 1)) return false;
-    for (int64_t i = 0; i < half; i++)
-        if (divisor[i] > 1 + tolerance && divisor[i] < factor * (1 - tolerance)) {
-            if (first < 0) first = i;
-            last = i;
-        }
-    if (first >= 0) {
+    c->rope.factor = factor;
+    for (int64_t i = 0; i < half; i++) {
+        ones += divisor[i] <= 1 + tolerance;
+        if (divisor[i] <= 1 + tolerance || divisor[i] >= factor * (1 - tolerance)) continue;
+        if (first < 0) first = i;
+        last = i;
+    }
+    if (last > first) {
         double x1 = pons_rope_base_frequency(c, first) / (2 * M_PI),
                s1 = blend(divisor[first], factor);
-        original = (s1 * (high - 1) + 1) / x1;
-        if (last > first) {
-            double x2 = pons_rope_base_frequency(c, last) / (2 * M_PI),
-                   s2 = blend(divisor[last], factor);
-            double a = (s1 - s2) / (x1 - x2), b = a * x1 - s1;
-            if (!(a > 0 && b > 0)) return false;
-            high = round((1 + 1 / b) * 1e3) / 1e3;
-            original = a / b;
-        }
+        double x2 = pons_rope_base_frequency(c, last) / (2 * M_PI),
+               s2 = blend(divisor[last], factor);
+        double a = (s1 - s2) / (x1 - x2), b = a * x1 - s1;
+        return a > 0 && b > 0 && try_llama3(c, divisor, 1 + 1 / b, a / b);
     }
-    c->rope.type = PONS_ROPE_LLAMA3;
-    c->rope.factor = factor;
-    c->rope.low_freq_factor = 1;
-    c->rope.high_freq_factor = high;
-    c->rope.original_max_positions = round(original);
-    return reproduces(c, divisor);
+    if (first < 0 && try_llama3(c, divisor, 4, 8192)) return true;
+    /* where the line is s: on the one point, or halfway between the two points beside the limits */
+    double x = first >= 0 ? (double)pons_rope_base_frequency(c, first)
+               : ones > 0 ? sqrt((double)pons_rope_base_frequency(c, ones - 1) *
+                                 (double)pons_rope_base_frequency(c, ones))
+                          : 2 * (double)pons_rope_base_frequency(c, 0);
+    double s = first >= 0 ? blend(divisor[first], factor) : 0.5;
+    for (size_t i = 0; i < sizeof highs / sizeof *highs; i++)
+        if (try_llama3(c, divisor, highs[i], (s * (highs[i] - 1) + 1) * 2 * M_PI / x)) return true;
+    return false;
 }
 
 static pons_status read_divisors(const pons_store *store, pons_model_config *c)
@@ -79,11 +95,17 @@ static pons_status read_divisors(const pons_store *store, pons_model_config *c)
     if (c->rope.type != PONS_ROPE_DEFAULT || !fit_llama3(c, divisor))
         st = pons_fail(PONS_ERR_UNSUPPORTED,
                        "%s: tensor %s: its frequency divisors are not those of llama3 scaling, "
-                       "the only kind supported",
+                       "the only kind supported, or too few for it to be told",
                        pons_store_path(store), name);
 done:
     pons_mem_free(divisor);
     return st;
+}
+
+static bool is_text(const pons_gguf_value *value, const char *text)
+{
+    return value->type == PONS_GGUF_STRING && value->length == strlen(text) &&
+           !memcmp(value->text, text, value->length);
 }
 
 pons_status pons_gguf_rope(const pons_store *store, const char *arch, pons_model_config *c)
@@ -96,19 +118,18 @@ pons_status pons_gguf_rope(const pons_store *store, const char *arch, pons_model
 
     snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
     const pons_gguf_value *type = pons_store_metadata(store, key);
-    if (type && type->type == PONS_GGUF_STRING && type->length == 6 &&
-        !memcmp(type->text, "linear", 6)) {
-        c->rope.type = PONS_ROPE_LINEAR;
-        PONS_TRY(st, pons_gguf_positive(store, arch, "rope.scaling.factor", 0, &c->rope.factor));
-    } else if (type && !(type->type == PONS_GGUF_STRING && type->length == 4 &&
-                         !memcmp(type->text, "none", 4))) {
+    if (type && !is_text(type, "linear") && !is_text(type, "none"))
         return pons_fail(
             PONS_ERR_UNSUPPORTED, "%s: metadata %s: found %.*s, allowed none, linear",
             pons_store_path(store), key,
             type->type == PONS_GGUF_STRING ? (int)(type->length < 60 ? type->length : 60) : 7,
             type->type == PONS_GGUF_STRING ? type->text : "another");
-    } else if (!type) { /* the older spelling of linear scaling */
+    if (!type ||
+        is_text(type,
+                "linear")) { /* without a type a factor means linear; the older key counts last */
         PONS_TRY(st, pons_gguf_positive(store, arch, "rope.scale_linear", 1, &c->rope.factor));
+        PONS_TRY(st, pons_gguf_positive(store, arch, "rope.scaling.factor", c->rope.factor,
+                                        &c->rope.factor));
         if (c->rope.factor != 1) c->rope.type = PONS_ROPE_LINEAR;
     }
     PONS_TRY(st, read_divisors(store, c));
