@@ -79,7 +79,7 @@ pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64
     s->K = pons_shared_data(s->shared);
     PONS_TRY(st, make_inverse(factor, s));
     describe(factor, s);
-    if (s->rough && !(s->condition * ROUGHNESS <= tolerance)) {
+    if (s->rough && !pons_comm_all(factor->comm, s->condition * ROUGHNESS <= tolerance)) {
         s->rough = false;
         pons_shared_settle(s->shared); /* all have read the rough one */
         PONS_TRY(st, make_inverse(factor, s));

@@ -352,14 +352,11 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
              .groups = pons_weight_groups(&recipe->weights, d),
              .W = task->W,
              .split = (int64_t)(recipe->obr.alpha * (double)d)};
-    PONS_TRY(st, check_recipe(task));
-    PONS_TRY(st, check_weights(task));
-    if (rows == 0) goto done;
-    PONS_ALLOC(st, j.V, rows * d);
-    PONS_ALLOC(st, j.mask, rows * d);
-
+    pons_comm *comm = task->shared || !task->factor ? pons_par_alone() : task->factor->comm;
+    st = check_recipe(task);
+    PONS_TRY_ALL(st, comm, st == PONS_OK ? check_weights(task) : st);
     double begin = pons_clock();
-    if (!task->shared) {
+    if (!task->shared) { /* by all ranks, those without rows, too */
         bool bf16 = recipe->obr.precision == PONS_COMPUTE_AUTO
                         ? pons_kern_has_bf16()
                         : recipe->obr.precision == PONS_COMPUTE_BF16;
@@ -367,6 +364,9 @@ pons_status pons_compress_rows(const pons_row_task *task, pons_row_result *resul
         j.shared = shared;
         j.metrics->solve_seconds += pons_clock() - begin;
     }
+    if (rows == 0) goto done;
+    PONS_ALLOC(st, j.V, rows * d);
+    PONS_ALLOC(st, j.mask, rows * d);
     if (recipe->method != PONS_METHOD_WANDA && recipe->scale_from == PONS_SCALE_DENSE)
         make_scales(&j, task->W);
     if (task->factor && task->factor->dead_count > 0) {

@@ -249,7 +249,8 @@ pons_status pons_dual_create(const pons_hessian_factor *factor, int64_t split, b
     PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
     *s = (pons_dual){.factor = factor, .split = split, .tolerance = tolerance};
     PONS_TRY(st, pons_hessian_inverse_create(factor, 0, bf16, exact ? 0.0 : tolerance, &s->A));
-    if (!(s->A->condition * UNCERTAINTY <= tolerance)) pons_hessian_inverse_destroy(&s->A);
+    if (!pons_comm_all(factor->comm, s->A->condition * UNCERTAINTY <= tolerance))
+        pons_hessian_inverse_destroy(&s->A);
     if (s->A && split > 0 && split < d) {
         PONS_TRY(st, pons_hessian_inverse_create(factor, split, bf16, 0.0, &s->B));
         PONS_TRY(st, pons_product_create_shared(factor->comm, s->A->kind, split, d - split,

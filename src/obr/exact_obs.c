@@ -9,9 +9,14 @@
 #include "base/mem.h"
 #include "quant/weight.h"
 
+/* [H_RR^-1]_jj is at least 1 / H_jj whatever R is. A pivot below this share of that bound has lost its digits to
+ * rounding. */
+#define PIVOT_SHARE 0.5f
+
 /* What is left of one row: `n` columns, in any order. */
 typedef struct left {
     int64_t n, d;
+    const float *H;  /* [d, d] */
     float *A;        /* [n, n] inverse of H at those columns, row stride d */
     float *w;        /* [n] their values */
     int32_t *column; /* [n] */
@@ -19,11 +24,16 @@ typedef struct left {
     float *row;      /* [d] work */
 } left;
 
-/* Take entry p out, its value moved by -move: the others make up for it, the inverse loses it. */
-static void eliminate(left *s, int64_t p, float move)
+/* Take entry p out, its value moved by -move: the others make up for it, the inverse loses it. false: there is no such
+ * entry (p < 0, costs are NaN), or the inverse is no longer positive definite. */
+static bool eliminate(left *s, int64_t p, float move)
 {
-    int64_t last = --s->n, d = s->d;
-    float *A = s->A, *a = s->row, pivot = A[p * d + p];
+    int64_t last = s->n - 1, d = s->d;
+    float *A = s->A, *a = s->row;
+    if (p < 0) return false;
+    float pivot = A[p * d + p];
+    if (!(pivot * s->H[s->column[p] * (d + 1)] >= PIVOT_SHARE && pivot <= FLT_MAX)) return false;
+    s->n = last;
     memcpy(a, A + p * d, (size_t)(last + 1) * sizeof *a);
     if (p != last) { /* the last one takes its place */
         memcpy(A + p * d, A + last * d, (size_t)(last + 1) * sizeof *A);
@@ -42,9 +52,10 @@ static void eliminate(left *s, int64_t p, float move)
         for (int64_t j = 0; j < last; j++)
             to[j] -= g * a[j];
     }
+    return true;
 }
 
-static void prune_row(const pons_exact_obs *obs, left *s, uint8_t *mask)
+static bool prune_row(const pons_exact_obs *obs, left *s, uint8_t *mask)
 {
     pons_mask_rule rule = obs->rule;
     int64_t d = s->d;
@@ -61,20 +72,20 @@ static void prune_row(const pons_exact_obs *obs, left *s, uint8_t *mask)
             least = cost;
             best = i;
         }
-        if (best < 0) return; /* not finite: the caller's check names the row */
-        int32_t j = s->column[best];
+        int32_t j = best < 0 ? 0 : s->column[best];
+        if (!eliminate(s, best, best < 0 ? 0.0f : s->w[best])) return false;
         mask[j] = 0;
         if (rule.n > 0) s->over[j / rule.m]--;
-        eliminate(s, best, s->w[best]);
     }
+    return true;
 }
 
-static void round_row(const pons_exact_obs *obs, left *s, const float *scale, const int8_t *zero,
+static bool round_row(const pons_exact_obs *obs, left *s, const float *scale, const int8_t *zero,
                       int8_t *codes)
 {
     int64_t d = s->d, size = pons_weight_group_size(obs->quant, d);
     while (s->n > 0) {
-        int64_t best = 0;
+        int64_t best = -1;
         float least = FLT_MAX, move = 0.0f;
         int8_t code = 0;
         for (int64_t i = 0; i < s->n; i++) {
@@ -89,14 +100,16 @@ static void round_row(const pons_exact_obs *obs, left *s, const float *scale, co
             move = error;
             code = q;
         }
-        codes[s->column[best]] = code;
-        eliminate(s, best, move);
+        int32_t j = best < 0 ? 0 : s->column[best];
+        if (!eliminate(s, best, move)) return false;
+        codes[j] = code;
     }
+    return true;
 }
 
-/* All of row i. @param V [d] work */
-static void compress_row(const pons_exact_obs *obs, const pons_solve_panel *panel, const float *K,
-                         int64_t i, left *s, float *V)
+/* All of row i; how many columns were gone when the inverse lost definiteness, d: none. @param V [d] work */
+static int64_t compress_row(const pons_exact_obs *obs, const pons_solve_panel *panel,
+                            const float *K, int64_t i, left *s, float *V)
 {
     int64_t d = panel->d, groups = pons_weight_groups(obs->quant, d);
     int64_t size = pons_weight_group_size(obs->quant, d);
@@ -110,7 +123,7 @@ static void compress_row(const pons_exact_obs *obs, const pons_solve_panel *pane
         s->w[j] = panel->W[i * d + j];
         s->column[j] = (int32_t)j;
     }
-    prune_row(obs, s, obs->mask + i * d);
+    if (!prune_row(obs, s, obs->mask + i * d)) return d - s->n;
     if (obs->compensated) {
         memset(V, 0, (size_t)d * sizeof *V);
         for (int64_t k = 0; k < s->n; k++)
@@ -120,6 +133,7 @@ static void compress_row(const pons_exact_obs *obs, const pons_solve_panel *pane
     for (int64_t j = 0; j < d; j++)
         codes[j] = zero[j / size];
     round_row(obs, s, scale, zero, codes);
+    return d - s->n;
 }
 
 pons_status pons_exact_obs_rows(const pons_exact_obs *obs, const pons_solve_panel *panel,
@@ -127,6 +141,7 @@ pons_status pons_exact_obs_rows(const pons_exact_obs *obs, const pons_solve_pane
 {
     pons_status st = PONS_OK;
     int64_t d = panel->d, own = d * d + 3 * d, threads = omp_get_max_threads();
+    int64_t bad_row = panel->rows, bad_step = 0;
     float *space = NULL;
     int32_t *lists = NULL;
     PONS_TRY(st, pons_mask_check(obs->rule, d));
@@ -137,13 +152,25 @@ pons_status pons_exact_obs_rows(const pons_exact_obs *obs, const pons_solve_pane
         float *work = space + omp_get_thread_num() * own;
         int32_t *list = lists + omp_get_thread_num() * 2 * d;
         left s = {.d = d,
+                  .H = panel->factor->H,
                   .w = work,
                   .row = work + d,
                   .A = work + 3 * d,
                   .column = list,
                   .over = list + d};
-        compress_row(obs, panel, K, i, &s, work + 2 * d);
+        int64_t done = compress_row(obs, panel, K, i, &s, work + 2 * d);
+#pragma omp critical(pons_exact_obs)
+        if (done < d && i < bad_row) {
+            bad_row = i;
+            bad_step = done;
+        }
     }
+    if (bad_row < panel->rows)
+        st = pons_fail(PONS_ERR_NUMERIC,
+                       "%s: row %lld: the inverse Hessian is not positive definite in fp32 after "
+                       "%lld of %lld columns; raise obr.damping",
+                       panel->name, (long long)(panel->row + bad_row), (long long)bad_step,
+                       (long long)d);
 done:
     pons_mem_free(lists);
     pons_mem_free(space);

@@ -32,7 +32,8 @@ typedef struct pons_exact_obs {
  * being what is not yet rounded, but those off the grid by more than half a step first. Local, parallel
  * over rows; a row's bits depend on it alone.
  * @param K [d, d] inverse Hessian, upper triangle
- * @return PONS_ERR_NOMEM, PONS_ERR_SHAPE (m does not divide d).
+ * @return PONS_ERR_NOMEM, PONS_ERR_SHAPE (m does not divide d), PONS_ERR_NUMERIC naming the row (rounding has made its
+ * inverse indefinite).
  * Cost: d^3 / 3 multiplications and additions per row. Memory: 4 d^2 bytes per thread.
  * Source: Optimal Brain Compression, 2022.
  */

@@ -38,8 +38,8 @@ static pons_recipe recipe_with(pons_method method, pons_mask mask, int pattern)
 static void compress(const obr_problem *p, const pons_recipe *recipe, pons_row_result *r)
 {
     pons_row_metrics metrics = {0};
-    pons_row_task task = {"levers", 0, p->m, p->d, p->W, p->factor, recipe, recipe->weights.bits,
-                          NULL};
+    pons_row_task task = {"extensions",         0,   p->m, p->d, p->W, p->factor, recipe,
+                          recipe->weights.bits, NULL};
     if (pons_compress_rows(&task, r, &metrics) != PONS_OK) fail_msg("%s", pons_error_message());
     assert_true(metrics.products >= 0.0);
 }
@@ -526,6 +526,36 @@ static void exact_obs(void **state)
     }
 }
 
+/* Columns in pairs that are equal but for 1e-9: entries of the inverse are near 1e9 until one of a pair is gone,
+ * near 1 after, so that fp32 keeps nothing of them. */
+static void exact_obs_loses_definiteness(void **state)
+{
+    (void)state;
+    obr_problem p;
+    obr_problem_create(13, 4, 20, 0, &p);
+    double norm[20];
+    int64_t info = 0;
+    pons_hessian_factor_destroy(&p.factor);
+    for (int64_t i = 0; i < p.d; i++)
+        for (int64_t j = 0; j < p.d; j++)
+            p.H[i * p.d + j] = (i / 2 == j / 2) + (i == j ? 1e-9 : 0.0);
+    for (int64_t j = 0; j < p.d; j++)
+        norm[j] = 1.0;
+    assert_int_equal(pons_hessian_factor_create(p.d, p.H, norm, 1e-14, &info, &p.factor), PONS_OK);
+    assert_int_equal(info, 0);
+    pons_recipe recipe = recipe_with(PONS_METHOD_EXACT_OBS, PONS_MASK_WANDA, 0);
+    pons_row_result r;
+    obr_result_create(&p, &recipe, &r);
+    pons_row_task task = {"block 1 q_proj",    8,   p.m, p.d, p.W, p.factor, &recipe,
+                          recipe.weights.bits, NULL};
+    assert_int_equal(pons_compress_rows(&task, &r, NULL), PONS_ERR_NUMERIC);
+    assert_non_null(strstr(pons_error_message(), "block 1 q_proj: row 8: "));
+    assert_non_null(strstr(pons_error_message(), "obr.damping"));
+    obr_result_destroy(&r);
+    obr_problem_destroy(&p);
+    assert_int_equal(pons_mem_outstanding(), 0);
+}
+
 /* Pruned entries stay pruned, whatever else happens to the codes. */
 static void polish_keeps_masks(void **state)
 {
@@ -578,10 +608,14 @@ static void refit(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(masks),  cmocka_unit_test(masks_by_error),
-        cmocka_unit_test(blocks), cmocka_unit_test(compensated_scales),
-        cmocka_unit_test(polish), cmocka_unit_test(polish_keeps_masks),
-        cmocka_unit_test(refit),  cmocka_unit_test(exact_obs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(masks),
+                                       cmocka_unit_test(masks_by_error),
+                                       cmocka_unit_test(blocks),
+                                       cmocka_unit_test(compensated_scales),
+                                       cmocka_unit_test(polish),
+                                       cmocka_unit_test(polish_keeps_masks),
+                                       cmocka_unit_test(refit),
+                                       cmocka_unit_test(exact_obs),
+                                       cmocka_unit_test(exact_obs_loses_definiteness)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
