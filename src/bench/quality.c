@@ -15,18 +15,18 @@
 enum { BITS = 4, BLOCKS = 8, SWEEPS = 8, WIDEST_EXACT = 1024 };
 
 /* What may be changed about obr_gptq. */
-typedef struct levers {
+typedef struct choices {
     pons_mask mask;
     pons_scale_source scale;
     int64_t blocks;
     pons_refit refit;
     int sweeps;
-} levers;
+} choices;
 
 typedef struct way {
     const char *name;
     pons_method method;
-    levers use;
+    choices use;
 } way;
 
 #define PAPER 2, PONS_REFIT_NONE, 0

@@ -79,9 +79,9 @@ static bool is_overruled(const pons_recipe_source *source, const char *name)
     return is_set(source, "method") && strncmp(name, "rotation.", 9) != 0;
 }
 
-/* An override of the method, or of the allocation, asks for the rest of the file under another one: what
- * the file says for what this one does not have is dropped, not contradictory. */
-static void drop_moot(pons_recipe_source *source, pons_recipe *recipe)
+/* An override of the method or of the allocation uses the rest of the file with another one: keys of the file that then
+ * have no effect are dropped, not refused. */
+static void drop_unused(pons_recipe_source *source, pons_recipe *recipe)
 {
     pons_recipe standard;
     pons_recipe_default(&standard);
@@ -90,7 +90,7 @@ static void drop_moot(pons_recipe_source *source, pons_recipe *recipe)
         pons_recipe_origin *origin = &source->key[i];
         const char *name = pons_recipe_keys[i].name;
         if (!origin->line || origin->set || !is_overruled(source, name) ||
-            !pons_recipe_is_moot(recipe, name))
+            !pons_recipe_is_unused(recipe, name))
             continue;
         *origin = (pons_recipe_origin){0};
         pons_recipe_key_format(&pons_recipe_keys[i], &standard, value);
@@ -135,7 +135,7 @@ pons_status pons_recipe_load(const char *path, const char *const *set, int count
     if (path) PONS_TRY(st, apply_file(&source, &loaded));
     for (int i = 0; i < count; i++)
         PONS_TRY(st, apply_override(&source, i, &loaded));
-    drop_moot(&source, &loaded);
+    drop_unused(&source, &loaded);
     imply(&source, &loaded);
     PONS_TRY(st, pons_recipe_check_source(&loaded, &source));
     memcpy(recipe, &loaded, sizeof loaded);

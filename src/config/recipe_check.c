@@ -45,7 +45,7 @@ pons_status pons_recipe_refuse_unknown(const char *where, const char *name)
                      nearest);
 }
 
-bool pons_recipe_is_moot(const pons_recipe *r, const char *name)
+bool pons_recipe_is_unused(const pons_recipe *r, const char *name)
 {
     bool quantizes = pons_method_quantizes(r->method);
     if (strcmp(name, "prune.sparsity") == 0)
@@ -98,9 +98,8 @@ static pons_status check_ranges(const pons_recipe *recipe, const pons_recipe_sou
     return PONS_OK;
 }
 
-/* Keys that improve on a stage which some methods have in another form, and what a method lacks that
- * does not have it. */
-static const char *missing_lever(const char *name)
+/* Keys of stages that only some methods have: what a method without the stage does not do. */
+static const char *missing_stage(const char *name)
 {
     if (!strcmp(name, "prune.mask")) return "take a mask";
     if (!strcmp(name, "weights.scale_from")) return "compensate";
@@ -110,11 +109,11 @@ static const char *missing_lever(const char *name)
     return NULL;
 }
 
-/* Why a moot setting is refused, and the key that makes it so. @param usual the key's default */
-static const char *moot_because(const pons_recipe *recipe, const char *name, const char *usual,
-                                char allowed[PONS_RECIPE_ALLOWED_BYTES])
+/* Why a setting without effect is refused, and the key that is the reason. @param usual the default of the key */
+static const char *unused_because(const pons_recipe *recipe, const char *name, const char *usual,
+                                  char allowed[PONS_RECIPE_ALLOWED_BYTES])
 {
-    const char *method = pons_method_name(recipe->method), *lever = missing_lever(name);
+    const char *method = pons_method_name(recipe->method), *stage = missing_stage(name);
     if (strncmp(name, "rotation.learn_", 15) == 0) {
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value without rotation.learn");
         return "rotation.learn";
@@ -132,9 +131,9 @@ static const char *moot_because(const pons_recipe *recipe, const char *name, con
     if (strcmp(name, "output.format") == 0)
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "dense (method %s makes no codes to pack)",
                  method);
-    else if (lever)
+    else if (stage)
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "%.60s (method %s does not %s)", usual, method,
-                 lever);
+                 stage);
     else
         snprintf(allowed, PONS_RECIPE_ALLOWED_BYTES, "no value (method %s does not %s)", method,
                  strncmp(name, "prune.", 6) == 0     ? "prune"
@@ -144,7 +143,7 @@ static const char *moot_because(const pons_recipe *recipe, const char *name, con
 }
 
 /* Settings of a stage that the recipe does not have. */
-static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_source *source)
+static pons_status check_unused(const pons_recipe *recipe, const pons_recipe_source *source)
 {
     char value[PONS_RECIPE_VALUE_BYTES], usual[PONS_RECIPE_VALUE_BYTES];
     char allowed[PONS_RECIPE_ALLOWED_BYTES];
@@ -152,13 +151,13 @@ static pons_status check_moot(const pons_recipe *recipe, const pons_recipe_sourc
     pons_recipe_default(&standard);
     for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
         const pons_recipe_key *key = &pons_recipe_keys[i];
-        if (!pons_recipe_is_moot(recipe, key->name)) continue;
+        if (!pons_recipe_is_unused(recipe, key->name)) continue;
         pons_recipe_key_format(key, recipe, value);
         pons_recipe_key_format(key, &standard, usual);
         bool is_format = strcmp(key->name, "output.format") == 0;
         if (!is_format && !pons_recipe_given(source, key->name) && strcmp(value, usual) == 0)
             continue;
-        const char *other = moot_because(recipe, key->name, usual, allowed);
+        const char *other = unused_because(recipe, key->name, usual, allowed);
         return pons_recipe_refuse(source, key->name, other, value, allowed);
     }
     return PONS_OK;
@@ -185,18 +184,18 @@ static pons_status check_faithful(const pons_recipe *r, const pons_recipe_source
         return pons_recipe_refuse(source, "weights.group_size", "compat", value,
                                   "0 under compat: faithful");
     }
-    static const char *const levers[] = {"prune.mask", "weights.scale_from", "weights.refit",
-                                         "obr.blocks", "polish.sweeps"};
+    static const char *const extensions[] = {"prune.mask", "weights.scale_from", "weights.refit",
+                                             "obr.blocks", "polish.sweeps"};
     pons_recipe standard;
     pons_recipe_default(&standard);
-    for (size_t i = 0; i < sizeof levers / sizeof *levers; i++) {
-        const pons_recipe_key *key = &pons_recipe_keys[pons_recipe_key_find(levers[i])];
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
+        const pons_recipe_key *key = &pons_recipe_keys[pons_recipe_key_find(extensions[i])];
         char usual[PONS_RECIPE_VALUE_BYTES];
         pons_recipe_key_format(key, r, value);
         pons_recipe_key_format(key, &standard, usual);
         if (strcmp(value, usual) != 0) {
             snprintf(allowed, sizeof allowed, "%.100s under compat: faithful", usual);
-            return pons_recipe_refuse(source, levers[i], "compat", value, allowed);
+            return pons_recipe_refuse(source, extensions[i], "compat", value, allowed);
         }
     }
     if (r->obr.act_order && r->method != PONS_METHOD_GPTQ) {
@@ -388,7 +387,7 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
     return PONS_OK;
 }
 
-/* Blocks are rounded from left to right, the rest solved in between. */
+/* Blocks are rounded from left to right; the later columns are solved again in between. */
 static pons_status check_order(const pons_recipe *r, const pons_recipe_source *source)
 {
     if (!r->obr.act_order || r->obr.blocks <= 2) return PONS_OK;
@@ -401,7 +400,7 @@ pons_status pons_recipe_check_source(const pons_recipe *r, const pons_recipe_sou
     char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
     pons_status st;
     PONS_TRY(st, check_ranges(r, source));
-    PONS_TRY(st, check_moot(r, source));
+    PONS_TRY(st, check_unused(r, source));
     PONS_TRY(st, check_faithful(r, source));
     PONS_TRY(st, check_target(r, source));
     PONS_TRY(st, check_allocate(r, source));

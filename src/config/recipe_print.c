@@ -27,7 +27,7 @@ pons_status pons_recipe_print(const pons_recipe *recipe, FILE *out)
     for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
         const pons_recipe_key *key = &pons_recipe_keys[i];
         /* pons_recipe_load would refuse it, and its value is the default */
-        if (pons_recipe_is_moot(recipe, key->name)) continue;
+        if (pons_recipe_is_unused(recipe, key->name)) continue;
         const char *dot = strchr(key->name, '.'), *leaf = dot ? dot + 1 : key->name;
         if (dot && strncmp(section, key->name, (size_t)(leaf - key->name)) != 0) {
             snprintf(section, sizeof section, "%.*s", (int)(leaf - key->name), key->name);

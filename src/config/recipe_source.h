@@ -36,7 +36,7 @@ pons_status pons_recipe_read_yaml(pons_recipe_source *source, const char *text, 
                                   pons_recipe *recipe);
 
 /** Whether the value of this key asks for something that the method does not do. Local. */
-bool pons_recipe_is_moot(const pons_recipe *recipe, const char *name);
+bool pons_recipe_is_unused(const pons_recipe *recipe, const char *name);
 
 /** Refuse values that do not go together. Local. */
 pons_status pons_recipe_check_source(const pons_recipe *recipe, const pons_recipe_source *source);

@@ -136,7 +136,7 @@ done:
 /* Of the square of a scale over a norm that it was guessed from. */
 #define HEADROOM 0x1p16
 
-void pons_hessian_guess(pons_hessian *h, pons_comm *comm, int root)
+void pons_hessian_estimate_scales(pons_hessian *h, pons_comm *comm, int root)
 {
     double most = 0, *norm = h->largest;
     for (int64_t j = 0; j < h->d; j++) {
@@ -196,7 +196,7 @@ pons_status pons_hessian_add(pons_hessian *h, int64_t S, const float *X)
                               h->first + h->rows, &h->work, h->H);
 }
 
-void pons_hessian_rest(pons_hessian *h) { pons_gram_work_destroy(&h->work); }
+void pons_hessian_release_work(pons_hessian *h) { pons_gram_work_destroy(&h->work); }
 
 /* Sums over ranks of the norms, in the unit of X; once. Collective. */
 static void reduce_norms(pons_hessian *h, pons_comm *comm)
@@ -225,7 +225,7 @@ pons_status pons_hessian_reduce(pons_hessian *h, pons_comm *comm)
     pons_status st = PONS_OK;
     int64_t d = h->d;
     double factor = 2.0 / (double)h->windows;
-    pons_hessian_rest(h);
+    pons_hessian_release_work(h);
     PONS_TRY_ALL(st, comm, ready(h)); /* a rank without windows */
     int64_t ld = d - h->first;
     const float *scale = h->inverse_scale + h->first;

@@ -31,15 +31,15 @@ pons_status pons_hessian_observe(pons_hessian *hessian, int64_t window, int64_t 
 pons_status pons_hessian_agree(pons_hessian *hessian, pons_comm *comm);
 
 /**
- * Instead of agree, when windows are added as they come: choose the scales from the first window that
- * rank `root` has observed, with room for norms 2^16 times as large. Collective on comm.
+ * Replaces agree when windows are added while they are observed: estimate the scales from the first window of rank
+ * `root`, with room for norms 2^16 times as large. Collective on comm.
  *
- * Every window must still be observed before it is added; when all are, pons_hessian_fits tells whether
- * the scales were good. If not, agree and add every window again.
+ * Every window must still be observed before it is added. After the last one pons_hessian_fits tells whether the
+ * estimate holds; if not, agree and add every window again.
  */
-void pons_hessian_guess(pons_hessian *hessian, pons_comm *comm, int root);
+void pons_hessian_estimate_scales(pons_hessian *hessian, pons_comm *comm, int root);
 
-/** Whether the windows observed by all ranks fit the guessed scales: none is too large, NaN or Inf, no
+/** Whether the windows observed by all ranks fit the estimated scales: none is too large, NaN or Inf, no
  * column too small to be told from rounding. The same for any distribution. Collective on comm. */
 bool pons_hessian_fits(pons_hessian *hessian, pons_comm *comm);
 
@@ -56,12 +56,12 @@ int64_t pons_hessian_panel_rows(int64_t d);
 pons_status pons_hessian_take_rows(pons_hessian *hessian, int64_t first, int64_t rows);
 
 /** Add one window to the rows taken. Local. The same X as was observed. Memory: pons_gram_bytes, until reduce or
- * pons_hessian_rest.
+ * pons_hessian_release_work.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (a product was refused). */
 pons_status pons_hessian_add(pons_hessian *hessian, int64_t S, const float *X);
 
-/** Give back that memory: for who adds to many matrices in turn. Local. */
-void pons_hessian_rest(pons_hessian *hessian);
+/** Release the workspace, for callers that interleave several accumulators. Local. */
+void pons_hessian_release_work(pons_hessian *hessian);
 
 /** Sum the rows taken over ranks; afterwards they and the norms are complete on every rank.
  * Collective on comm. @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. */

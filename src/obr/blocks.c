@@ -1,4 +1,4 @@
-/* Blocks of columns in turn. Owns their order; rounding is gptq's and quant's, solving rest's. */
+/* Blocks of columns in turn. Owns their order; rounding is in gptq.c and quant, solving in subproblem.c. */
 #include "obr/blocks.h"
 
 #include "base/log.h"
@@ -49,7 +49,8 @@ pons_status pons_blocks_round(const pons_row_shared *shared, const pons_solve_pa
         double first = 1.0 - (double)begin / (double)panel->d;
         double last = 1.0 - (double)end / (double)panel->d;
         metrics->products += 0.5 * (first * first - last * last) * (double)panel->rows;
-        if (end < panel->d) PONS_TRY(st, pons_rest_solve(shared->rest[k + 1], panel, V, metrics));
+        if (end < panel->d)
+            PONS_TRY(st, pons_subproblem_solve(shared->sub[k + 1], panel, V, metrics));
     }
 done:
     return st;

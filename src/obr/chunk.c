@@ -13,7 +13,8 @@ void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_produc
     if (!pons_cg_multiply(&c->cg, worker, kind, rows)) c->refused = true;
 }
 
-bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i, const uint8_t *keep)
+bool pons_chunk_project(pons_chunk *c, const pons_hessian_inverse *s, int64_t i,
+                        const uint8_t *keep)
 {
     int64_t n = s->n, padded = s->of.padded;
     int32_t kept = 0, wrong = 0;
@@ -30,9 +31,9 @@ bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i, 
     return !kept || !wrong;
 }
 
-/* A chain of fp32 operations whose partial sums wander up to |x| |H_j|; split operands besides err by
- * 2^-18.4 in each of n terms. */
-double pons_chunk_grain(pons_product_kind kind, int64_t n)
+/* A chain of fp32 operations whose partial sums reach |x| |H_j|; split operands also have an error of 2^-18.4 in each
+ * of n terms. */
+double pons_chunk_unit_rounding(pons_product_kind kind, int64_t n)
 {
     switch (kind) {
     case PONS_PRODUCT_MIXED:
@@ -42,12 +43,12 @@ double pons_chunk_grain(pons_product_kind kind, int64_t n)
     }
 }
 
-double pons_chunk_rounding(const pons_hessian_inverse *s, pons_product_kind kind, const float *x,
-                           const float *D)
+double pons_chunk_rounding_error(const pons_hessian_inverse *s, pons_product_kind kind,
+                                 const float *x, const float *D)
 {
     int64_t n = s->of.padded;
-    return pons_chunk_grain(kind, s->n) *
-           sqrt(pons_vector_square(n, x) * pons_vector_weighted_square(n, D, s->size));
+    return pons_chunk_unit_rounding(kind, s->n) *
+           sqrt(pons_vector_square(n, x) * pons_vector_weighted_square(n, D, s->column_norm));
 }
 
 static void stage_destroy(pons_stage *s)
@@ -72,11 +73,11 @@ void pons_chunk_destroy(pons_chunk *c)
 {
     pons_mem_free(c->refined);
     pons_mem_free(c->failed);
-    pons_mem_free(c->loose);
-    pons_mem_free(c->moved);
+    pons_mem_free(c->rounding_bound);
+    pons_mem_free(c->change);
     pons_mem_free(c->value);
     pons_mem_free(c->cg.count);
-    pons_mem_free(c->cg.least);
+    pons_mem_free(c->cg.lower_bound);
     pons_mem_free(c->cg.sum);
     pons_mem_free(c->cg.gain);
     pons_mem_free(c->cg.row);
@@ -87,14 +88,15 @@ void pons_chunk_destroy(pons_chunk *c)
 }
 
 /* The next n floats of a block. */
-static float *cut(float **block, int64_t n)
+static float *take_part(float **block, int64_t n)
 {
     float *part = *block;
     *block += n;
     return part;
 }
 
-/* What is as long as rows, in one block: it lies on huge pages, and the system clears few of them anew for each linear. */
+/* All arrays with an entry for each column of each row, in one block: large blocks lie on huge pages, which the system
+ * clears quickly. */
 static pons_status cut_block(const pons_dual *dual, bool primal, int64_t rows, pons_chunk *c)
 {
     pons_status st = PONS_OK;
@@ -102,24 +104,25 @@ static pons_status cut_block(const pons_dual *dual, bool primal, int64_t rows, p
     int64_t stage_B = dual->B ? rows * dual->B->of.padded : 0;
     int64_t marks = size / 32,
             space = (int64_t)(pons_product_space(dual->A->inverse) / sizeof(float));
-    int64_t rest = dual->A->kind == PONS_PRODUCT_SPLIT && !primal ? size / 2 : size; /* bf16 */
+    /* the primal's L, or the dual's saved directions, which are bf16 where products are */
+    int64_t last = dual->A->kind == PONS_PRODUCT_SPLIT && !primal ? size / 2 : size;
     float *block;
-    PONS_ALLOC(st, c->block, 6 * size + rest + stage_B + 3 * padded + marks + space);
+    PONS_ALLOC(st, c->block, 6 * size + last + stage_B + 3 * padded + marks + space);
     block = c->block;
-    c->space = (uint8_t *)cut(&block, space);
-    c->cg.U = cut(&block, size);
-    c->cg.Q = cut(&block, size);
-    c->cg.P = cut(&block, size);
+    c->space = (uint8_t *)take_part(&block, space);
+    c->cg.U = take_part(&block, size);
+    c->cg.Q = take_part(&block, size);
+    c->cg.P = take_part(&block, size);
     if (primal)
-        c->cg.L = cut(&block, rest);
+        c->cg.L = take_part(&block, last);
     else
-        c->cg.rest = cut(&block, rest);
-    c->cg.E = (uint16_t *)(void *)cut(&block, marks);
-    c->X = cut(&block, size);
-    c->Y = cut(&block, size);
-    c->G = cut(&block, size);
-    if (dual->B) c->b = cut(&block, stage_B);
-    c->line = cut(&block, 3 * padded);
+        c->cg.saved = take_part(&block, last);
+    c->cg.E = (uint16_t *)(void *)take_part(&block, marks);
+    c->X = take_part(&block, size);
+    c->Y = take_part(&block, size);
+    c->G = take_part(&block, size);
+    if (dual->B) c->b = take_part(&block, stage_B);
+    c->line = take_part(&block, 3 * padded);
 done:
     return st;
 }
@@ -135,11 +138,11 @@ pons_status pons_chunk_create(const pons_dual *dual, bool primal, int64_t rows, 
     PONS_ALLOC(st, c->cg.row, rows);
     PONS_ALLOC(st, c->cg.gain, rows);
     PONS_ALLOC(st, c->cg.sum, rows);
-    PONS_ALLOC(st, c->cg.least, rows);
+    PONS_ALLOC(st, c->cg.lower_bound, rows);
     PONS_ALLOC(st, c->cg.count, rows);
     PONS_ALLOC(st, c->value, rows);
-    PONS_ALLOC(st, c->moved, rows);
-    PONS_CALLOC(st, c->loose, rows);
+    PONS_ALLOC(st, c->change, rows);
+    PONS_CALLOC(st, c->rounding_bound, rows);
     PONS_CALLOC(st, c->failed, rows);
     PONS_CALLOC(st, c->refined, rows);
 done:

@@ -1,6 +1,6 @@
 /**
- * Rows on their way through the two stages of an iterative solve, as many as one thread works on
- * together. Internal to the room. solver_dual.c and solver_primal.c minimise; dual.c owns the stages around them.
+ * A chunk: the rows that one thread takes through both stages of an iterative solve together. Internal to the room.
+ * solver_dual.c and solver_primal.c minimise; dual.c owns the stages around them.
  */
 #ifndef PONS_OBR_CHUNK_H
 #define PONS_OBR_CHUNK_H
@@ -10,14 +10,14 @@
 #include "obr/dual.h"
 
 enum {
-    PONS_CHUNK_ROWS = 1024, /* at most */
-    PONS_CHUNK_CAP = 40     /* iterations of a round */
+    PONS_CHUNK_ROWS = 1024,    /* at most */
+    PONS_CHUNK_ITERATIONS = 40 /* iterations of a round */
 };
 
-/* Gains to come over the objective at which a row stops, in units of the tolerance; stricter with each round:
- * the row has shown that its last gains say little. */
+/* A row stops when the gain it can still expect is below this share of the tolerance times the objective. Each
+ * further round multiplies the share by PONS_CHUNK_TIGHTEN, since the row then missed a check. */
 #define PONS_CHUNK_STOP 0.05
-#define PONS_CHUNK_AGAIN 0.1
+#define PONS_CHUNK_TIGHTEN 0.1
 
 /** What one thread needs for one stage. */
 typedef struct pons_stage {
@@ -25,31 +25,31 @@ typedef struct pons_stage {
     pons_product_worker *product, *hessian;
 } pons_stage;
 
-/** What one thread works in. Arrays of rows have the stride of the stage's columns. */
+/** The memory of one thread. Arrays by row have the stride of the stage's columns. */
 typedef struct pons_chunk {
     pons_stage A, B;
     pons_product_worker *left;
-    float *block;   /* what holds `space` and all that has an entry for each column */
-    uint8_t *space; /* of the products */
+    float *block; /* owns `space`, the arrays of cg with an entry for each column, and X to line */
+    uint8_t *space; /* work space of the products */
     pons_cg cg;
-    float *X, *Y;  /* minimiser, target */
-    float *G;      /* gradient at kept columns */
-    float *b;      /* stage B: y H_TT as it came, before K made y of it */
-    float *line;   /* [3, padded] */
-    double *value; /* objective of x */
-    double *moved; /* stage B: squared norms of what made b */
-    double *loose; /* what rounding may have hidden from stage A's check and left in its gradient */
-    bool *failed, *refined;
-    double products; /* of a row with a matrix of its width, in the latest chunk */
-    bool refused;    /* a product could not be run */
+    float *X, *Y;           /* by row: minimiser, target */
+    float *G;               /* by row: gradient at kept columns */
+    float *b;               /* by row, stage B: y H_TT, from which y was made */
+    float *line;            /* [3, padded] work */
+    double *value;          /* by row: objective of x */
+    double *change;         /* by row, stage B: squared norm of the changes that made b */
+    double *rounding_bound; /* by row: rounding that stage A's check cannot see and leaves in G */
+    bool *failed, *refined; /* by row */
+    double products;        /* of a row with a matrix of its width, in the latest chunk */
+    bool refused;           /* the library refused a product */
 } pons_chunk;
 
 /**
  * Minimise (x - y) H (x - y)^T for the first `rows` rows of a chunk, x zero where pruned. Local, one thread.
  *
- * On entry Y holds y, b y H in stage B, cg.least what the whole error of a row is at least. On exit X
+ * On entry Y holds y, b (stage B) y H, and cg.lower_bound a lower bound of the row's whole error. On exit X
  * holds x, G the gradient at kept columns, cg.sum a lower bound of the minimum; rows that missed the
- * tolerance in all rounds have failed. A row's bits do not depend on the others.
+ * tolerance in all rounds are marked as failed. A row's bits do not depend on the others.
  * @param mask 1 = keep, row i at mask + i * ldm
  */
 typedef void pons_chunk_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,
@@ -67,16 +67,17 @@ void pons_chunk_destroy(pons_chunk *c);
 void pons_chunk_multiply(pons_chunk *c, pons_product_worker *worker, pons_product_kind kind,
                          int64_t rows);
 
-/** x of row i <- y at kept columns, its G <- 0; whether that is all: nothing is kept or nothing was lost.
- * Local. @param keep [n] */
-bool pons_chunk_settle(pons_chunk *c, const pons_hessian_inverse *s, int64_t i,
-                       const uint8_t *keep);
+/** Project a row: its x <- y at kept columns, 0 elsewhere; its G <- 0. Local. @param keep [n]
+ * @return true when x is the minimiser: nothing is kept, or y is zero at all pruned columns */
+bool pons_chunk_project(pons_chunk *c, const pons_hessian_inverse *s, int64_t i,
+                        const uint8_t *keep);
 
-/** What rounding does to an entry of x H of n columns, in units of |x| |H_j|; that of x to bf16 (mixed) besides. Local. */
-double pons_chunk_grain(pons_product_kind kind, int64_t n);
+/** Rounding error of an entry of x H of n columns, in units of |x| |H_j|; mixed: without that of rounding x. Local. */
+double pons_chunk_unit_rounding(pons_product_kind kind, int64_t n);
 
-/** What it does to D (x H): four to five standard deviations. Local. @param kind of the product; @param x, D [padded] */
-double pons_chunk_rounding(const pons_hessian_inverse *s, pons_product_kind kind, const float *x,
-                           const float *D);
+/** Rounding error of the objective D (x H), four to five standard deviations. Local. @param kind of the product with H;
+ * @param x, D [padded] */
+double pons_chunk_rounding_error(const pons_hessian_inverse *s, pons_product_kind kind,
+                                 const float *x, const float *D);
 
 #endif

@@ -205,7 +205,7 @@ static pons_status run_halves(job *j, bool gptq)
 static pons_status run_blocks(job *j, bool gptq)
 {
     pons_solve_panel panel = panel_of(j);
-    pons_status st = pons_rest_solve(j->shared->whole, &panel, j->V, j->metrics);
+    pons_status st = pons_subproblem_solve(j->shared->whole, &panel, j->V, j->metrics);
     if (st != PONS_OK) return st;
     if (j->recipe->scale_from == PONS_SCALE_COMPENSATED) make_scales(j, j->V);
     pons_sweep sweep = sweep_of(j);

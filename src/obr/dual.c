@@ -3,7 +3,7 @@
  *   A: y = w over all columns
  *   B: the correction of the trailing columns T after rounding the left ones, e = w'_L - Q(w'_L):
  *      y = (e H_LT - g) K_T, g the gradient that stage A left at kept columns
- * Last resort is pons_solve_direct. */
+ * Rows that fail are solved by pons_solve_direct. */
 #include "obr/chunk.h"
 
 #include <omp.h>
@@ -12,13 +12,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { MOST_BYTES = 64 << 20 }; /* about, of a thread's vectors */
+enum { MOST_BYTES = 64 << 20 }; /* of the vectors of one thread, about */
 
 _Static_assert(PONS_ROW_SHARE % PONS_PRODUCT_ROWS == 0,
                "only the last block of a linear is padded");
 
-/* Of a matrix in bf16 that stays near; rows that then go together, so that their vectors do, too. A pass over
- * a larger matrix is dear: as many rows as possible share it, and never fewer than FAR_ROWS. */
+/* A bf16 matrix of up to NEAR_BYTES stays in cache; then at most NEAR_ROWS rows share a pass over it, so that their
+ * vectors stay there too. A larger matrix is read from memory in each pass: as many rows as possible share it,
+ * and never fewer than FAR_ROWS. */
 enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256, FAR_ROWS = 2 * PONS_PRODUCT_ROWS };
 
 /* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
@@ -42,7 +43,8 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
         pons_cg_put(&c->cg, false, i, line);
         for (int64_t j = 0; j < d; j++)
             change[j] = x[j] - w[j];
-        c->moved[i] = pons_vector_square(c->cg.of.padded, line) + pons_vector_square(whole, change);
+        c->change[i] =
+            pons_vector_square(c->cg.of.padded, line) + pons_vector_square(whole, change);
     }
     pons_chunk_multiply(c, c->left, s->kind, rows);
     c->cg.of = s->of;
@@ -84,14 +86,14 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
         memcpy(c->Y + i * padded, panel->W + (first + i) * d, (size_t)d * sizeof *c->Y);
         c->failed[i] = c->refined[i] = false;
         c->cg.count[i] = 0;
-        c->cg.least[i] = c->loose[i] = 0.0;
+        c->cg.lower_bound[i] = c->rounding_bound[i] = 0.0;
     }
     minimise(c, &c->A, dual->tolerance, rows, mask, d);
     double stage_A = count_iterations(c, rows), size = (double)n / (double)d;
     c->products = stage_A + (double)rows; /* and one to check, at least */
     for (int64_t i = 0; i < rows; i++) {
         memcpy(V + (first + i) * d, c->X + i * padded, (size_t)d * sizeof *V);
-        c->cg.least[i] = c->cg.sum[i];
+        c->cg.lower_bound[i] = c->cg.sum[i];
         if (p > 0 && !c->failed[i]) quantize(user, first + i, V + (first + i) * d);
     }
     if (!c->B.inverse) return;
@@ -105,7 +107,7 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
             V[(first + i) * d + p + j] += c->X[i * padded + j];
 }
 
-/* The direct solver sees some rows; its callback must still find a row's grid. */
+/* The direct solver is given a part of the rows; its callback must still find the grid of a row. */
 typedef struct shifted {
     pons_quantize_left quantize;
     void *user;
@@ -118,7 +120,7 @@ static void quantize_shifted(void *user, int64_t row, float *value)
     s->quantize(s->user, s->row + row, value);
 }
 
-/* Runs of rows that failed, by the direct solver. */
+/* Solve runs of failed rows directly. */
 static pons_status solve_failed(const pons_solve_panel *panel, const bool *failed,
                                 pons_quantize_left quantize, void *user, float *V)
 {
@@ -143,14 +145,14 @@ int64_t pons_dual_rows(int64_t d, int64_t rows, int64_t threads)
     int64_t n = pons_product_tiles_of(d).padded;
     bool near = 2 * n * n <= NEAR_BYTES;
     int64_t limit = near ? NEAR_ROWS : PONS_CHUNK_ROWS;
-    int64_t least = near ? PONS_PRODUCT_ROWS : FAR_ROWS;
-    int64_t most = MOST_BYTES / (20 * n) / least * least;
+    int64_t unit = near ? PONS_PRODUCT_ROWS : FAR_ROWS;
+    int64_t most = MOST_BYTES / (20 * n) / unit * unit;
     if (most > limit) most = limit;
-    if (most < least) most = least;
+    if (most < unit) most = unit;
     int64_t chunks = (rows + most - 1) / most;
     if (threads > 1 && chunks < 2 * threads) chunks = 2 * threads;
     int64_t share = (rows + chunks - 1) / chunks;
-    return (share + least - 1) / least * least;
+    return (share + unit - 1) / unit * unit;
 }
 
 static void count_rows(const pons_chunk *c, int64_t rows, pons_row_metrics *m)
@@ -166,7 +168,7 @@ static void count_rows(const pons_chunk *c, int64_t rows, pons_row_metrics *m)
     }
 }
 
-/* All rows in chunks dealt to the threads. @param failed [rows] out */
+/* Solve all rows in chunks, which the threads take in turn. @param failed [rows] out */
 static pons_status solve_chunks(const pons_dual *dual, pons_chunk_minimise *minimise,
                                 const pons_solve_panel *panel, pons_quantize_left quantize,
                                 void *user, float *V, bool *failed, pons_row_metrics *metrics)

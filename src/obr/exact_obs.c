@@ -65,11 +65,11 @@ static bool prune_row(const pons_exact_obs *obs, left *s, uint8_t *mask)
     memset(mask, 1, (size_t)d);
     for (int64_t k = 0; k < count; k++) {
         int64_t best = -1;
-        float least = FLT_MAX;
+        float minimum = FLT_MAX;
         for (int64_t i = 0; i < s->n; i++) {
             float cost = s->w[i] * s->w[i] / s->A[i * (d + 1)];
-            if (!(cost < least) || (rule.n > 0 && s->over[s->column[i] / rule.m] == 0)) continue;
-            least = cost;
+            if (!(cost < minimum) || (rule.n > 0 && s->over[s->column[i] / rule.m] == 0)) continue;
+            minimum = cost;
             best = i;
         }
         int32_t j = best < 0 ? 0 : s->column[best];
@@ -86,7 +86,7 @@ static bool round_row(const pons_exact_obs *obs, left *s, const float *scale, co
     int64_t d = s->d, size = pons_weight_group_size(obs->quant, d);
     while (s->n > 0) {
         int64_t best = -1;
-        float least = FLT_MAX, move = 0.0f;
+        float minimum = FLT_MAX, move = 0.0f;
         int8_t code = 0;
         for (int64_t i = 0; i < s->n; i++) {
             int64_t g = s->column[i] / size;
@@ -94,8 +94,8 @@ static bool round_row(const pons_exact_obs *obs, left *s, const float *scale, co
             float error = s->w[i] - pons_weight_value(q, scale[g], zero[g]);
             bool outside = fabsf(error) > 0.5f * scale[g] * (1.0f + 1e-5f);
             float cost = outside ? -fabsf(error) : error * error / s->A[i * (d + 1)];
-            if (!(cost < least)) continue;
-            least = cost;
+            if (!(cost < minimum)) continue;
+            minimum = cost;
             best = i;
             move = error;
             code = q;

@@ -1,5 +1,5 @@
 /* Swaps of pruned and kept weights on the solved problem. Owns their prices and their choice; solving is
- * obr/rest's. */
+ * in subproblem.c. */
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -15,8 +15,8 @@ enum { ROUNDS = 4, SAMPLES = 64, SEED = 7 };
 
 #define FIRST_SHARE 0.06 /* of the kept entries that may be swapped in the first round */
 
-/* Columns of a drawn set of `count`, ascending; the others to `rest`. */
-static void draw_set(int64_t d, int64_t count, int64_t *set, int64_t *rest)
+/* Columns of a drawn set of `count`, ascending; the other columns to `others`. */
+static void draw_set(int64_t d, int64_t count, int64_t *set, int64_t *others)
 {
     pons_mt19937 rng;
     int64_t left = count, in = 0, out = 0;
@@ -26,7 +26,7 @@ static void draw_set(int64_t d, int64_t count, int64_t *set, int64_t *rest)
             set[in++] = j;
             left--;
         } else {
-            rest[out++] = j;
+            others[out++] = j;
         }
     }
 }
@@ -213,7 +213,7 @@ pons_status pons_mask_swap(const pons_row_shared *shared, pons_mask_rule rule,
     if (rule.n > 0) kept = d / rule.m * (rule.m - rule.n);
     for (int round = 0; round < ROUNDS; round++) {
         int64_t most = (int64_t)(FIRST_SHARE * (1.0 - (double)round / ROUNDS) * (double)kept);
-        PONS_TRY(st, pons_rest_solve(shared->whole, &own, X, metrics));
+        PONS_TRY(st, pons_subproblem_solve(shared->whole, &own, X, metrics));
         for (int64_t i = 0; i < rows * d; i++)
             D[i] = X[i] - panel->W[i];
         PONS_TRY(st, pons_panel_multiply(panel->row, rows, d, D, f->H, G));

@@ -44,15 +44,15 @@ static pons_status make_blocks(const pons_hessian_factor *factor, const pons_rec
     int64_t d = factor->d, blocks = r->obr.blocks > 2 ? r->obr.blocks : 2;
     if (blocks > d) blocks = d;
     s->edge = pons_mem_alloc(blocks + 1, sizeof *s->edge);
-    s->rest = pons_mem_calloc(blocks, sizeof(pons_rest *));
-    PONS_TRY_ALL(st, factor->comm, s->edge && s->rest ? PONS_OK : PONS_ERR_NOMEM);
+    s->sub = pons_mem_calloc(blocks, sizeof(pons_subproblem *));
+    PONS_TRY_ALL(st, factor->comm, s->edge && s->sub ? PONS_OK : PONS_ERR_NOMEM);
     s->blocks = blocks;
     for (int64_t k = 0; k <= blocks; k++)
         s->edge[k] = edge_of(r, blocks, k, d);
     for (int64_t k = 1; k < blocks; k++)
         if (s->edge[k] < d)
-            PONS_TRY(st, pons_rest_create(factor, s->edge[k], s->solver, bf16, r->obr.tolerance,
-                                          &s->rest[k]));
+            PONS_TRY(st, pons_subproblem_create(factor, s->edge[k], s->solver, bf16,
+                                                r->obr.tolerance, &s->sub[k]));
 done:
     return st;
 }
@@ -98,7 +98,8 @@ static pons_status prepare(const pons_hessian_factor *factor, const pons_recipe 
     s->solver = pons_row_solver(r, factor->d, bf16);
     if (r->obr.act_order) PONS_TRY(st, make_order(factor, r, s));
     if ((compensates && !halves) || (masks && r->prune.mask == PONS_MASK_DUAL_SWAP))
-        PONS_TRY(st, pons_rest_create(factor, 0, s->solver, bf16, r->obr.tolerance, &s->whole));
+        PONS_TRY(st,
+                 pons_subproblem_create(factor, 0, s->solver, bf16, r->obr.tolerance, &s->whole));
     if (masks) PONS_TRY(st, pons_mask_prepare(factor, r, bf16, s));
     if (compensates && !halves) PONS_TRY(st, make_blocks(factor, r, bf16, s));
     if (compensates && halves && s->solver != PONS_SOLVER_DIRECT)
@@ -134,10 +135,10 @@ void pons_row_shared_destroy(pons_row_shared **shared)
     if (!s) return;
     for (int k = 0; k < PONS_ADMM_STAGES; k++)
         pons_hessian_shrink_destroy(&s->shrink[k]);
-    for (int64_t k = 0; s->rest && k < s->blocks; k++)
-        pons_rest_destroy(&s->rest[k]);
-    pons_mem_free(s->rest);
-    pons_rest_destroy(&s->whole);
+    for (int64_t k = 0; s->sub && k < s->blocks; k++)
+        pons_subproblem_destroy(&s->sub[k]);
+    pons_mem_free(s->sub);
+    pons_subproblem_destroy(&s->whole);
     pons_mem_free(s->edge);
     pons_mem_free(s->column);
     pons_order_destroy(&s->order);

@@ -9,17 +9,17 @@
 #include "obr/compress.h"
 #include "obr/dual.h"
 #include "obr/order.h"
-#include "obr/rest.h"
+#include "obr/subproblem.h"
 
 struct pons_row_shared {
     pons_solver solver; /* never auto */
     /* The published algorithm's halves; NULL: rows are solved directly, or in another way. */
     pons_dual *dual;
 
-    pons_rest *whole; /* all columns: dual_swap mask, blocks */
-    int64_t blocks;   /* rest[k] is the rest from column edge[k] on; 0: the published algorithm */
-    int64_t *edge;    /* [blocks + 1] the last is d */
-    pons_rest **rest; /* [blocks] the first, and those without columns: NULL */
+    pons_subproblem *whole; /* all columns: dual_swap mask, blocks */
+    int64_t blocks;         /* sub[k] has the columns from edge[k] on; 0: the published algorithm */
+    int64_t *edge;          /* [blocks + 1] the last is d */
+    pons_subproblem **sub;  /* [blocks]; NULL for the first, and for those without columns */
 
     float *column; /* [d] what an entry of a column counts in the first mask; NULL: no mask */
     pons_hessian_shrink *shrink[PONS_ADMM_STAGES]; /* admm mask */

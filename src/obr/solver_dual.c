@@ -14,7 +14,7 @@
 
 #include "obr/chunk.h"
 
-/* Lists rows for the iterations and sets the others' x. Row i's mask is at mask + i * ldm. */
+/* List the rows that need iterations; x of the others is set. The mask of row i is at mask + i * ldm. */
 static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t rows,
                           const uint8_t *mask, int64_t ldm)
 {
@@ -31,14 +31,14 @@ static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t 
         for (int64_t j = 0; j < n; j++)
             u[j] = y[j] / unit[j];
         c->cg.sum[i] = 0.0;
-        if (pons_chunk_settle(c, s, i, keep) || c->failed[i]) continue;
+        if (pons_chunk_project(c, s, i, keep) || c->failed[i]) continue;
         c->cg.row[listed++] = i;
         memset(x, 0, (size_t)padded * sizeof *x);
     }
     return listed;
 }
 
-/* x += what the iterations found for the listed rows. */
+/* Add the result of the iterations to x of the listed rows. */
 static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed,
                     const int64_t *list)
 {
@@ -52,37 +52,37 @@ static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed
     }
 }
 
-/* The same of stage B's y = b K, which moves the objective by y's error times the gradient g.
+/* Rounding error of the objective through stage B's y = b K: the error of y times the gradient g.
  * @param size of g in units of K's scaling: sums of squares, of all and of each times the norm of K's column without the
  * diagonal */
 static double target_rounding(const pons_hessian_inverse *s, const float *b, const double *size)
 {
     int64_t n = s->of.padded;
     double spread = size[0] + size[1];
-    return pons_chunk_grain(s->kind, s->n) *
+    return pons_chunk_unit_rounding(s->kind, s->n) *
            sqrt(pons_vector_weighted_square(n, b, s->unit) * spread);
 }
 
-/* What the terms of U that a rough K lacks do to l K l, l of that square. */
-static double roughness(const pons_hessian_inverse *s, double square)
+/* Error of l K l where K is made of two terms of U; l has this square. */
+static double two_term_error(const pons_hessian_inverse *s, double square)
 {
-    return s->rough ? 0x1p-17 * square : 0.0;
+    return s->two_term ? 0x1p-17 * square : 0.0;
 }
 
-/* What K's rounding does to the lower bound l K l: three standard deviations for l spread evenly over
- * all columns. Averages out with the width; the diagonal is exact. @param size of l, as above */
+/* Error of the lower bound l K l from the rounding of K: three standard deviations for l spread evenly over
+ * all columns. It averages out with the width; the diagonal is exact. @param size of l, as above */
 static double bound_rounding(const pons_hessian_inverse *s, const double *size)
 {
     double spread = size[1] / (double)s->of.padded;
     return (s->kind == PONS_PRODUCT_SPLIT ? 0x1.6p-9 : 0x1.6p-22) * sqrt(size[0] * spread) +
-           roughness(s, size[0]);
+           two_term_error(s, size[0]);
 }
 
-/* What was multiplied by H was the rounded z~ = z - r of z, x or x - y: with the gradient g~ that came of it the
- * objective is (x - y + r) g~ + r H r. D = x - y becomes D + r. @return eight times the
- * last term's mean over random signs of r: were H of one direction, it would be more than that for five rows of a
- * thousand. @param z in: z~ */
-static double amend(const pons_hessian_inverse *s, bool known, const float *x, float *D, float *z)
+/* H was multiplied by the rounded z~ = z - r, z being x or x - y. With g~ = z~ H the objective is
+ * (x - y + r) g~ + r H r. D = x - y becomes D + r. @return eight times the mean of the last term over random signs of
+ * r, which five rows of a thousand exceed when H has rank one. @param z in: z~ */
+static double correct_rounding(const pons_hessian_inverse *s, bool known, const float *x, float *D,
+                               float *z)
 {
     int64_t n = s->of.padded;
     const float *whole = known ? x : D;
@@ -92,20 +92,20 @@ static double amend(const pons_hessian_inverse *s, bool known, const float *x, f
 #pragma omp simd
     for (int64_t j = 0; j < n; j++)
         D[j] += z[j];
-    return 8.0 * pons_vector_weighted_square(n, z, s->root);
+    return 8.0 * pons_vector_weighted_square(n, z, s->diagonal_root);
 }
 
 /* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work; @param z what was
  * multiplied by H where that was rounded, else NULL; work */
-static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int round, int64_t i,
-                   const float *g, float *D, float *z)
+static bool check_row(pons_chunk *c, const pons_stage *w, double tolerance, int round, int64_t i,
+                      const float *g, float *D, float *z)
 {
     const pons_hessian_inverse *s = w->inverse;
     int64_t padded = s->of.padded;
     bool known = w == &c->B;
     const float *x = c->X + i * padded, *y = c->Y + i * padded, *u = c->cg.U + i * padded;
     float *old = c->G + i * padded;
-    double noise = 0.0, moved = 0.0;
+    double noise = 0.0, change = 0.0;
     if (round > 0) {
         pons_cg_part(&c->cg, i, false, u, s->unit, D);
 #pragma omp simd
@@ -113,26 +113,26 @@ static bool within(pons_chunk *c, const pons_stage *w, double tolerance, int rou
             old[j] += g[j];
         /* the correction D moved the objective by D (g + the gradient before) */
         c->value[i] += pons_vector_dot(padded, D, old);
-        noise = 2 * pons_chunk_rounding(s, s->kind, x, D);
+        noise = 2 * pons_chunk_rounding_error(s, s->kind, x, D);
     } else {
         for (int64_t j = 0; j < padded; j++)
             D[j] = x[j] - y[j];
-        noise = pons_chunk_rounding(s, z ? PONS_PRODUCT_MIXED : s->kind, known ? x : D, D);
-        if (!known) moved = pons_vector_square(padded, D);
-        double loose = z ? amend(s, known, x, D, z) : 0.0;
-        noise += known ? loose + c->loose[i] : loose;
-        if (!known) c->loose[i] = loose;
+        noise = pons_chunk_rounding_error(s, z ? PONS_PRODUCT_MIXED : s->kind, known ? x : D, D);
+        if (!known) change = pons_vector_square(padded, D);
+        double rounding_bound = z ? correct_rounding(s, known, x, D, z) : 0.0;
+        noise += known ? rounding_bound + c->rounding_bound[i] : rounding_bound;
+        if (!known) c->rounding_bound[i] = rounding_bound;
         c->value[i] = pons_vector_dot(padded, D, g);
         double size[2];
-        pons_vector_weighted_squares(padded, g, s->unit, s->reach, size);
+        pons_vector_weighted_squares(padded, g, s->unit, s->offdiagonal_norm, size);
         noise += bound_rounding(s, size); /* l = -g on E, and g is small elsewhere */
         if (known) noise += target_rounding(s, c->b + i * padded, size);
     }
-    /* and what the gradient cannot tell, being rounded itself. What stage A left in it (loose) counts in stage B
-     * until it is refined: no refinement makes it less. */
-    noise += 0x1p-48 * s->blur * (known ? c->moved[i] : moved);
+    /* and the error of the gradient from its own rounding. The rounding that stage A left in it counts in stage B,
+     * where no refinement reduces it. */
+    noise += 0x1p-48 * s->noise_gain * (known ? c->change[i] : change);
     return fabs(c->value[i] - c->cg.sum[i]) + noise <=
-           tolerance * fmax(c->cg.sum[i], c->cg.least[i]);
+           tolerance * fmax(c->cg.sum[i], c->cg.lower_bound[i]);
 }
 
 /*
@@ -163,7 +163,7 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
             g[j] -= c->b[i * padded + j];
         if (rounded) pons_cg_fetch(&c->cg, true, k, z);
         const float *unit = s->unit;
-        bool good = within(c, w, tolerance, round, i, g, D, rounded ? z : NULL);
+        bool good = check_row(c, w, tolerance, round, i, g, D, rounded ? z : NULL);
         pons_cg_part(&c->cg, i, false, g, NULL, G);
         if (good) continue;
         list[missed++] = i;
@@ -188,18 +188,18 @@ static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_ki
         pons_cg_get(&c->cg, k, u);
         pons_cg_fetch(&c->cg, kind == PONS_PRODUCT_BF16, k, c->line);
         c->cg.sum[i] = c->value[i] - pons_vector_dot(padded, c->line, u) -
-                       roughness(w->inverse, pons_vector_square(padded, c->line));
+                       two_term_error(w->inverse, pons_vector_square(padded, c->line));
         c->refined[i] = true;
         for (int64_t j = 0; j < padded; j++)
             u[j] = -u[j];
     }
 }
 
-/* Rows that missed the first check at the share at which most pass it go on where they stopped. How many miss then, by
- * products as exact as there are: what rounding may have hidden from the first check does not become less; they are
- * listed anew. */
-static int64_t go_on(pons_chunk *c, const pons_stage *w, double tolerance, pons_product_kind kind,
-                     pons_cg_stop stop, int64_t listed, int64_t *list)
+/* Rows that missed the first check continue where they stopped and are checked again, with the most exact products: the
+ * rounding in the first check does not shrink with more iterations. Rows that miss this check are listed; returns
+ * their number. */
+static int64_t resume_rows(pons_chunk *c, const pons_stage *w, double tolerance,
+                           pons_product_kind kind, pons_cg_stop stop, int64_t listed, int64_t *list)
 {
     int64_t padded = w->inverse->of.padded;
     memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
@@ -217,18 +217,18 @@ void pons_dual_minimise(pons_chunk *c, const pons_stage *w, double tolerance, in
     pons_product_kind exact = w->inverse->kind, kind = exact, check = exact;
     int64_t list[PONS_CHUNK_ROWS], listed = start_rows(c, w->inverse, rows, mask, ldm);
     int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
-    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP, true};
+    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_ITERATIONS, true};
     memcpy(list, c->cg.row, (size_t)listed * sizeof *list);
     if (exact == PONS_PRODUCT_SPLIT) kind = PONS_PRODUCT_BF16;
     if (exact != PONS_PRODUCT_FP32) check = PONS_PRODUCT_MIXED;
     for (int round = 0; listed > 0 && !c->refused; round++) {
         if (!pons_cg_run(&c->cg, w->product, kind, stop, false, listed)) c->refused = true;
         collect(c, w->inverse, listed, list);
-        stop.share *= PONS_CHUNK_AGAIN;
+        stop.share *= PONS_CHUNK_TIGHTEN;
         stop.keep = false;
         if (round == 0) {
             listed = check_rows(c, w, tolerance, round, check, listed, list, false);
-            listed = go_on(c, w, tolerance, kind, stop, listed, list);
+            listed = resume_rows(c, w, tolerance, kind, stop, listed, list);
         }
         if (round + 2 == rounds) kind = exact; /* the last one */
         if (round > 0)

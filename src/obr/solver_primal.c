@@ -22,7 +22,7 @@ static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t 
     for (int64_t i = 0; i < rows; i++) {
         pons_cg_mark(&c->cg, i, s->n, mask + i * ldm, true);
         c->cg.sum[i] = 0.0;
-        if (!pons_chunk_settle(c, s, i, mask + i * ldm) && !c->failed[i]) list[listed++] = i;
+        if (!pons_chunk_project(c, s, i, mask + i * ldm) && !c->failed[i]) list[listed++] = i;
     }
     return listed;
 }
@@ -54,8 +54,8 @@ static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, c
         pons_cg_part(&c->cg, i, true, u, NULL, G);
         for (int64_t j = 0; j < padded; j++)
             G[j] = -G[j];
-        c->value[i] =
-            -pons_vector_dot(padded, D, u) - pons_chunk_rounding(s, s->kind, known ? x : D, D);
+        c->value[i] = -pons_vector_dot(padded, D, u) -
+                      pons_chunk_rounding_error(s, s->kind, known ? x : D, D);
     }
 }
 
@@ -79,10 +79,10 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         pons_cg_get(&c->cg, k, gK);
         double gap = SLACK * pons_vector_dot(padded, g, gK);
         /* stage B: its gradient's known part is rounded, which no gradient shows */
-        if (w == &c->B) gap += 0x1p-48 * s->blur * c->moved[i];
-        double least = c->value[i] - gap;
-        if (gap <= tolerance * fmax(least, c->cg.least[i]))
-            c->cg.sum[i] = fmax(least, 0.0);
+        if (w == &c->B) gap += 0x1p-48 * s->noise_gain * c->change[i];
+        double lower_bound = c->value[i] - gap;
+        if (gap <= tolerance * fmax(lower_bound, c->cg.lower_bound[i]))
+            c->cg.sum[i] = fmax(lower_bound, 0.0);
         else
             list[missed++] = i;
     }
@@ -90,8 +90,8 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
 }
 
 /* x <- x + what conjugate gradients find for the listed rows. */
-static void go_on(pons_chunk *c, const pons_stage *w, pons_product_kind kind, pons_cg_stop stop,
-                  int64_t listed, const int64_t *list)
+static void refine_rows(pons_chunk *c, const pons_stage *w, pons_product_kind kind,
+                        pons_cg_stop stop, int64_t listed, const int64_t *list)
 {
     int64_t padded = w->inverse->of.padded;
     for (int64_t k = 0; k < listed; k++) {
@@ -112,17 +112,17 @@ void pons_primal_minimise(pons_chunk *c, const pons_stage *w, double tolerance, 
     int64_t list[PONS_CHUNK_ROWS] = {0};
     int64_t listed = start_rows(c, w->inverse, rows, mask, ldm, list);
     int rounds = exact == PONS_PRODUCT_SPLIT ? 3 : 2;
-    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_CAP, false};
+    pons_cg_stop stop = {PONS_CHUNK_STOP * tolerance, PONS_CHUNK_ITERATIONS, false};
     find_gradients(c, w, listed, list);
     for (int round = 0; round < rounds && listed > 0 && !c->refused; round++) {
         bool last = round + 1 == rounds;
         for (int64_t k = 0; round > 0 && k < listed; k++)
             c->refined[list[k]] = true;
-        go_on(c, w, exact == PONS_PRODUCT_SPLIT && !last ? PONS_PRODUCT_BF16 : exact, stop, listed,
-              list);
+        refine_rows(c, w, exact == PONS_PRODUCT_SPLIT && !last ? PONS_PRODUCT_BF16 : exact, stop,
+                    listed, list);
         find_gradients(c, w, listed, list);
         listed = check_rows(c, w, tolerance, listed, list);
-        stop.share *= PONS_CHUNK_AGAIN;
+        stop.share *= PONS_CHUNK_TIGHTEN;
     }
     for (int64_t k = 0; k < listed; k++)
         c->failed[list[k]] = true;

@@ -31,29 +31,29 @@ static void share(MPI_Comm node, void *data, int bytes)
 }
 
 /* How a process opens a file of another one. */
-typedef struct door {
+typedef struct handle {
     int process, fd; /* -1: no file */
     dev_t device;
     ino_t inode;
-} door;
+} handle;
 
 /* Local, the node's first rank: a file that never had a name. */
-static door make_nameless(const char *directory, int *fd)
+static handle make_nameless(const char *directory, int *fd)
 {
     struct stat s;
     *fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (*fd < 0) return (door){.fd = -1};
+    if (*fd < 0) return (handle){.fd = -1};
     if (fstat(*fd, &s)) {
         close(*fd);
         *fd = -1;
-        return (door){.fd = -1};
+        return (handle){.fd = -1};
     }
-    return (door){getpid(), *fd, s.st_dev, s.st_ino};
+    return (handle){getpid(), *fd, s.st_dev, s.st_ino};
 }
 
 /* Local, the other ranks. In other name spaces the number is another process's: what is there tells,
  * before it is opened. */
-static int open_door(const door *d)
+static int open_handle(const handle *d)
 {
     char path[64];
     struct stat s;
@@ -66,10 +66,10 @@ static int open_door(const door *d)
 /* A file without a name, of all ranks of each node; false, and no file, unless all nodes have it. Collective. */
 static bool open_nameless(pons_comm *comm, MPI_Comm node, int rank, int *fd)
 {
-    door d = {.fd = -1};
+    handle d = {.fd = -1};
     if (rank == 0) d = make_nameless(pons_comm_scratch(comm), fd);
     share(node, &d, sizeof d);
-    if (rank > 0) *fd = open_door(&d);
+    if (rank > 0) *fd = open_handle(&d);
     if (pons_comm_all(comm, *fd >= 0 && !pons_fault(PONS_FAULT_SCRATCH_NAME))) return true;
     if (*fd >= 0) close(*fd);
     *fd = -1;

@@ -104,9 +104,9 @@ static pons_status run_window(wave *v, int64_t window, pass_kind kind, float *h)
             if (st == PONS_OK && kind == OBSERVE_AND_ADD)
                 st = pons_hessian_observe(sum, window, S, team->x);
             /* collective: also after a failure */
-            if (first && kind == OBSERVE_AND_ADD) pons_hessian_guess(sum, team->comm, 0);
+            if (first && kind == OBSERVE_AND_ADD) pons_hessian_estimate_scales(sum, team->comm, 0);
             if (st == PONS_OK) st = pons_hessian_add(sum, S, team->x);
-            pons_hessian_rest(sum); /* one of many */
+            pons_hessian_release_work(sum); /* one of many */
             team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
         }
     }
@@ -118,7 +118,7 @@ static void guess_alone(wave *v)
 {
     for (int64_t k = 0; k < v->count; k++)
         for (int g = 0; g < PONS_GROUPS; g++)
-            pons_hessian_guess(v->own[k].hessian[g], v->team.comm, 0);
+            pons_hessian_estimate_scales(v->own[k].hessian[g], v->team.comm, 0);
 }
 
 /* All windows of this rank through this team's blocks, from the team before and to the one after. */

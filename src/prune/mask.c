@@ -19,10 +19,10 @@ void pons_mask_smallest(int64_t m, const float *metric, int n, uint8_t *mask)
     for (int64_t j = 0; j < m; j++)
         mask[j] = 1;
     for (int i = 0; i < n; i++) {
-        int64_t least = -1;
+        int64_t minimum = -1;
         for (int64_t j = 0; j < m; j++)
-            if (mask[j] && (least < 0 || metric[j] < metric[least])) least = j;
-        if (least >= 0) mask[least] = 0;
+            if (mask[j] && (minimum < 0 || metric[j] < metric[minimum])) minimum = j;
+        if (minimum >= 0) mask[minimum] = 0;
     }
 }
 

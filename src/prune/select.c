@@ -15,13 +15,13 @@ static int64_t count_below(int64_t n, const float *x, uint32_t bound)
 /* The least that is not below. */
 static uint32_t least_from(int64_t n, const float *x, uint32_t bound)
 {
-    uint32_t least = UINT32_MAX;
+    uint32_t minimum = UINT32_MAX;
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits = pons_float_bits(x[i]);
         uint32_t candidate = bits < bound ? UINT32_MAX : bits;
-        least = candidate < least ? candidate : least;
+        minimum = candidate < minimum ? candidate : minimum;
     }
-    return least;
+    return minimum;
 }
 
 float pons_select_kth(int64_t n, const float *x, int64_t k, int64_t *below)

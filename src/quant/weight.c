@@ -62,12 +62,12 @@ static void group_scale(const pons_weight_quant *quant, int bits, int64_t n, con
     range r = range_of(n, w);
     pons_quantize_grid best = grid_of(quant->symmetric, bits, r, 1.0f);
     if (quant->mse_clip) {
-        double least = pons_quantize_error(n, w, best, DBL_MAX);
+        double minimum = pons_quantize_error(n, w, best, DBL_MAX);
         for (int i = 1; i < CANDIDATES; i++) {
             pons_quantize_grid g = grid_of(quant->symmetric, bits, r, (float)(1.0 - i / 100.0));
-            double error = pons_quantize_error(n, w, g, least);
-            if (error < least) {
-                least = error;
+            double error = pons_quantize_error(n, w, g, minimum);
+            if (error < minimum) {
+                minimum = error;
                 best = g;
             }
         }

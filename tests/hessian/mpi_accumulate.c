@@ -122,10 +122,10 @@ static void test_guess(pons_comm *comm)
         for (int t = k ? 0 : first; t < (k ? WINDOWS : last); t++) {
             window(t, X);
             CHECK(pons_hessian_observe(guessed[k], t, TOKENS, X) == PONS_OK);
-            if (t == (k ? 0 : first)) pons_hessian_guess(guessed[k], of, 0);
+            if (t == (k ? 0 : first)) pons_hessian_estimate_scales(guessed[k], of, 0);
             CHECK(pons_hessian_add(guessed[k], TOKENS, X) == PONS_OK);
         }
-        if (!k && first == last) pons_hessian_guess(guessed[k], of, 0);
+        if (!k && first == last) pons_hessian_estimate_scales(guessed[k], of, 0);
         CHECK(pons_hessian_fits(guessed[k], of));
         CHECK(pons_hessian_reduce(guessed[k], of) == PONS_OK);
     }

@@ -66,7 +66,8 @@ static void test_inverse(const pons_hessian_factor *f, const pons_hessian_factor
     CHECK(a->kind == pons_product_exact(bf16) && !a->K == (a->kind != PONS_PRODUCT_FP32));
     CHECK(!a->K || !memcmp(a->K, b->K, (size_t)N * N * sizeof *a->K));
     CHECK(!memcmp(a->unit, b->unit, (size_t)a->of.padded * sizeof *a->unit));
-    CHECK(!memcmp(a->reach, b->reach, (size_t)a->of.padded * sizeof *a->reach));
+    CHECK(!memcmp(a->offdiagonal_norm, b->offdiagonal_norm,
+                  (size_t)a->of.padded * sizeof *a->offdiagonal_norm));
     int64_t size = ROWS * a->of.padded;
     float *X = pons_mem_calloc(size, sizeof *X), *Y = pons_mem_alloc(4 * size, sizeof *Y);
     for (int64_t i = 0; i < ROWS * a->of.width; i++)
@@ -97,10 +98,11 @@ static void test_rough(const pons_hessian_factor *f)
     CHECK(pons_hessian_inverse_create(f, 0, true, 1.0, &wide) == PONS_OK);
     CHECK(pons_hessian_inverse_create(f, 0, true, 1e-9, &narrow) == PONS_OK);
     CHECK(pons_hessian_inverse_create(f, 0, true, 0.0, &exact) == PONS_OK);
-    CHECK(wide->rough == tiles && !narrow->rough && !exact->rough);
+    CHECK(wide->two_term == tiles && !narrow->two_term && !exact->two_term);
     size_t bytes = (size_t)exact->of.padded * sizeof *exact->unit;
-    CHECK(!memcmp(narrow->unit, exact->unit, bytes) && !memcmp(narrow->reach, exact->reach, bytes));
-    CHECK(narrow->condition == exact->condition && narrow->blur == exact->blur);
+    CHECK(!memcmp(narrow->unit, exact->unit, bytes) &&
+          !memcmp(narrow->offdiagonal_norm, exact->offdiagonal_norm, bytes));
+    CHECK(narrow->condition == exact->condition && narrow->noise_gain == exact->noise_gain);
     for (int64_t j = 0; j < D; j++)
         CHECK(fabsf(wide->unit[j] - exact->unit[j]) <= 0x1p-15f * exact->unit[j]);
     pons_hessian_inverse_destroy(&exact);

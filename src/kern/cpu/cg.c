@@ -98,10 +98,10 @@ typedef struct sums {
     double first, second;
 } sums;
 
-/* p q and p u: curvature and slope along the direction of a slot. p is zero off E. @param next u of the next slot, which
- * comes from L3 otherwise when its turn is */
-static inline sums along(const pons_cg *cg, int64_t slot, const float *u, const float *next,
-                         bool bf16)
+/* p q and p u: curvature and slope along the direction of a slot. p is zero off E. @param next u of the next slot, to be
+ * prefetched */
+static inline sums measure_curvature(const pons_cg *cg, int64_t slot, const float *u,
+                                     const float *next, bool bf16)
 {
     int64_t width = cg->of.width;
     pons_v16 pq = {0}, pu = {0};
@@ -125,8 +125,8 @@ static inline pons_v16 preconditioned(pons_v16 r, const float *weight, int64_t j
 }
 
 /* u -= a q; z q and z r of the new residual r, z preconditioned. */
-static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, const pons_m16 *E,
-                           bool primal)
+static inline sums update_residual(const pons_cg *cg, int64_t slot, float a, float *u,
+                                   const pons_m16 *E, bool primal)
 {
     int64_t width = cg->of.width;
     pons_v16 zq = {0}, zr = {0};
@@ -146,7 +146,7 @@ static inline sums advance(const pons_cg *cg, int64_t slot, float a, float *u, c
 }
 
 /* l += a p */
-static inline void follow(const pons_cg *cg, int64_t slot, float a, float *l, bool bf16)
+static inline void update_solution(const pons_cg *cg, int64_t slot, float a, float *l, bool bf16)
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
@@ -158,8 +158,9 @@ static inline void follow(const pons_cg *cg, int64_t slot, float a, float *l, bo
 
 /* A direction <- residual + b direction of slot `from`; tiles of it begin at to + n stride. May be a slot up to
  * `from`. */
-static inline void turn(const pons_cg *cg, int64_t from, void *P, int64_t to, int64_t stride,
-                        float b, const float *u, const pons_m16 *E, bool bf16, bool primal)
+static inline void update_direction(const pons_cg *cg, int64_t from, void *P, int64_t to,
+                                    int64_t stride, float b, const float *u, const pons_m16 *E,
+                                    bool bf16, bool primal)
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
@@ -171,14 +172,14 @@ static inline void turn(const pons_cg *cg, int64_t from, void *P, int64_t to, in
         }
 }
 
-/* What the iterations to come will gain if gains go on shrinking as they do, by no less than a tenth each. */
-static inline double outlook(double gain, double before)
+/* Sum of all further gains, if they keep shrinking at the present rate, at most 0.9. */
+static inline double remaining_gain(double gain, double before)
 {
     double rate = before > 0.0 ? fmin(gain / before, 0.9) : 0.9;
     return gain * rate / (1.0 - rate);
 }
 
-/* One step of every listed row; how many go on, listed anew from slot 0. */
+/* One step of every listed row. Rows that continue are listed from slot 0 on; returns their number. */
 static inline int64_t step(pons_cg *cg, bool bf16, bool primal, pons_cg_stop stop, int64_t listed,
                            bool last)
 {
@@ -188,29 +189,30 @@ static inline int64_t step(pons_cg *cg, bool bf16, bool primal, pons_cg_stop sto
         float *u = cg->U + i * cg->of.padded;
         const pons_m16 *E = cg->E + i * cg->of.padded / LANES;
         const float *next = k + 1 < listed ? cg->U + cg->row[k + 1] * cg->of.padded : u;
-        sums s = along(cg, k, u, next, bf16);
+        sums s = measure_curvature(cg, k, u, next, bf16);
         double a = s.second / s.first, gain = a * s.second;
-        void *rest = stop.keep ? cg->rest : NULL;
+        void *saved = stop.keep ? cg->saved : NULL;
         int64_t to = i * cg->of.padded, width = cg->of.width;
         if (!(s.first > 0.0) || !isfinite(a)) { /* broke down */
-            if (rest) turn(cg, k, rest, to, width, 0.0f, u, E, bf16, primal);
+            if (saved) update_direction(cg, k, saved, to, width, 0.0f, u, E, bf16, primal);
             continue;
         }
-        sums r = advance(cg, k, (float)a, u, E, primal);
-        if (primal) follow(cg, k, (float)a, cg->L + i * cg->of.padded, bf16);
+        sums r = update_residual(cg, k, (float)a, u, E, primal);
+        if (primal) update_solution(cg, k, (float)a, cg->L + i * cg->of.padded, bf16);
         cg->sum[i] += primal ? -gain : gain;
         cg->count[i]++;
-        double more = outlook(gain, cg->gain[i]);
+        double more = remaining_gain(gain, cg->gain[i]);
         cg->gain[i] = gain;
-        bool stops =
-            !(more > stop.share * fmax(cg->sum[i], cg->least[i])) || last || !(r.second > 0.0);
-        /* b keeps the new direction conjugate to the last one as it was rounded */
+        bool stops = !(more > stop.share * fmax(cg->sum[i], cg->lower_bound[i])) || last ||
+                     !(r.second > 0.0);
+        /* makes the new direction conjugate to the last one as rounded */
         float b = (float)(-r.first / s.first);
         if (!stops) {
-            turn(cg, k, cg->P, place(cg, 0, left), cg->capacity * width, b, u, E, bf16, primal);
+            update_direction(cg, k, cg->P, place(cg, 0, left), cg->capacity * width, b, u, E, bf16,
+                             primal);
             cg->row[left++] = i;
-        } else if (rest) {
-            turn(cg, k, rest, to, width, b, u, E, bf16, primal);
+        } else if (saved) {
+            update_direction(cg, k, saved, to, width, b, u, E, bf16, primal);
         }
     }
     return left;
@@ -233,14 +235,14 @@ static void start(pons_cg *cg, bool bf16, int64_t listed)
     }
 }
 
-/* Directions as they would have been. */
-static void go_on(pons_cg *cg, bool bf16, int64_t listed)
+/* Saved directions of the listed rows, back to their slots. */
+static void restore_directions(pons_cg *cg, bool bf16, int64_t listed)
 {
     size_t entry = bf16 ? sizeof(uint16_t) : sizeof(float), tile = (size_t)cg->of.width * entry;
     for (int64_t k = 0; k < listed; k++)
         for (int64_t t = 0; t < cg->of.tiles; t++)
             memcpy((uint8_t *)cg->P + (size_t)place(cg, t, k) * entry,
-                   (const uint8_t *)cg->rest + (size_t)(cg->row[k] * cg->of.tiles + t) * tile,
+                   (const uint8_t *)cg->saved + (size_t)(cg->row[k] * cg->of.tiles + t) * tile,
                    tile);
 }
 
@@ -248,7 +250,7 @@ bool pons_cg_run(pons_cg *cg, pons_product_worker *worker, pons_product_kind kin
                  pons_cg_stop stop, bool again, int64_t listed)
 {
     bool bf16 = kind == PONS_PRODUCT_BF16, primal = cg->L != NULL;
-    (again ? go_on : start)(cg, bf16, listed);
+    (again ? restore_directions : start)(cg, bf16, listed);
     for (int k = 0; k < stop.cap && listed > 0; k++) {
         bool last = k + 1 == stop.cap;
         if (!pons_cg_multiply(cg, worker, kind, listed)) return false;

@@ -11,23 +11,23 @@
 /* Bounds of x[0..n), not above / below the start value `low` / `high`; NaN is skipped. */
 static void bounds(const float *x, int64_t n, float *low, float *high)
 {
-    float least = *low, most = *high;
-#pragma omp simd reduction(min : least) reduction(max : most)
+    float minimum = *low, maximum = *high;
+#pragma omp simd reduction(min : minimum) reduction(max : maximum)
     for (int64_t j = 0; j < n; j++) {
-        least = x[j] < least ? x[j] : least;
-        most = x[j] > most ? x[j] : most;
+        minimum = x[j] < minimum ? x[j] : minimum;
+        maximum = x[j] > maximum ? x[j] : maximum;
     }
-    *low = least;
-    *high = most;
+    *low = minimum;
+    *high = maximum;
 }
 
 /* x <- scale (clamp(rint(x / scale) + zero, least, most) - zero); the comparisons keep NaN. */
-static void snap(float *x, int64_t n, float scale, float zero, float least, float most)
+static void snap(float *x, int64_t n, float scale, float zero, float minimum, float maximum)
 {
     for (int64_t j = 0; j < n; j++) {
         float code = rintf(x[j] / scale) + zero;
-        code = code < least ? least : code;
-        code = code > most ? most : code;
+        code = code < minimum ? minimum : code;
+        code = code > maximum ? maximum : code;
         x[j] = scale * (code - zero);
     }
 }
@@ -40,20 +40,20 @@ static void quantize_group(const pons_quantize_rule *rule, float *x, int64_t n)
     low *= rule->clip[1];
     high *= rule->clip[0];
     if (rule->symmetric) {
-        float most = (float)((1 << (rule->bits - 1)) - 1);
-        float scale = (fabsf(low) > high ? fabsf(low) : high) / most;
+        float maximum = (float)((1 << (rule->bits - 1)) - 1);
+        float scale = (fabsf(low) > high ? fabsf(low) : high) / maximum;
         if (scale == 0) scale = 1; /* all zero, or so small that the step underflows */
-        snap(x, n, scale, 0, -most - 1, most);
+        snap(x, n, scale, 0, -maximum - 1, maximum);
         return;
     }
-    float most = (float)((1 << rule->bits) - 1);
-    float scale = (high - low) / most;
+    float maximum = (float)((1 << rule->bits) - 1);
+    float scale = (high - low) / maximum;
     if (scale == 0) { /* one point */
         for (int64_t j = 0; j < n; j++)
             x[j] = isnan(x[j]) ? x[j] : whole ? 0 : low;
         return;
     }
-    snap(x, n, scale, rintf(-low / scale), 0, most);
+    snap(x, n, scale, rintf(-low / scale), 0, maximum);
 }
 
 void pons_quantize_rows(const pons_quantize_rule *rule, int64_t T, int64_t d, int64_t width,

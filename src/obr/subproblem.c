@@ -1,6 +1,5 @@
-/* The masked problem of trailing columns as a problem of its own. Owns the targets; the solving is
- * solver_dual.c's or solver_direct.c's. */
-#include "obr/rest.h"
+/* The masked problem of trailing columns. Owns its targets; solver_dual.c, solver_primal.c or solver_direct.c solve it. */
+#include "obr/subproblem.h"
 
 #include <omp.h>
 #include <string.h>
@@ -20,13 +19,14 @@ static void leave(void *user, int64_t row, float *value)
     (void)value;
 }
 
-pons_status pons_rest_create(const pons_hessian_factor *factor, int64_t from, pons_solver solver,
-                             bool bf16, double tolerance, pons_rest **out)
+pons_status pons_subproblem_create(const pons_hessian_factor *factor, int64_t from,
+                                   pons_solver solver, bool bf16, double tolerance,
+                                   pons_subproblem **out)
 {
     pons_status st = PONS_OK;
-    pons_rest *s = pons_mem_calloc(1, sizeof *s);
+    pons_subproblem *s = pons_mem_calloc(1, sizeof *s);
     PONS_TRY_ALL(st, factor->comm, s ? PONS_OK : PONS_ERR_NOMEM);
-    *s = (pons_rest){.factor = factor, .from = from, .solver = solver};
+    *s = (pons_subproblem){.factor = factor, .from = from, .solver = solver};
     if (solver != PONS_SOLVER_DIRECT) {
         if (from > 0) PONS_TRY(st, pons_hessian_factor_trailing(factor, from, &s->trailing));
         PONS_TRY(st, pons_dual_create(s->trailing ? s->trailing : factor, 0, bf16, true, tolerance,
@@ -36,21 +36,21 @@ pons_status pons_rest_create(const pons_hessian_factor *factor, int64_t from, po
     *out = s;
     s = NULL;
 done:
-    pons_rest_destroy(&s);
+    pons_subproblem_destroy(&s);
     return st;
 }
 
-void pons_rest_destroy(pons_rest **rest)
+void pons_subproblem_destroy(pons_subproblem **sub)
 {
-    pons_rest *s = *rest;
+    pons_subproblem *s = *sub;
     if (!s) return;
     pons_dual_destroy(&s->dual);
     pons_hessian_factor_destroy(&s->trailing);
     pons_mem_free(s);
-    *rest = NULL;
+    *sub = NULL;
 }
 
-/* Direct: both stages with the fixed columns as what the rounding makes of the left ones. */
+/* The direct solver takes the fixed columns as the rounded values of its left columns. */
 typedef struct fixed {
     const float *V;
     int64_t d, from;
@@ -62,13 +62,13 @@ static void put_fixed(void *user, int64_t row, float *value)
     memcpy(value, f->V + row * f->d, (size_t)f->from * sizeof *value);
 }
 
-static pons_status solve_directly(const pons_rest *rest, const pons_solve_panel *panel, float *V,
-                                  pons_row_metrics *metrics)
+static pons_status solve_directly(const pons_subproblem *sub, const pons_solve_panel *panel,
+                                  float *V, pons_row_metrics *metrics)
 {
     pons_status st = PONS_OK;
     pons_solve_panel all = *panel;
     float *X = NULL;
-    int64_t d = panel->d, from = rest->from;
+    int64_t d = panel->d, from = sub->from;
     fixed f = {V, d, from};
     all.split = from;
     all.keep_full_rows = false;
@@ -121,21 +121,21 @@ done:
 }
 
 /* Y [rows, n] <- the unconstrained optimum of the trailing columns. */
-static pons_status make_targets(const pons_rest *rest, const pons_solve_panel *panel,
+static pons_status make_targets(const pons_subproblem *sub, const pons_solve_panel *panel,
                                 const float *V, float *Y)
 {
     pons_status st = PONS_OK;
-    int64_t rows = panel->rows, d = panel->d, from = rest->from, n = d - from;
+    int64_t rows = panel->rows, d = panel->d, from = sub->from, n = d - from;
     float *E = NULL, *B = NULL;
     PONS_CALLOC(st, E, rows * d);
     PONS_ALLOC(st, B, rows * d);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < from; j++)
             E[i * d + j] = panel->W[i * d + j] - V[i * d + j];
-    PONS_TRY(st, pons_panel_multiply(panel->row, rows, d, E, rest->factor->H, B));
+    PONS_TRY(st, pons_panel_multiply(panel->row, rows, d, E, sub->factor->H, B));
     for (int64_t i = 0; i < rows; i++)
         memcpy(Y + i * n, B + i * d + from, (size_t)n * sizeof *Y);
-    PONS_TRY(st, apply_inverse(rest->dual->A, rows, Y));
+    PONS_TRY(st, apply_inverse(sub->dual->A, rows, Y));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < n; j++)
             Y[i * n + j] += panel->W[i * d + from + j];
@@ -145,19 +145,19 @@ done:
     return st;
 }
 
-static pons_status iterate(const pons_rest *rest, const pons_solve_panel *panel, float *V,
+static pons_status iterate(const pons_subproblem *sub, const pons_solve_panel *panel, float *V,
                            pons_row_metrics *metrics)
 {
-    return rest->solver == PONS_SOLVER_PRIMAL
-               ? pons_primal_solve(rest->dual, panel, leave, NULL, V, metrics)
-               : pons_dual_solve(rest->dual, panel, leave, NULL, V, metrics);
+    return sub->solver == PONS_SOLVER_PRIMAL
+               ? pons_primal_solve(sub->dual, panel, leave, NULL, V, metrics)
+               : pons_dual_solve(sub->dual, panel, leave, NULL, V, metrics);
 }
 
-static pons_status solve_trailing(const pons_rest *rest, const pons_solve_panel *panel, float *V,
-                                  pons_row_metrics *metrics)
+static pons_status solve_trailing(const pons_subproblem *sub, const pons_solve_panel *panel,
+                                  float *V, pons_row_metrics *metrics)
 {
     pons_status st = PONS_OK;
-    int64_t rows = panel->rows, d = panel->d, from = rest->from, n = d - from;
+    int64_t rows = panel->rows, d = panel->d, from = sub->from, n = d - from;
     double before = metrics->products, share = (double)n / (double)d;
     float *Y = NULL, *X = NULL;
     uint8_t *mask = NULL;
@@ -165,15 +165,15 @@ static pons_status solve_trailing(const pons_rest *rest, const pons_solve_panel 
     PONS_ALLOC(st, Y, rows * n);
     PONS_ALLOC(st, X, rows * n);
     PONS_ALLOC(st, mask, rows * n);
-    PONS_TRY(st, make_targets(rest, panel, V, Y));
+    PONS_TRY(st, make_targets(sub, panel, V, Y));
     metrics->solve_seconds += pons_clock() - start;
     for (int64_t i = 0; i < rows; i++)
         memcpy(mask + i * n, panel->mask + i * d + from, (size_t)n);
-    pons_solve_panel own = {panel->name, panel->row, rows, n, 0, Y, mask, rest->trailing, false};
-    PONS_TRY(st, iterate(rest, &own, X, metrics));
+    pons_solve_panel own = {panel->name, panel->row, rows, n, 0, Y, mask, sub->trailing, false};
+    PONS_TRY(st, iterate(sub, &own, X, metrics));
     for (int64_t i = 0; i < rows; i++)
         memcpy(V + i * d + from, X + i * n, (size_t)n * sizeof *V);
-    /* the solver's are of trailing columns; targets take one of all and one of these */
+    /* products of the solver have n columns; the targets take one of d and one of n */
     metrics->products = before + (metrics->products - before) * share * share +
                         (double)rows * (1.0 + share * share);
 done:
@@ -183,13 +183,13 @@ done:
     return st;
 }
 
-pons_status pons_rest_solve(const pons_rest *rest, const pons_solve_panel *panel, float *V,
-                            pons_row_metrics *metrics)
+pons_status pons_subproblem_solve(const pons_subproblem *sub, const pons_solve_panel *panel,
+                                  float *V, pons_row_metrics *metrics)
 {
-    if (!rest->dual) return solve_directly(rest, panel, V, metrics);
-    if (rest->from > 0) return solve_trailing(rest, panel, V, metrics);
+    if (!sub->dual) return solve_directly(sub, panel, V, metrics);
+    if (sub->from > 0) return solve_trailing(sub, panel, V, metrics);
     pons_solve_panel all = *panel;
     all.split = 0;
     all.keep_full_rows = false;
-    return iterate(rest, &all, V, metrics);
+    return iterate(sub, &all, V, metrics);
 }
