@@ -6,7 +6,7 @@
 #ifndef PONS_EVAL_PERPLEXITY_H
 #define PONS_EVAL_PERPLEXITY_H
 
-#include "calib/block.h"
+#include "calib/walk.h"
 #include "eval/head.h"
 #include "par/comm.h"
 
@@ -44,10 +44,8 @@ pons_status pons_eval_stream_create(pons_comm *comm, const pons_model_config *co
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_eval_stream_destroy(pons_eval_stream **stream);
 
-/** Hidden states of this rank's windows, global indices [*begin, *end), `floats` each, to be saved or
- * restored between blocks. Borrowed. Local. */
-float *pons_eval_stream_hidden(pons_eval_stream *stream, int64_t *begin, int64_t *end,
-                               int64_t *floats);
+/** This rank's windows, whose hidden states may be saved or restored between blocks. Borrowed. Local. */
+pons_stream *pons_eval_stream_windows(pons_eval_stream *stream);
 
 /** Push every local window through a block. Local: the status is to be agreed on by the caller. */
 pons_status pons_eval_stream_block(pons_eval_stream *stream, const pons_block *block);

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "calib/walk.h"
 #include "eval/head.h"
 #include "eval/load_block.h"
 
@@ -121,16 +122,23 @@ done:
     return st;
 }
 
+/* Every window of this rank through a block. */
 static pons_status push_block(scorer *s, const pons_block *block)
 {
     pons_status st = PONS_OK;
     float *h = s->h;
     for (int64_t w = s->begin; w < s->end; w++) {
-        for (int stage = 0; stage < PONS_STAGES; stage++)
-            PONS_TRY(st, pons_block_stage_packed(block, &s->runtime, stage,
-                                                 s->first[w + 1] - s->first[w], window_begin(s, w),
-                                                 h, s->x));
-        h += window_tokens(s, w) * s->config->hidden;
+        pons_stream window = {.runtime = s->runtime,
+                              .length = window_tokens(s, w),
+                              .hidden = s->config->hidden,
+                              .own = {w, w + 1},
+                              .inputs = 1,
+                              .h = h,
+                              .x = s->x,
+                              .sequences = s->first[w + 1] - s->first[w],
+                              .begin = window_begin(s, w)};
+        PONS_TRY(st, pons_walk_block(NULL, 1, &(pons_lane){block, &window}, NULL));
+        h += window.length * window.hidden;
     }
 done:
     return st;

@@ -11,21 +11,16 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/stop.h"
 #include "eval/perplexity.h"
 
 enum { TAG_IDS = 1, TAG_HIDDEN = 2 };
 
 struct pons_eval_stream {
     pons_model_config config;
-    pons_runtime runtime;
     bool bf16;
-    int64_t windows, length;
-    int idle;           /* ranks below it have no windows */
-    int64_t begin, end; /* windows of this rank */
-    int32_t *ids;       /* [end - begin, length] */
-    float *h;           /* [end - begin, length, hidden] */
-    float *x;           /* [length, pons_block_width] */
+    int idle;            /* ranks below it have no windows */
+    pons_stream windows; /* of this rank, one after the other */
+    int32_t *ids;        /* [own windows, length] */
     double seconds;
 };
 
@@ -39,8 +34,7 @@ void pons_eval_stream_destroy(pons_eval_stream **stream)
 {
     pons_eval_stream *s = *stream;
     if (!s) return;
-    pons_mem_free(s->x);
-    pons_mem_free(s->h);
+    pons_stream_free(&s->windows);
     pons_mem_free(s->ids);
     pons_mem_free(s);
     *stream = NULL;
@@ -67,11 +61,9 @@ static pons_status prepare(pons_eval_stream **stream, float **window, const pons
                              "token %lld has id %d, outside the model's vocabulary of %lld",
                              (long long)i, ids[i], (long long)config->vocab);
     PONS_CALLOC(st, s, 1);
-    s->begin = begin;
-    s->end = begin + local;
+    s->windows = (pons_stream){.windows = windows, .length = length, .own = {begin, begin + local}};
     PONS_ALLOC(st, s->ids, local * length);
-    PONS_ALLOC(st, s->h, local * length * config->hidden);
-    PONS_ALLOC(st, s->x, local ? length * pons_block_width(config) : 0);
+    PONS_TRY(st, pons_stream_create(config, false, &s->windows));
     if (ids) PONS_CALLOC(st, *window, length * config->hidden);
     *stream = s;
     s = NULL;
@@ -87,18 +79,18 @@ static pons_status embed_windows(pons_eval_stream *s, pons_comm *comm, const int
 {
     pons_status st = PONS_OK;
     int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
-    int64_t floats = s->length * s->config.hidden;
-    size_t id_bytes = (size_t)s->length * sizeof *ids, bytes = (size_t)floats * sizeof *window;
+    int64_t length = s->windows.length, floats = length * s->config.hidden;
+    size_t id_bytes = (size_t)length * sizeof *ids, bytes = (size_t)floats * sizeof *window;
     for (int owner = 0; owner < size; owner++) {
-        int64_t begin = first_window(s->windows, size, s->idle, owner);
-        int64_t end = first_window(s->windows, size, s->idle, owner + 1);
+        int64_t begin = first_window(s->windows.windows, size, s->idle, owner);
+        int64_t end = first_window(s->windows.windows, size, s->idle, owner + 1);
         for (int64_t w = begin; w < end; w++) {
-            int32_t *own_ids = owner == rank ? s->ids + (w - begin) * s->length : NULL;
-            float *own = owner == rank ? s->h + (w - begin) * floats : NULL;
+            int32_t *own_ids = owner == rank ? s->ids + (w - begin) * length : NULL;
+            float *own = owner == rank ? pons_stream_h(&s->windows, w - begin) : NULL;
             if (rank == 0) {
-                const int32_t *source = ids + w * s->length;
+                const int32_t *source = ids + w * length;
                 float *to = own ? own : window;
-                if (st == PONS_OK) st = embed(user, source, s->length, to);
+                if (st == PONS_OK) st = embed(user, source, length, to);
                 if (own) {
                     memcpy(own_ids, source, id_bytes);
                 } else {
@@ -126,11 +118,9 @@ pons_status pons_eval_stream_create(pons_comm *comm, const pons_model_config *co
     if (pons_comm_rank(comm) != 0) ids = NULL;
     PONS_TRY_ALL(st, comm, prepare(&s, &window, comm, config, idle, ids, windows, length));
     s->config = *config;
-    s->runtime = *runtime;
+    s->windows.runtime = *runtime;
     s->bf16 = bf16;
     s->idle = idle;
-    s->windows = windows;
-    s->length = length;
     PONS_TRY_ALL(st, comm, embed_windows(s, comm, ids, embed, user, window));
     s->seconds = pons_clock() - start;
     *out = s;
@@ -141,26 +131,14 @@ done:
     return st;
 }
 
-float *pons_eval_stream_hidden(pons_eval_stream *s, int64_t *begin, int64_t *end, int64_t *floats)
-{
-    *begin = s->begin;
-    *end = s->end;
-    *floats = s->length * s->config.hidden;
-    return s->h;
-}
+pons_stream *pons_eval_stream_windows(pons_eval_stream *s) { return &s->windows; }
 
 pons_status pons_eval_stream_block(pons_eval_stream *s, const pons_block *block)
 {
-    pons_status st = PONS_OK;
+    const pons_lane lane = {block, &s->windows};
     double start = pons_clock();
-    for (int64_t w = 0; w < s->end - s->begin; w++) {
-        float *h = s->h + w * s->length * s->config.hidden;
-        PONS_TRY(st, pons_stop_check());
-        for (int stage = 0; stage < PONS_STAGES; stage++)
-            PONS_TRY(st, pons_block_stage(block, &s->runtime, stage, s->length, h, s->x));
-    }
+    pons_status st = pons_walk_block(NULL, 1, &lane, NULL);
     s->seconds += pons_clock() - start;
-done:
     return st;
 }
 
@@ -168,17 +146,19 @@ done:
 static pons_status local_sums(const pons_eval_stream *s, const pons_eval_head *head, double *sum)
 {
     pons_status st = PONS_OK;
-    int64_t predicted = s->length - 1;
+    const pons_stream *own = &s->windows;
+    int64_t predicted = own->length - 1, count = pons_stream_count(own);
     double *loss = NULL;
     pons_progress progress = {0};
     PONS_ALLOC(st, loss, predicted);
-    pons_progress_begin(&progress, "perplexity: windows", s->end - s->begin);
-    for (int64_t w = 0; w < s->end - s->begin; w++) {
-        PONS_TRY(st, pons_eval_head_losses(head, predicted, s->h + w * s->length * s->config.hidden,
-                                           s->ids + w * s->length + 1, loss));
-        sum[s->begin + w] = 0;
+    pons_progress_begin(&progress, "perplexity: windows", count);
+    for (int64_t w = 0; w < count; w++) {
+        double *total = &sum[own->own.begin + w];
+        PONS_TRY(st, pons_eval_head_losses(head, predicted, pons_stream_h(own, w),
+                                           s->ids + w * own->length + 1, loss));
+        *total = 0;
         for (int64_t t = 0; t < predicted; t++)
-            sum[s->begin + w] += loss[t];
+            *total += loss[t];
         pons_progress_update(&progress, w + 1);
     }
     pons_progress_end(&progress);
@@ -192,29 +172,30 @@ done:
 static pons_status reduce_sums(const pons_eval_stream *s, const double *sum, double *perplexity)
 {
     double total = 0;
-    for (int64_t w = 0; w < s->windows; w++) {
-        double mean = sum[w] / (double)(s->length - 1);
+    int64_t windows = s->windows.windows;
+    for (int64_t w = 0; w < windows; w++) {
+        double mean = sum[w] / (double)(s->windows.length - 1);
         if (!isfinite(mean))
             return pons_fail(PONS_ERR_NUMERIC,
                              "perplexity: the cross-entropy of window %lld of %lld is %f",
-                             (long long)w + 1, (long long)s->windows, mean);
+                             (long long)w + 1, (long long)windows, mean);
         total += mean;
     }
-    *perplexity = exp(total / (double)s->windows);
+    *perplexity = exp(total / (double)windows);
     if (!isfinite(*perplexity))
         return pons_fail(PONS_ERR_NUMERIC,
                          "perplexity: exp of the mean cross-entropy %g is too large for a double",
-                         total / (double)s->windows);
+                         total / (double)windows);
     return PONS_OK;
 }
 
 static pons_status prepare_sums(const pons_eval_stream *s, int size, double **sum, size_t **offset)
 {
     pons_status st = PONS_OK;
-    PONS_CALLOC(st, *sum, s->windows);
+    PONS_CALLOC(st, *sum, s->windows.windows);
     PONS_ALLOC(st, *offset, size + 1);
     for (int r = 0; r <= size; r++)
-        (*offset)[r] = (size_t)first_window(s->windows, size, s->idle, r) * sizeof **sum;
+        (*offset)[r] = (size_t)first_window(s->windows.windows, size, s->idle, r) * sizeof **sum;
 done:
     return st;
 }
@@ -227,16 +208,17 @@ pons_status pons_eval_stream_finish(pons_eval_stream *s, pons_comm *comm, const 
     pons_eval_head *head = NULL;
     size_t *offset = NULL;
     PONS_TRY_ALL(st, comm, prepare_sums(s, pons_comm_size(comm), &sum, &offset));
-    PONS_TRY(st, pons_eval_head_create(comm, &s->config, s->bf16, s->begin < s->end, gain, read,
-                                       user, &head));
+    PONS_TRY(st,
+             pons_eval_head_create(comm, &s->config, s->bf16, pons_stream_count(&s->windows) > 0,
+                                   gain, read, user, &head));
     PONS_TRY_ALL(st, comm, local_sums(s, head, sum));
     pons_comm_allgather_parts(comm, sum, offset);
     PONS_TRY(st, reduce_sums(s, sum, &perplexity));
     s->seconds += pons_clock() - start;
     *out = (pons_perplexity){.perplexity = perplexity,
                              .seconds = s->seconds,
-                             .windows = s->windows,
-                             .tokens = s->windows * s->length};
+                             .windows = s->windows.windows,
+                             .tokens = s->windows.windows * s->windows.length};
 done:
     pons_eval_head_destroy(&head);
     pons_mem_free(offset);

@@ -10,7 +10,11 @@
 #include "base/mem.h"
 #include "base/mt19937.h"
 #include "base/stop.h"
-#include "pipeline/block.h"
+#include "calib/walk.h"
+#include "pipeline/damping.h"
+#include "pipeline/factor.h"
+#include "pipeline/open_block.h"
+#include "pipeline/solve.h"
 #include "quant/weight.h"
 
 enum { POINTS = PONS_ALLOCATE_POINTS, WIDTHS = PONS_ALLOCATE_WIDTHS, SAMPLE = PONS_ROW_PANEL };
@@ -18,15 +22,28 @@ enum { POINTS = PONS_ALLOCATE_POINTS, WIDTHS = PONS_ALLOCATE_WIDTHS, SAMPLE = PO
 /* Relative error of the probe at a linear's output: small enough to be linear, well above bf16. */
 #define PROBE 0.1
 
-/* One block of the pass; the arrays of a linear are NULL until its group was reached. */
+/* The pass over the blocks: dense inputs of few windows, which are dealt to all ranks, and of the method what
+ * decides where pruning hurts: a mask that knows the Hessian and the adjustment, not what is gained on top of
+ * them everywhere. */
+typedef struct pass {
+    const pons_context *context;
+    const pons_team *team;
+    pons_account *account;
+    pons_recipe recipe; /* that rows are tried with */
+    pons_stream windows;
+    size_t *offset; /* [size + 1] work */
+} pass;
+
+/* One block of it; the arrays of a linear are NULL until its group was reached. */
 typedef struct capture {
-    pons_block *block; /* dense */
-    pons_linear_work works[PONS_LINEARS];
+    pass *p;
+    pons_open_block open;   /* dense */
     float *W[PONS_LINEARS]; /* whole */
     float *start, *end;     /* first window before the block and after it */
     float *h, *x;           /* the same on its way with one linear disturbed */
     double relative[PONS_LINEARS][WIDTHS][POINTS]; /* error */
     double gain[PONS_LINEARS];                     /* of a relative error, in the residual stream */
+    double clock;                                  /* begin of a stage's windows */
 } capture;
 
 /* Where curves are measured. Without weights.allocate_bits only kept weights count. */
@@ -40,10 +57,7 @@ static pons_allocate_grid list_points(const pons_recipe *r)
     return grid;
 }
 
-static int64_t window_floats(const pons_job *job)
-{
-    return job->recipe.calibration.length * job->config->hidden;
-}
+static int64_t window_floats(const pass *p) { return p->windows.length * p->windows.hidden; }
 
 /* Evenly spaced rows of W [rows, d], one after the other. */
 static void sample_rows(int64_t rows, int64_t count, int64_t d, const float *W, float *out)
@@ -53,13 +67,13 @@ static void sample_rows(int64_t rows, int64_t count, int64_t d, const float *W, 
 }
 
 /* Local: relative error of a linear's sampled rows at one sparsity and width. */
-static pons_status compress_sample(const pons_job *job, const pons_linear_work *w, const float *W,
+static pons_status compress_sample(const pass *p, const pons_block_linear *w, const float *W,
                                    double sparsity, int bits, const pons_hessian_factor *factor,
                                    const pons_row_shared *shared, double *relative)
 {
     pons_status st = PONS_OK;
     pons_row_result r = {0};
-    pons_recipe recipe = job->recipe;
+    pons_recipe recipe = p->recipe;
     int64_t rows = w->rows < SAMPLE ? w->rows : SAMPLE, cells = rows * w->cols;
     float *sample = NULL;
     double error = 0, energy = 0;
@@ -100,63 +114,91 @@ done:
 }
 
 /* Collective: the error curves of a group; the points are dealt to the ranks. */
-static pons_status measure_group(pons_job *job, int64_t layer, pons_group group,
-                                 const pons_hessian_factor *factor, capture *c)
+static pons_status measure_group(capture *c, pons_group group, const pons_hessian_factor *factor)
 {
     pons_status st = PONS_OK, local = PONS_OK;
+    pass *p = c->p;
+    const pons_input input = {group, -1};
     pons_row_shared *shared = NULL;
-    pons_allocate_grid grid = list_points(&job->recipe);
-    double start = pons_clock();
-    int idle = pons_job_idle_ranks(job), turn = 0;
-    PONS_TRY(st, pons_linear_works_share(job, layer, &(pons_input){group, -1}, factor, &shared));
-    for (int i = 0; i < PONS_LINEARS; i++)
-        for (int k = 0; k < grid.widths * POINTS && pons_linear_group((pons_linear)i) == group;
-             k++, turn++) {
+    pons_allocate_grid grid = list_points(&p->recipe);
+    double start = pons_clock(), damping = 0;
+    int turn = 0;
+    PONS_TRY(st, pons_solve_prepare(&p->recipe, p->context->solver_bf16, p->team, c->open.layer,
+                                    &input, factor, &damping, &shared));
+    for (int i = 0; i < PONS_LINEARS; i++) {
+        pons_block_linear *w = &c->open.linears[i];
+        if (pons_linear_group(w->linear) != group) continue;
+        if (damping > 0) w->damping = damping;
+        for (int k = 0; k < grid.widths * POINTS; k++, turn++) {
             int width = k / POINTS, point = k % POINTS;
-            int bits = job->recipe.allocate_bits ? grid.bits[width] : c->works[i].bits;
+            int bits = p->recipe.allocate_bits ? grid.bits[width] : w->bits;
             double sparsity = grid.first + (grid.last - grid.first) * point / (POINTS - 1);
-            if (local == PONS_OK && idle + turn % (job->size - idle) == job->rank)
-                local = compress_sample(job, &c->works[i], c->W[i], sparsity, bits, factor, shared,
+            if (local == PONS_OK && pons_team_turn(p->team, turn) == p->team->rank)
+                local = compress_sample(p, w, c->W[i], sparsity, bits, factor, shared,
                                         &c->relative[i][width][point]);
         }
-    PONS_TRY_ALL(st, job->comm, local);
+    }
+    PONS_TRY_ALL(st, p->team->comm, local);
 done:
     pons_row_shared_destroy(&shared);
-    job->seconds.solve += pons_trace_phase(job->trace, PONS_PHASE_SOLVE, start);
+    p->account->seconds.solve += pons_trace_phase(p->account->trace, PONS_PHASE_SOLVE, start);
     return st;
 }
 
 static pons_status set_dense(capture *c, int i, const float *W)
 {
-    const pons_linear_work *w = &c->works[i];
-    return pons_block_set_linear(c->block, w->linear, W, w->has_bias ? w->bias : NULL);
+    const pons_block_linear *w = &c->open.linears[i];
+    return pons_block_set_linear(c->open.block, w->linear, W, w->has_bias ? w->bias : NULL);
 }
 
-/* Collective: one group of the pass. */
-static pons_status capture_group(pons_job *job, int64_t layer, pons_group group, capture *c,
-                                 size_t *offset)
+/* Visitor: the linears of the group that the windows reach next. */
+static pons_status enter(void *user, int stage)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_hessian_factor *factor = NULL;
-    PONS_TRY(st, pons_linear_works_read(job, layer, group, c->works));
-    pons_linear_works_ahead(job, layer + 1, group);
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
-        const pons_linear_work *w = &c->works[i];
-        if (pons_linear_group(w->linear) != group) continue;
-        c->W[i] = pons_mem_alloc(w->rows * w->cols, sizeof *c->W[i]);
-        if (!c->W[i]) local = PONS_ERR_NOMEM;
+    capture *c = user;
+    pass *p = c->p;
+    if (stage < PONS_GROUPS) {
+        pons_group group = (pons_group)stage;
+        PONS_TRY(st, pons_linears_read(p->context, p->team, p->account, c->open.layer, group,
+                                       c->open.linears));
+        pons_linears_read_ahead(p->context, p->team, c->open.layer + 1, group);
+        for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
+            const pons_block_linear *w = &c->open.linears[i];
+            if (pons_linear_group(w->linear) != group) continue;
+            c->W[i] = pons_mem_alloc(w->rows * w->cols, sizeof *c->W[i]);
+            if (!c->W[i]) local = PONS_ERR_NOMEM;
+        }
+        PONS_TRY_ALL(st, p->team->comm, local);
     }
-    PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, c->block, (int)group));
-    PONS_TRY(st,
-             pons_job_factor_input(job, layer, c->block, &(pons_input){group, -1}, NULL, &factor));
+    c->clock = pons_clock();
+done:
+    return st;
+}
+
+/* Visitor: the group's Hessian, its dense weights to the block, its curves. */
+static pons_status leave(void *user, int stage)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    capture *c = user;
+    pass *p = c->p;
+    const pons_input input = {(pons_group)stage, -1};
+    pons_hessian_source source = {.origin = PONS_HESSIAN_WINDOWS, .stream = &p->windows};
+    pons_hessian_factor *factor = NULL;
+    double damping = 0;
+    p->account->seconds.forward +=
+        pons_trace_phase(p->account->trace, PONS_PHASE_FORWARD, c->clock);
+    if (stage == PONS_GROUPS) return PONS_OK;
+    PONS_TRY(st, pons_factor_input(p->context, p->team, p->account, c->open.layer, &input, &source,
+                                   NULL, &damping, &factor));
     for (int i = 0; i < PONS_LINEARS; i++) {
-        if (pons_linear_group((pons_linear)i) != group) continue;
-        pons_linear_gather_rows(job, &c->works[i], c->works[i].panel, offset, c->W[i]);
+        pons_block_linear *w = &c->open.linears[i];
+        if (!pons_input_has(&input, w->linear)) continue;
+        w->damping = damping;
+        pons_linear_gather_rows(p->team, w, w->panel, p->offset, c->W[i]);
         if (local == PONS_OK) local = set_dense(c, i, c->W[i]);
     }
-    PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY(st, measure_group(job, layer, group, factor, c));
+    PONS_TRY_ALL(st, p->team->comm, local);
+    PONS_TRY(st, measure_group(c, input.group, factor));
 done:
     pons_hessian_factor_destroy(&factor);
     return st;
@@ -164,7 +206,7 @@ done:
 
 /* W plus, in each row, PROBE of another row with a random sign: an error of that relative size at every
  * token's output, exactly, and of its scale. */
-static void disturb(const pons_linear_work *w, uint32_t seed, const float *W, int64_t *order,
+static void disturb(const pons_block_linear *w, uint32_t seed, const float *W, int64_t *order,
                     float *out)
 {
     pons_mt19937 rng;
@@ -199,21 +241,27 @@ static double distance(int64_t tokens, int64_t hidden, const float *a, const flo
 }
 
 /* Local: how much of an error at a linear's output arrives. */
-static pons_status probe(const pons_job *job, int64_t layer, int i, capture *c)
+static pons_status probe(capture *c, int i)
 {
     pons_status st = PONS_OK;
-    const pons_linear_work *w = &c->works[i];
-    int64_t S = job->recipe.calibration.length, *order = NULL;
+    const pons_block_linear *w = &c->open.linears[i];
+    int64_t S = c->p->windows.length, hidden = c->p->windows.hidden, *order = NULL;
+    pons_stream window = {.runtime = c->p->windows.runtime,
+                          .length = S,
+                          .hidden = hidden,
+                          .own = {0, 1},
+                          .inputs = 1,
+                          .h = c->h,
+                          .x = c->x};
     float *W = NULL;
     PONS_ALLOC(st, order, w->rows);
     PONS_ALLOC(st, W, w->rows * w->cols);
-    disturb(w, (uint32_t)(layer * PONS_LINEARS + i), c->W[i], order, W);
+    disturb(w, (uint32_t)(c->open.layer * PONS_LINEARS + i), c->W[i], order, W);
     PONS_TRY(st, set_dense(c, i, W));
-    memcpy(c->h, c->start, (size_t)window_floats(job) * sizeof *c->h);
-    for (int stage = 0; stage < PONS_STAGES; stage++)
-        PONS_TRY(st, pons_block_stage(c->block, &job->calibration, stage, S, c->h, c->x));
+    memcpy(c->h, c->start, (size_t)window_floats(c->p) * sizeof *c->h);
+    PONS_TRY(st, pons_walk_block(NULL, 1, &(pons_lane){c->open.block, &window}, NULL));
     PONS_TRY(st, set_dense(c, i, c->W[i]));
-    c->gain[i] = distance(S, job->config->hidden, c->h, c->end) / (PROBE * PROBE);
+    c->gain[i] = distance(S, hidden, c->h, c->end) / (PROBE * PROBE);
 done:
     pons_mem_free(W);
     pons_mem_free(order);
@@ -222,8 +270,7 @@ done:
 
 static void capture_end(capture *c)
 {
-    pons_block_destroy(&c->block);
-    pons_linear_works_destroy(c->works);
+    pons_open_block_destroy(&c->open);
     for (int i = 0; i < PONS_LINEARS; i++)
         pons_mem_free(c->W[i]);
     pons_mem_free(c->start);
@@ -232,66 +279,63 @@ static void capture_end(capture *c)
     pons_mem_free(c->x);
 }
 
-static pons_status capture_begin(pons_job *job, int64_t layer, capture *c)
+static pons_status capture_begin(int64_t layer, capture *c)
 {
     pons_status st = PONS_OK;
-    float *norms = NULL;
-    int64_t hidden = job->config->hidden, S = job->recipe.calibration.length;
-    PONS_TRY(st, pons_linear_works_create(job, layer, c->works));
-    PONS_ALLOC(st, norms, 2 * hidden);
-    PONS_TRY(st, pons_job_read_norms(job, layer, norms));
-    PONS_TRY(st, pons_block_create(job->config, layer, job->bf16, &c->block));
-    PONS_TRY(st, pons_block_set_norms(c->block, norms, norms + hidden));
-    PONS_ALLOC(st, c->start, window_floats(job));
-    PONS_ALLOC(st, c->end, window_floats(job));
-    PONS_ALLOC(st, c->h, window_floats(job));
-    PONS_ALLOC(st, c->x, S * pons_block_width(job->config));
+    const pass *p = c->p;
+    PONS_TRY(st, pons_open_block_create(p->context, p->team, layer, &c->open));
+    PONS_ALLOC(st, c->start, window_floats(p));
+    PONS_ALLOC(st, c->end, window_floats(p));
+    PONS_ALLOC(st, c->h, window_floats(p));
+    PONS_ALLOC(st, c->x, p->windows.length * p->windows.width);
 done:
-    pons_mem_free(norms);
     return st;
 }
 
 /* Collective: the first window as it is now, from its rank to all. */
-static void share_window(const pons_job *job, float *out)
+static void share_window(const pass *p, float *out)
 {
-    size_t bytes = (size_t)window_floats(job) * sizeof *out;
-    int owner = pons_job_idle_ranks(job);
-    if (job->rank == owner) memcpy(out, job->h, bytes);
-    pons_comm_bcast(job->comm, out, bytes, owner);
+    size_t bytes = (size_t)window_floats(p) * sizeof *out;
+    int owner = p->team->idle;
+    if (p->team->rank == owner) memcpy(out, p->windows.h, bytes);
+    pons_comm_bcast(p->team->comm, out, bytes, owner);
 }
 
 /* Collective: the gain of every linear; they are dealt to the ranks. */
-static pons_status probe_linears(pons_job *job, int64_t layer, capture *c)
+static pons_status probe_linears(capture *c)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int idle = pons_job_idle_ranks(job);
+    const pass *p = c->p;
     double start = pons_clock();
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
-        if (idle + i % (job->size - idle) == job->rank) local = probe(job, layer, i, c);
-    job->seconds.forward += pons_trace_phase(job->trace, PONS_PHASE_FORWARD, start);
-    PONS_TRY_ALL(st, job->comm, local);
+        if (pons_team_turn(p->team, i) == p->team->rank) local = probe(c, i);
+    p->account->seconds.forward += pons_trace_phase(p->account->trace, PONS_PHASE_FORWARD, start);
+    PONS_TRY_ALL(st, p->team->comm, local);
 done:
     return st;
 }
 
-/* Collective: one block of the pass. @param items those of its linears @param offset [size + 1] work */
-static pons_status capture_block(pons_job *job, int64_t layer, size_t *offset,
+/* Collective: one block of the pass. @param items those of its linears @param journal rank 0 */
+static pons_status capture_block(pass *p, int64_t layer, pons_journal *journal,
                                  pons_allocate_item *items)
 {
-    pons_status st = PONS_OK;
-    capture c = {0};
-    PONS_TRY_ALL(st, job->comm, capture_begin(job, layer, &c));
-    share_window(job, c.start);
-    for (int g = 0; g < PONS_GROUPS; g++)
-        PONS_TRY(st, capture_group(job, layer, (pons_group)g, &c, offset));
-    PONS_TRY_ALL(st, job->comm, pons_job_run_stage(job, c.block, PONS_STAGES - 1));
-    share_window(job, c.end);
-    PONS_TRY(st, probe_linears(job, layer, &c));
+    pons_status st = PONS_OK, local = PONS_OK;
+    capture c = {.p = p};
+    const pons_visitor visitor = {.enter = enter, .leave = leave, .user = &c};
+    PONS_TRY_ALL(st, p->team->comm, capture_begin(layer, &c));
+    share_window(p, c.start);
+    const pons_lane lane = {c.open.block, &p->windows};
+    PONS_TRY(st, pons_walk_block(p->team->comm, 1, &lane, &visitor));
+    share_window(p, c.end);
+    PONS_TRY(st, probe_linears(&c));
+    if (p->team->rank == 0)
+        local = pons_damping_journal(journal, &p->windows.runtime, layer, c.open.linears);
+    PONS_TRY_ALL(st, p->team->comm, local);
     /* one rank's, else 0 */
-    pons_comm_sum_f64(job->comm, c.relative[0][0], PONS_LINEARS * WIDTHS * POINTS);
-    pons_comm_sum_f64(job->comm, c.gain, PONS_LINEARS);
+    pons_comm_sum_f64(p->team->comm, c.relative[0][0], PONS_LINEARS * WIDTHS * POINTS);
+    pons_comm_sum_f64(p->team->comm, c.gain, PONS_LINEARS);
     for (int i = 0; i < PONS_LINEARS; i++) {
-        items[i].weights = c.works[i].rows * c.works[i].cols;
+        items[i].weights = c.open.linears[i].rows * c.open.linears[i].cols;
         for (int k = 0; k < WIDTHS * POINTS; k++)
             items[i].damage[k / POINTS][k % POINTS] =
                 c.gain[i] * c.relative[i][k / POINTS][k % POINTS];
@@ -302,27 +346,28 @@ done:
 }
 
 /* Sparsities as whole numbers of pruned columns, and bits; those of the recipe stay 0. */
-static pons_status choose(const pons_job *job, const pons_allocate_item *items,
+static pons_status choose(const pons_context *context, int rank, const pons_allocate_item *items,
                           pons_allocate_choice *choice)
 {
     pons_status st = PONS_OK;
-    int64_t n = job->config->layers * PONS_LINEARS;
-    bool widths = job->recipe.allocate_bits != 0;
-    pons_allocate_grid grid = list_points(&job->recipe);
+    int64_t n = context->config->layers * PONS_LINEARS;
+    bool widths = context->recipe.allocate_bits != 0;
+    pons_allocate_grid grid = list_points(&context->recipe);
     double total = 0, least = 1, most = 0;
-    double kept = (1 - job->recipe.prune.sparsity) * (widths ? job->recipe.weights.bits : 1);
+    double kept =
+        (1 - context->recipe.prune.sparsity) * (widths ? context->recipe.weights.bits : 1);
     for (int64_t i = 0; i < n; i++)
         total += kept * (double)items[i].weights;
     PONS_TRY(st, pons_allocate(n, items, &grid, total, choice));
     for (int64_t i = 0; i < n; i++) {
         int64_t rows, cols;
-        pons_linear_shape(job->config, (pons_linear)(i % PONS_LINEARS), &rows, &cols);
+        pons_linear_shape(context->config, (pons_linear)(i % PONS_LINEARS), &rows, &cols);
         choice[i].sparsity = (rint(choice[i].sparsity * (double)cols) + 0.25) / (double)cols;
         if (!widths) choice[i].bits = 0;
         least = fmin(least, choice[i].sparsity);
         most = fmax(most, choice[i].sparsity);
     }
-    if (job->rank == 0)
+    if (rank == 0)
         pons_log(PONS_LOG_INFO, "allocate: linears = %lld, sparsities from %.3f to %.3f",
                  (long long)n, least, most);
 done:
@@ -330,10 +375,10 @@ done:
 }
 
 /* A linear in the journal. */
-static json_t *describe(const pons_job *job, int64_t i, const pons_allocate_item *item,
+static json_t *describe(const pons_context *context, int64_t i, const pons_allocate_item *item,
                         const pons_allocate_choice *choice)
 {
-    pons_allocate_grid grid = list_points(&job->recipe);
+    pons_allocate_grid grid = list_points(&context->recipe);
     char name[128];
     snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)(i / PONS_LINEARS),
              pons_linear_name((pons_linear)(i % PONS_LINEARS)));
@@ -348,13 +393,13 @@ static json_t *describe(const pons_job *job, int64_t i, const pons_allocate_item
 
 /* Rank 0: the line that a resumed run reads, with the curves for whoever wants to know why: the damage at
  * each sparsity, for each width in turn. */
-static pons_status write_line(const pons_job *job, const pons_allocate_item *items,
-                              const pons_allocate_choice *choice)
+static pons_status write_line(const pons_context *context, const pons_rundir *run,
+                              const pons_allocate_item *items, const pons_allocate_choice *choice)
 {
     json_t *linears = json_array();
-    for (int64_t i = 0; i < job->config->layers * PONS_LINEARS; i++)
-        json_array_append_new(linears, describe(job, i, &items[i], &choice[i]));
-    return pons_journal_append(job->journal,
+    for (int64_t i = 0; i < context->config->layers * PONS_LINEARS; i++)
+        json_array_append_new(linears, describe(context, i, &items[i], &choice[i]));
+    return pons_journal_append(run->journal,
                                json_pack("{s:s, s:o}", "event", "allocation", "linears", linears));
 }
 
@@ -362,118 +407,118 @@ static pons_status write_line(const pons_job *job, const pons_allocate_item *ite
  * few tokens do to one they do to all. */
 enum { TOKENS_PER_COLUMN = 8 };
 
-static int64_t count_windows(const pons_job *job)
+static int64_t count_windows(const pons_context *context)
 {
-    int64_t widest = 0, length = job->recipe.calibration.length;
+    int64_t widest = 0, length = context->recipe.calibration.length;
     for (int g = 0; g < PONS_GROUPS; g++) {
-        int64_t d = pons_group_dim(job->config, (pons_group)g);
+        int64_t d = pons_group_dim(context->config, (pons_group)g);
         widest = d > widest ? d : widest;
     }
     int64_t windows = (TOKENS_PER_COLUMN * widest + length - 1) / length;
-    return windows < job->recipe.calibration.windows ? windows : job->recipe.calibration.windows;
+    int64_t all = context->recipe.calibration.windows;
+    return windows < all ? windows : all;
 }
 
-static int owner_of(const pons_job *job, int64_t windows, int64_t w)
+/* Rank that holds window w of `windows`: as the job deals them, or shared out over all ranks. */
+static int holder_of(const pons_team *team, bool shared, int64_t windows, int64_t w)
 {
     int r = 0;
-    while (pons_job_window_begin(job, windows, r + 1) <= w)
+    while ((shared ? pons_team_share_begin(team, windows, r + 1)
+                   : pons_team_window_begin(team, windows, r + 1)) <= w)
         r++;
     return r;
 }
 
 /* Collective: the first windows of the job, from the ranks that hold them to those that will in the pass. */
-static void deal_again(const pons_job *job, pons_job *pass)
+static void deal_again(const pons_team *team, const pons_stream *from, const pons_stream *to)
 {
     enum { TAG = 3 };
-    int64_t windows = pass->recipe.calibration.windows, floats = window_floats(job);
-    size_t bytes = (size_t)floats * sizeof *job->h;
-    for (int64_t w = 0; w < windows; w++) {
-        int from = owner_of(job, job->recipe.calibration.windows, w),
-            to = owner_of(job, windows, w);
-        const float *have = job->h + (w - job->window_begin) * floats;
-        float *want = pass->h + (w - pass->window_begin) * floats;
-        if (from == to && job->rank == to)
+    size_t bytes = (size_t)(from->length * from->hidden) * sizeof(float);
+    for (int64_t w = 0; w < to->windows; w++) {
+        int source = holder_of(team, false, from->windows, w);
+        int target = holder_of(team, true, to->windows, w);
+        const float *have = team->rank == source ? pons_stream_h(from, w - from->own.begin) : NULL;
+        float *want = team->rank == target ? pons_stream_h(to, w - to->own.begin) : NULL;
+        if (have && want)
             memcpy(want, have, bytes);
-        else if (job->rank == from)
-            pons_comm_send(job->comm, have, bytes, to, TAG);
-        else if (job->rank == to)
-            pons_comm_recv(job->comm, want, bytes, from, TAG);
+        else if (have)
+            pons_comm_send(team->comm, have, bytes, target, TAG);
+        else if (want)
+            pons_comm_recv(team->comm, want, bytes, source, TAG);
     }
 }
 
-/* Collective: the job as the pass sees it: few windows, dense inputs, and of the method what decides where
- * pruning hurts: a mask that knows the Hessian and the adjustment, not what is gained on top of them everywhere. */
-static pons_status begin_pass(pons_job *job, pons_job *pass)
+/* Collective. @param stream the job's own, which stays as it is */
+static pons_status begin_pass(const pons_stream *stream, pass *p)
 {
-    pons_status st = PONS_OK;
-    *pass = *job;
-    pass->inputs = job->calibration;
-    pass->recipe.calibration.windows = count_windows(job);
-    pass->recipe.calibration.holdout = 0;
-    pass->recipe.scale_from = PONS_SCALE_DENSE;
-    pass->recipe.refit = PONS_REFIT_NONE;
-    if (job->recipe.prune.mask == PONS_MASK_ADMM || job->recipe.prune.mask == PONS_MASK_DUAL_SWAP)
-        pass->recipe.prune.mask = PONS_MASK_OBS;
-    pass->recipe.obr.blocks = 2;
-    pass->recipe.polish.sweeps = 0;
-    int64_t windows = pass->recipe.calibration.windows, S = job->recipe.calibration.length;
-    pass->window_begin = pons_job_window_begin(job, windows, job->rank);
-    pass->window_end = pons_job_window_begin(job, windows, job->rank + 1);
-    pass->held_begin = pass->held_end = 0;
-    int64_t mine = pons_job_own_windows(pass);
-    pass->h = pons_mem_alloc(mine * window_floats(job), sizeof *pass->h);
-    pass->x = pons_mem_alloc(mine * S * pons_block_width(job->config), sizeof *pass->x);
-    PONS_TRY_ALL(st, job->comm, pass->h && pass->x ? PONS_OK : PONS_ERR_NOMEM);
-    deal_again(job, pass);
+    pons_status st = PONS_OK, local;
+    int64_t windows = count_windows(p->context);
+    pons_recipe *r = &p->recipe;
+    *r = p->context->recipe;
+    r->scale_from = PONS_SCALE_DENSE;
+    r->refit = PONS_REFIT_NONE;
+    if (r->prune.mask == PONS_MASK_ADMM || r->prune.mask == PONS_MASK_DUAL_SWAP)
+        r->prune.mask = PONS_MASK_OBS;
+    r->obr.blocks = 2;
+    r->polish.sweeps = 0;
+    p->windows = (pons_stream){.runtime = p->context->dense,
+                               .windows = windows,
+                               .length = stream->length,
+                               .own = {pons_team_share_begin(p->team, windows, p->team->rank),
+                                       pons_team_share_begin(p->team, windows, p->team->rank + 1)}};
+    local = pons_stream_create(p->context->config, true, &p->windows);
+    p->offset = pons_mem_alloc(p->team->size + 1, sizeof *p->offset);
+    if (!p->offset) local = PONS_ERR_NOMEM;
+    PONS_TRY_ALL(st, p->team->comm, local);
+    deal_again(p->team, stream, &p->windows);
 done:
     return st;
 }
 
 /* Collective: the pass. @param choice [layers, PONS_LINEARS] out */
-static pons_status run_pass(pons_job *job, pons_allocate_choice *choice)
+static pons_status run_pass(const pons_context *context, const pons_team *team, pons_rundir *run,
+                            pons_account *account, const pons_stream *stream,
+                            pons_allocate_choice *choice)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_progress progress = {0};
-    pons_job pass;
+    pass p = {.context = context, .team = team, .account = account};
     pons_allocate_item *items = NULL;
-    size_t *offset = NULL;
-    int64_t layers = job->config->layers;
-    PONS_TRY(st, begin_pass(job, &pass));
+    int64_t layers = context->config->layers;
+    PONS_TRY(st, begin_pass(stream, &p));
     items = pons_mem_calloc(layers * PONS_LINEARS, sizeof *items);
-    offset = pons_mem_alloc(job->size + 1, sizeof *offset);
-    PONS_TRY_ALL(st, job->comm, items && offset ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY_ALL(st, team->comm, items ? PONS_OK : PONS_ERR_NOMEM);
     pons_progress_begin(&progress, "allocate: blocks", layers);
     for (int64_t layer = 0; layer < layers; layer++) {
-        PONS_TRY_ALL(st, job->comm, pons_stop_check());
-        PONS_TRY(st, capture_block(&pass, layer, offset, items + layer * PONS_LINEARS));
+        PONS_TRY_ALL(st, team->comm, pons_stop_check());
+        PONS_TRY(st, capture_block(&p, layer, run->journal, items + layer * PONS_LINEARS));
         pons_progress_update(&progress, layer + 1);
     }
     pons_progress_end(&progress);
-    job->seconds = pass.seconds;
-    local = choose(job, items, choice);
-    if (local == PONS_OK && job->rank == 0) local = write_line(job, items, choice);
-    PONS_TRY_ALL(st, job->comm, local);
+    local = choose(context, team->rank, items, choice);
+    if (local == PONS_OK && team->rank == 0) local = write_line(context, run, items, choice);
+    PONS_TRY_ALL(st, team->comm, local);
 done:
     pons_progress_drop(&progress);
-    pons_mem_free(pass.h);
-    pons_mem_free(pass.x);
-    pons_mem_free(offset);
+    pons_stream_free(&p.windows);
+    pons_mem_free(p.offset);
     pons_mem_free(items);
     return st;
 }
 
 /* Rank 0: what an earlier process chose. */
-static pons_status recall(const pons_job *job, pons_allocate_choice *choice, bool *known)
+static pons_status recall(const pons_context *context, const pons_rundir *run,
+                          pons_allocate_choice *choice, bool *known)
 {
-    const json_t *line = pons_journal_find(job->journal, "allocation", NULL, 0), *linear;
+    const json_t *line = pons_journal_find(run->journal, "allocation", NULL, 0), *linear;
     const json_t *linears = json_object_get(line, "linears");
-    size_t i, n = (size_t)(job->config->layers * PONS_LINEARS);
+    size_t i, n = (size_t)(context->config->layers * PONS_LINEARS);
     *known = line != NULL;
     if (line && json_array_size(linears) != n)
         return pons_fail(PONS_ERR_INPUT,
                          "%s/journal.jsonl: allocation: found %zu linears, allowed: the %zu of "
                          "this model",
-                         job->run, json_array_size(linears), n);
+                         run->path, json_array_size(linears), n);
     json_array_foreach(linears, i, linear)
     {
         choice[i].sparsity = json_real_value(json_object_get(linear, "sparsity"));
@@ -482,22 +527,23 @@ static pons_status recall(const pons_job *job, pons_allocate_choice *choice, boo
     return PONS_OK;
 }
 
-pons_status pons_job_allocate(pons_job *job)
+pons_status pons_allocate_budget(pons_context *context, const pons_team *team, pons_rundir *run,
+                                 pons_account *account, const pons_stream *stream)
 {
     pons_status st = PONS_OK;
-    int64_t n = job->config->layers * PONS_LINEARS;
+    int64_t n = context->config->layers * PONS_LINEARS;
     pons_allocate_choice *choice = NULL;
     bool known = false;
-    if (job->recipe.prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;
+    if (context->recipe.prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;
     choice = pons_mem_calloc(n, sizeof *choice);
-    PONS_TRY_ALL(st, job->comm, choice ? PONS_OK : PONS_ERR_NOMEM);
-    PONS_TRY_ALL(st, job->comm, job->rank == 0 ? recall(job, choice, &known) : PONS_OK);
-    pons_comm_bcast(job->comm, &known, sizeof known, 0);
+    PONS_TRY_ALL(st, team->comm, choice ? PONS_OK : PONS_ERR_NOMEM);
+    PONS_TRY_ALL(st, team->comm, team->rank == 0 ? recall(context, run, choice, &known) : PONS_OK);
+    pons_comm_bcast(team->comm, &known, sizeof known, 0);
     if (known)
-        pons_comm_bcast(job->comm, choice, (size_t)n * sizeof *choice, 0);
+        pons_comm_bcast(team->comm, choice, (size_t)n * sizeof *choice, 0);
     else
-        PONS_TRY(st, run_pass(job, choice));
-    job->choice = choice;
+        PONS_TRY(st, run_pass(context, team, run, account, stream, choice));
+    context->choice = choice;
     choice = NULL;
 done:
     pons_mem_free(choice);

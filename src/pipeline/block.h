@@ -1,18 +1,28 @@
 /**
- * Steps of a block that a pass before compression takes, too. Internal to pipeline.
+ * Compressing one block, group by group as its windows reach them. Internal to pipeline.
  */
 #ifndef PONS_PIPELINE_BLOCK_H
 #define PONS_PIPELINE_BLOCK_H
 
-#include "pipeline/linear.h"
+#include "calib/walk.h"
+#include "pipeline/group.h"
 
-/** One stage of the compressed stream's own windows, with job->inputs. Local. */
-pons_status pons_job_run_stage(pons_job *job, const pons_block *block, int stage);
+/** What a block is compressed with besides the job's context. */
+typedef struct pons_block_work {
+    pons_hessian_source source;
+    pons_targets *targets; /* NULL: the linears' own weights */
+    const char *keep;      /* path of RUN where Hessians are kept there, else NULL */
+    int lanes;             /* streams that walk through the block, with their blocks */
+    pons_lane lane[2];
+} pons_block_work;
 
-/** The Hessian of an input from the windows of all ranks, factored; with ten times the damping as often
- * as the recipe allows. Collective. @param file NULL, or where the Hessian is kept, too */
-pons_status pons_job_factor_input(pons_job *job, int64_t layer, const pons_block *block,
-                                  const pons_input *input, pons_hessian_file *file,
-                                  pons_hessian_factor **out);
+/**
+ * Walk the lanes through an open block; at the input of each group its linears are read, compressed and
+ * set in block->block. Collective on the team.
+ * @param block created; then its linears are kept and `seconds` is set
+ */
+pons_status pons_block_compress(const pons_context *context, const pons_team *team,
+                                pons_account *account, pons_block_work *work,
+                                pons_open_block *block);
 
 #endif

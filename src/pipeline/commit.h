@@ -4,23 +4,25 @@
 #ifndef PONS_PIPELINE_COMMIT_H
 #define PONS_PIPELINE_COMMIT_H
 
-#include "pipeline/linear.h"
+#include "pipeline/open_block.h"
+#include "pipeline/rundir.h"
 
 /**
  * Give a compressed block to be committed: its shard to disk under its name, then its journal line, on a
  * thread of rank 0; it is the only one on its way. Collective.
- * @param works what the shard takes, norms [2 hidden] in counted memory: taken over on rank 0, which
- * finds them empty and NULL; elsewhere not looked at
+ * @param block its kept linears and its norms are taken over on rank 0, which finds it empty but for the
+ * pons_block; elsewhere not looked at
  * @return the same on every rank; also the failure of the block before.
  */
-pons_status pons_job_hand_over(pons_job *job, int64_t layer, pons_linear_work works[PONS_LINEARS],
-                               float **norms, double seconds);
+pons_status pons_commit_block(const pons_context *context, const pons_team *team, pons_rundir *run,
+                              pons_account *account, pons_open_block *block);
 
-/** Wait until every block that was handed over is committed: job->done = job->next. Collective. */
-pons_status pons_job_settle(pons_job *job);
+/** Wait until every block that was handed over is committed: run->done = run->next. Collective. */
+pons_status pons_commit_settle(const pons_team *team, pons_rundir *run, pons_account *account);
 
 /** After a failure: wait for the block on its way, which counts if it got there; the sentence of the
  * failure stays. Collective. */
-void pons_job_let_settle(pons_job *job);
+void pons_commit_settle_after_failure(const pons_team *team, pons_rundir *run,
+                                      pons_account *account);
 
 #endif

@@ -27,40 +27,116 @@
 
 #include <omp.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "kern/gemm.h"
 #include "kern/limits.h"
 #include "pipeline/allocate.h"
+#include "pipeline/block.h"
 #include "pipeline/commit.h"
+#include "pipeline/finish.h"
+#include "pipeline/hidden.h"
+#include "pipeline/report.h"
+#include "pipeline/resume.h"
+#include "pipeline/wave.h"
+#include "pipeline/windows.h"
+
+/* Everything that lives as long as the job; each step gets the parts that it needs. */
+typedef struct job {
+    pons_team team; /* all ranks */
+    pons_teams teams;
+    pons_context context;
+    pons_rundir run;
+    pons_streams streams;
+    pons_targets *targets; /* NULL: dense targets */
+    pons_account account;
+} job;
 
 /* A failure after blocks were committed: the sentence says how to go on. */
-static pons_status say_how_to_resume(const pons_job *job, pons_status code)
+static pons_status say_how_to_resume(const job *j, pons_status code)
 {
     char cause[PONS_ERROR_MESSAGE_BYTES];
-    if (job->done == 0 || job->written) return code;
+    if (j->run.done == 0 || j->run.written) return code;
     snprintf(cause, sizeof cause, "%s", pons_error_message());
     return pons_fail(code,
                      "%s; %lld of %lld blocks are finished: the same command with --resume goes on",
-                     cause, (long long)job->done, (long long)job->config->layers);
+                     cause, (long long)j->run.done, (long long)j->context.config->layers);
 }
 
-static pons_status compress_blocks(pons_job *job)
+/* Collective: the block's shape and where its Hessians come from. */
+static pons_status open_block(job *j, int64_t layer, pons_block_work *work, pons_open_block *b)
+{
+    pons_status st = PONS_OK, local;
+    const pons_recipe *r = &j->context.recipe;
+    pons_stream *s = &j->streams.compressed, *dense = &j->streams.dense;
+    bool hessian = pons_method_needs_hessian(r->method);
+    local = pons_open_block_create(&j->context, &j->team, layer, b);
+    if (local == PONS_OK && j->targets)
+        local = pons_targets_begin_block(j->targets, layer, b->norms);
+    work->source = (pons_hessian_source){.stream = s, .block = b->block};
+    work->source.origin = !hessian ? PONS_HESSIAN_NONE
+                          : s->h   ? PONS_HESSIAN_WINDOWS
+                                   : PONS_HESSIAN_FILE;
+    if (local == PONS_OK && s->h && !pons_block_shares_input(&s->runtime)) {
+        work->source.own_x = pons_mem_alloc(s->length * s->width, sizeof(float));
+        if (!work->source.own_x) local = PONS_ERR_NOMEM;
+    }
+    PONS_TRY_ALL(st, j->team.comm, local);
+    work->targets = j->targets;
+    work->keep = r->keep_hessians && hessian ? j->run.path : NULL;
+    if (s->h) work->lane[work->lanes++] = (pons_lane){b->block, s};
+    if (j->targets) work->lane[work->lanes++] = (pons_lane){pons_targets_block(j->targets), dense};
+done:
+    return st;
+}
+
+/* Collective: one block after the other. */
+static pons_status compress_block(job *j, int64_t layer)
+{
+    pons_status st = PONS_OK;
+    pons_open_block block = {0};
+    pons_block_work work = {0};
+    PONS_TRY(st, open_block(j, layer, &work, &block));
+    PONS_TRY(st, pons_block_compress(&j->context, &j->team, &j->account, &work, &block));
+    PONS_TRY_ALL(st, j->team.comm, pons_streams_evaluate(&j->streams, &j->account, block.block));
+    PONS_TRY(st, pons_commit_block(&j->context, &j->team, &j->run, &j->account, &block));
+done:
+    pons_mem_free(work.source.own_x);
+    pons_open_block_destroy(&block);
+    return st;
+}
+
+/* Collective: the next block, or the wave that it belongs to. */
+static pons_status compress_next(job *j)
+{
+    const pons_context *c = &j->context;
+    int64_t next = j->run.next;
+    if (!j->teams.own.comm) return compress_block(j, next);
+    next = pons_teams_wave_begin(&j->teams, c->recipe.wave, c->config->layers, next);
+    return pons_wave_compress(c, &j->team, &j->teams, &j->run, &j->account, &j->streams, next);
+}
+
+static pons_status compress_blocks(job *j)
 {
     pons_status st = PONS_OK;
     pons_progress progress = {0};
-    PONS_TRY(st, pons_job_load_windows(job));
-    PONS_TRY(st, pons_job_resume(job));
-    PONS_TRY(st, pons_job_allocate(job));
-    int64_t first = job->next;
-    pons_progress_begin(&progress, "compress: blocks", job->config->layers - first);
-    while (job->next < job->config->layers) {
-        if (job->team)
-            PONS_TRY(st, pons_job_compress_wave(job, pons_job_wave_begin(job, job->next)));
-        else
-            PONS_TRY(st, pons_job_compress_block(job, job->next));
-        PONS_TRY(st, pons_job_save_hidden(job));
-        pons_progress_update(&progress, job->next - first);
+    pons_context *c = &j->context;
+    int64_t layers = c->config->layers;
+    PONS_TRY(st, pons_windows_load(c, &j->team, &j->teams, &j->run, &j->account, &j->streams));
+    if (j->streams.dense.h)
+        PONS_TRY_ALL(
+            st, j->team.comm,
+            pons_targets_create(c, &j->streams.compressed, &j->streams.dense, &j->targets));
+    PONS_TRY(st, pons_resume(c, &j->team, &j->teams, &j->run, &j->account, &j->streams));
+    PONS_TRY(st, pons_allocate_budget(c, &j->team, &j->run, &j->account, &j->streams.compressed));
+    int64_t first = j->run.next;
+    pons_progress_begin(&progress, "compress: blocks", layers - first);
+    while (j->run.next < layers) {
+        PONS_TRY(st, compress_next(j));
+        PONS_TRY(st,
+                 pons_hidden_save(&c->recipe, layers, &j->team, &j->run, &j->account, &j->streams));
+        pons_progress_update(&progress, j->run.next - first);
     }
     pons_progress_end(&progress);
 done:
@@ -68,46 +144,62 @@ done:
     return st;
 }
 
-/* OUT is there: what remains is to report on it. */
-static pons_status recall_written(pons_job *job)
+/* Collective: what is known before any work. */
+static pons_status open_job(job *j, pons_comm *comm, const pons_compress_options *options)
 {
     pons_status st = PONS_OK;
-    job->done = job->next = job->config->layers;
-    if (job->rank != 0) return PONS_OK;
-    PONS_TRY(st, pons_job_check_written(job));
-    PONS_TRY(st, pons_job_recall(job, job->done));
-    pons_log(PONS_LOG_INFO, "resume: %s is complete", job->options->out);
+    pons_context *c = &j->context;
+    PONS_TRY(st, pons_account_open(comm, &j->account));
+    PONS_TRY_ALL(st, comm, pons_kern_reserve_blas(omp_get_max_threads()));
+    PONS_TRY(st, pons_context_open(comm, options, c));
+    j->team = pons_team_of_all(comm, c->recipe.coordinator_works);
+    if (options->hessians) PONS_TRY_ALL(st, comm, pons_hessians_check_recipe(c));
+    if (c->recipe.wave > 1 && !options->hessians)
+        PONS_TRY(st, pons_teams_make(&c->recipe, c->config->layers, &j->team, &j->teams));
+    PONS_TRY(st, pons_rundir_open(comm, c, &j->run));
+    if (j->team.rank != 0) goto done;
+    pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",
+             pons_method_name(c->recipe.method), options->model, j->team.size,
+             c->bf16 ? "bf16" : "fp32", pons_kern_describe());
+    if (c->recipe.rotation.file[0])
+        pons_log(PONS_LOG_INFO, "rotation: file = %s, deviation = %.2g", c->recipe.rotation.file,
+                 pons_rotation_deviation(c->rotation));
 done:
     return st;
+}
+
+static void close_job(job *j, pons_comm *comm)
+{
+    pons_targets_destroy(&j->targets);
+    pons_streams_close(&j->streams);
+    pons_rundir_close(&j->run);
+    pons_context_close(comm, &j->context);
+    pons_comm_free(&j->teams.own.comm);
+    pons_account_close(&j->account);
 }
 
 pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options *options,
                                    json_t **report)
 {
     pons_status st = PONS_OK;
-    pons_job job;
-    memset(&job, 0, sizeof job);
-    job.comm = comm;
-    job.rank = pons_comm_rank(comm);
-    job.size = pons_comm_size(comm);
-    job.options = options;
-    job.start = pons_clock();
+    job j = {.team = pons_team_of_all(comm, true)};
     *report = NULL;
-
-    PONS_TRY(st, pons_trace_begin(comm, &job.trace));
-    PONS_TRY_ALL(st, comm, pons_kern_reserve_blas(omp_get_max_threads()));
-    PONS_TRY(st, pons_job_open(&job));
-    if (job.written) {
-        PONS_TRY_ALL(st, comm, recall_written(&job));
+    PONS_TRY(st, open_job(&j, comm, options));
+    int64_t layers = j.context.config->layers;
+    if (j.run.written) { /* what remains is to report on it */
+        j.run.done = j.run.next = layers;
+        PONS_TRY_ALL(st, comm,
+                     j.team.rank == 0 ? pons_resume_written(&j.context, &j.run, &j.account)
+                                      : PONS_OK);
     } else {
-        PONS_TRY(st, compress_blocks(&job));
-        PONS_TRY(st, pons_job_finish(&job));
+        PONS_TRY(st, compress_blocks(&j));
+        PONS_TRY(st, pons_finish(&j.context, &j.team, &j.run, &j.account, &j.streams));
     }
-    PONS_TRY(st, pons_job_report(&job, report));
+    PONS_TRY(st, pons_report(&j.context, &j.team, j.teams.own.comm ? j.teams.own.size : j.team.size,
+                             &j.run, &j.account, report));
 done:
-    pons_job_let_settle(&job);
-    if (st != PONS_OK) st = say_how_to_resume(&job, st);
-    pons_job_close(&job);
-    pons_trace_end(&job.trace);
+    pons_commit_settle_after_failure(&j.team, &j.run, &j.account);
+    if (st != PONS_OK) st = say_how_to_resume(&j, st);
+    close_job(&j, comm);
     return st;
 }

@@ -1,9 +1,8 @@
-/* The dense stream and the targets of a group. Owns the second stream's states and sums; the algebra of a
- * row is obr/target.c's, the compressed stream is block.c's. */
+/* The targets of a group. Owns the sums and the work of one window; the algebra of a row is obr/target.c's,
+ * the streams are run by block.c and wave.c. */
 #include "pipeline/target.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/half.h"
 #include "base/log.h"
@@ -13,12 +12,12 @@
 #include "obr/target.h"
 
 struct pons_targets {
+    const pons_context *context;
+    const pons_stream *compressed, *dense;
     pons_block *block; /* the current one, with the model's own weights, rotated */
-    float *h;          /* [local windows, length, hidden] residual stream */
-    float *x;          /* [local windows, length, width] input of the current group */
     float *dx;         /* [length, width] dense less compressed input of one window */
     float *dh;         /* [length, hidden] the same of the residual stream */
-    float *e; /* [local Hessian windows, length, hidden] of the linear that joins the stream */
+    float *e; /* [own summed windows, length, hidden] of the linear that joins the stream */
     float *W[PONS_LINEARS]; /* the current group's, [rows, cols]; NULL elsewhere */
 };
 
@@ -28,30 +27,30 @@ static bool joins_stream(pons_group group)
 }
 
 /* Whether the targets of a group are to repair the residual stream, too. */
-static bool pulls(const pons_job *job, pons_group group)
+static bool repairs_stream(const pons_targets *t, pons_group group)
 {
-    return job->recipe.obr.residual && joins_stream(group);
+    return t->context->recipe.obr.residual && joins_stream(group);
 }
 
-static bool in_group(const pons_linear_work *w, pons_group group)
+static bool in_group(const pons_block_linear *w, pons_group group)
 {
     return pons_linear_group(w->linear) == group;
 }
 
-pons_status pons_targets_create(pons_job *job)
+pons_status pons_targets_create(const pons_context *context, const pons_stream *compressed,
+                                const pons_stream *dense, pons_targets **out)
 {
     pons_status st = PONS_OK;
     pons_targets *t = NULL;
-    int64_t S = job->recipe.calibration.length, hidden = job->config->hidden;
-    int64_t windows = pons_job_own_windows(job), width = pons_block_width(job->config);
+    int64_t S = dense->length;
     PONS_CALLOC(st, t, 1);
-    PONS_ALLOC(st, t->h, windows * S * hidden);
-    PONS_ALLOC(st, t->x, windows * S * width);
-    PONS_ALLOC(st, t->dx, S * width);
-    PONS_ALLOC(st, t->dh, S * hidden);
-    PONS_ALLOC(st, t->e, pons_job_hessian_windows(job) * S * hidden);
-    memcpy(t->h, job->h, (size_t)(windows * S * hidden) * sizeof *t->h);
-    job->targets = t;
+    t->context = context;
+    t->compressed = compressed;
+    t->dense = dense;
+    PONS_ALLOC(st, t->dx, S * dense->width);
+    PONS_ALLOC(st, t->dh, S * dense->hidden);
+    PONS_ALLOC(st, t->e, pons_stream_summed(dense) * S * dense->hidden);
+    *out = t;
     t = NULL;
 done:
     pons_targets_destroy(&t);
@@ -75,94 +74,45 @@ void pons_targets_destroy(pons_targets **targets)
     pons_mem_free(t->e);
     pons_mem_free(t->dh);
     pons_mem_free(t->dx);
-    pons_mem_free(t->x);
-    pons_mem_free(t->h);
     pons_mem_free(t);
     *targets = NULL;
 }
 
-pons_status pons_targets_begin_block(pons_job *job, int64_t layer, const float *norms)
+pons_status pons_targets_begin_block(pons_targets *t, int64_t layer, const float *norms)
 {
-    pons_status st = PONS_OK;
-    pons_targets *t = job->targets;
+    drop_weights(t);
     pons_block_destroy(&t->block);
-    PONS_TRY(st, pons_block_create(job->config, layer, job->bf16, &t->block));
-    PONS_TRY(st, pons_block_set_norms(t->block, norms, norms + job->config->hidden));
-done:
-    return st;
+    return pons_context_create_block(t->context, layer, norms, &t->block);
 }
 
-static pons_status run_stage(pons_job *job, int stage)
-{
-    pons_status st = PONS_OK;
-    pons_targets *t = job->targets;
-    double start = pons_clock();
-    int64_t S = job->recipe.calibration.length;
-    for (int64_t w = 0; st == PONS_OK && w < pons_job_own_windows(job); w++)
-        st = pons_block_stage(t->block, &job->calibration, stage, S,
-                              t->h + w * S * job->config->hidden,
-                              t->x + w * S * pons_block_width(job->config));
-    job->seconds.forward += pons_trace_phase(job->trace, PONS_PHASE_FORWARD, start);
-    return st;
-}
+const pons_block *pons_targets_block(const pons_targets *t) { return t->block; }
 
-pons_status pons_targets_end_block(pons_job *job)
-{
-    drop_weights(job->targets);
-    return run_stage(job, PONS_STAGES - 1);
-}
-
-pons_status pons_targets_follow(pons_job *job, pons_group group,
-                                pons_linear_work works[PONS_LINEARS])
+pons_status pons_targets_take_weights(pons_targets *t, const pons_team *team, pons_group group,
+                                      const pons_block_linear linears[PONS_LINEARS])
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_targets *t = job->targets;
-    size_t *offset = pons_mem_alloc(job->size + 1, sizeof *offset);
+    size_t *offset = pons_mem_alloc(team->size + 1, sizeof *offset);
     if (!offset) local = PONS_ERR_NOMEM;
     drop_weights(t);
     for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
-        if (!in_group(&works[i], group)) continue;
-        t->W[i] = pons_mem_alloc(works[i].rows * works[i].cols, sizeof *t->W[i]);
+        if (!in_group(&linears[i], group)) continue;
+        t->W[i] = pons_mem_alloc(linears[i].rows * linears[i].cols, sizeof *t->W[i]);
         if (!t->W[i]) local = PONS_ERR_NOMEM;
     }
-    PONS_TRY_ALL(st, job->comm, local);
-    PONS_TRY_ALL(st, job->comm, run_stage(job, (int)group));
+    PONS_TRY_ALL(st, team->comm, local);
     for (int i = 0; i < PONS_LINEARS; i++) {
-        const pons_linear_work *w = &works[i];
+        const pons_block_linear *w = &linears[i];
         if (!in_group(w, group)) continue;
-        pons_linear_gather_rows(job, w, w->panel, offset, t->W[i]);
+        pons_linear_gather_rows(team, w, w->panel, offset, t->W[i]);
         if (local == PONS_OK)
             local =
                 pons_block_set_linear(t->block, w->linear, t->W[i], w->has_bias ? w->bias : NULL);
     }
-    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, team->comm, local);
 done:
     pons_mem_free(offset);
     return st;
 }
-
-pons_status pons_targets_replay(pons_job *job, int64_t layer)
-{
-    pons_status st = PONS_OK, local = PONS_OK;
-    pons_linear_work works[PONS_LINEARS];
-    float *norms = pons_mem_alloc(2 * job->config->hidden, sizeof *norms);
-    local = pons_linear_works_create(job, layer, works);
-    if (!norms) local = PONS_ERR_NOMEM;
-    if (local == PONS_OK) local = pons_job_read_norms(job, layer, norms);
-    if (local == PONS_OK) local = pons_targets_begin_block(job, layer, norms);
-    PONS_TRY_ALL(st, job->comm, local);
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        PONS_TRY(st, pons_linear_works_read(job, layer, (pons_group)g, works));
-        PONS_TRY(st, pons_targets_follow(job, (pons_group)g, works));
-    }
-    PONS_TRY_ALL(st, job->comm, pons_targets_end_block(job));
-done:
-    pons_linear_works_destroy(works);
-    pons_mem_free(norms);
-    return st;
-}
-
-float *pons_targets_hidden(pons_targets *targets) { return targets->h; }
 
 /* Loops that vectorize: one exit, no aliases. */
 static void subtract_some(bool bf16, int64_t n, const float *restrict a, const float *restrict b,
@@ -186,32 +136,30 @@ static void subtract(bool bf16, int64_t n, const float *a, const float *b, float
 }
 
 /* A window's compressed input; t->dx, t->dh become the distances that the dense one has from it. */
-static const float *compare(const pons_job *job, pons_group group, int64_t local)
+static const float *compare(pons_targets *t, pons_group group, int64_t local)
 {
-    pons_targets *t = job->targets;
-    int64_t S = job->recipe.calibration.length, hidden = S * job->config->hidden;
-    int64_t width = S * pons_block_width(job->config), d = pons_group_dim(job->config, group);
-    const float *x = job->x + local * width;
-    subtract(job->bf16, S * d, t->x + local * width, x, t->dx);
-    if (pulls(job, group))
-        subtract(false, hidden, t->h + local * hidden, job->h + local * hidden, t->dh);
+    int64_t S = t->dense->length, d = pons_group_dim(t->context->config, group);
+    const float *x = pons_stream_x(t->compressed, local);
+    subtract(t->context->bf16, S * d, pons_stream_x(t->dense, local), x, t->dx);
+    if (repairs_stream(t, group))
+        subtract(false, S * t->dense->hidden, pons_stream_h(t->dense, local),
+                 pons_stream_h(t->compressed, local), t->dh);
     return x;
 }
 
 /* Local: the errors e of the one linear of a group that joins the residual stream, in every own window that
  * Hessians are made of. */
-static pons_status make_errors(const pons_job *job, pons_group group, const pons_linear_work *w)
+static pons_status make_errors(pons_targets *t, pons_group group, const pons_block_linear *w)
 {
     pons_status st = PONS_OK;
-    const pons_targets *t = job->targets;
     pons_matmul *W = NULL;
-    int64_t S = job->recipe.calibration.length, size = S * w->rows;
-    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], job->bf16, &W));
-    for (int64_t i = 0; i < pons_job_hessian_windows(job); i++) {
+    int64_t S = t->dense->length, size = S * w->rows;
+    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], t->context->bf16, &W));
+    for (int64_t i = 0; i < pons_stream_summed(t->dense); i++) {
         float *e = t->e + i * size;
-        compare(job, group, i);
+        compare(t, group, i);
         PONS_TRY(st, pons_matmul_apply(W, S, t->dx, w->cols, e, w->rows));
-        if (!pulls(job, group)) continue;
+        if (!repairs_stream(t, group)) continue;
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < size; k++)
             e[k] += t->dh[k];
@@ -222,18 +170,17 @@ done:
 }
 
 /* Local: observe or accumulate every own window that Hessians are made of. */
-static pons_status visit(const pons_job *job, pons_group group, bool observe, pons_cross *cross)
+static pons_status visit(pons_targets *t, pons_group group, bool observe, pons_cross *cross)
 {
     pons_status st = PONS_OK;
-    const pons_targets *t = job->targets;
-    int64_t S = job->recipe.calibration.length, size = S * job->config->hidden;
-    for (int64_t local = 0; st == PONS_OK && local < pons_job_hessian_windows(job); local++) {
-        const float *x = job->x + local * S * pons_block_width(job->config), *left = t->dx;
+    int64_t S = t->dense->length, size = S * t->dense->hidden;
+    for (int64_t local = 0; st == PONS_OK && local < pons_stream_summed(t->dense); local++) {
+        const float *x = pons_stream_x(t->compressed, local), *left = t->dx;
         if (joins_stream(group))
             left = t->e + local * size;
         else
-            compare(job, group, local);
-        st = observe ? pons_cross_observe(cross, job->window_begin + local, S, left, x)
+            compare(t, group, local);
+        st = observe ? pons_cross_observe(cross, t->dense->own.begin + local, S, left, x)
                      : pons_cross_accumulate(cross, S, left, x);
     }
     return st;
@@ -241,22 +188,22 @@ static pons_status visit(const pons_job *job, pons_group group, bool observe, po
 
 /* Collective: what the targets of a group are made of, C of its one linear where that joins the residual stream
  * [rows, cols], else Delta of all [cols, cols]. */
-static pons_status sum_cross(pons_job *job, pons_group group, const pons_linear_work *first,
-                             pons_cross **cross)
+static pons_status sum_cross(pons_targets *t, const pons_team *team, pons_account *account,
+                             pons_group group, const pons_block_linear *first, pons_cross **cross)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     double start = pons_clock();
     int64_t d = first->cols, rows = joins_stream(group) ? first->rows : d;
-    if (joins_stream(group)) local = make_errors(job, group, first);
+    if (joins_stream(group)) local = make_errors(t, group, first);
     if (local == PONS_OK)
-        local = pons_cross_create(rows, d, job->recipe.calibration.windows, job->bf16, cross);
-    if (local == PONS_OK) local = visit(job, group, true, *cross);
-    PONS_TRY_ALL(st, job->comm, local);
-    pons_cross_agree(*cross, job->comm);
-    PONS_TRY_ALL(st, job->comm, visit(job, group, false, *cross));
-    pons_cross_reduce(*cross, job->comm);
+        local = pons_cross_create(rows, d, t->dense->windows, t->context->bf16, cross);
+    if (local == PONS_OK) local = visit(t, group, true, *cross);
+    PONS_TRY_ALL(st, team->comm, local);
+    pons_cross_agree(*cross, team->comm);
+    PONS_TRY_ALL(st, team->comm, visit(t, group, false, *cross));
+    pons_cross_reduce(*cross, team->comm);
 done:
-    job->seconds.hessian += pons_trace_phase(job->trace, PONS_PHASE_HESSIAN, start);
+    account->seconds.hessian += pons_trace_phase(account->trace, PONS_PHASE_HESSIAN, start);
     return st;
 }
 
@@ -296,16 +243,15 @@ static void add(held_out *sum, held_out term)
 
 /* The sums of one window. @param W, D prepared; @param space [3, CHUNK, rows] */
 enum { CHUNK = 128 };
-static pons_status measure_window(const pons_job *job, const pons_linear_work *w, pons_group group,
+static pons_status measure_window(pons_targets *t, const pons_block_linear *w, pons_group group,
                                   int64_t local, const pons_matmul *W, const pons_matmul *D,
                                   float *space, held_out *out)
 {
     pons_status st = PONS_OK;
-    const float *x = compare(job, group, local), *dx = job->targets->dx, *dh = job->targets->dh;
-    int64_t S = job->recipe.calibration.length, rows = w->rows;
-    int64_t hidden = job->config->hidden, width = pons_block_width(job->config);
-    const float *dense_x = job->targets->x + local * S * width;
-    const float *dense_h = joins_stream(group) ? job->targets->h + local * S * hidden : NULL;
+    const float *x = compare(t, group, local), *dx = t->dx, *dh = t->dh;
+    int64_t S = t->dense->length, rows = w->rows;
+    const float *dense_x = pons_stream_x(t->dense, local);
+    const float *dense_h = joins_stream(group) ? pons_stream_h(t->dense, local) : NULL;
     float *e = space, *f = space + CHUNK * rows, *y = space + 2 * CHUNK * rows;
     *out = (held_out){0};
     for (int64_t s = 0; s < S; s += CHUNK) {
@@ -317,7 +263,7 @@ static pons_status measure_window(const pons_job *job, const pons_linear_work *w
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < n; k++)
             token[k] = measure_token(rows, e + k * rows, f + k * rows, y + k * rows,
-                                     pulls(job, group) ? dh + (s + k) * rows : NULL,
+                                     repairs_stream(t, group) ? dh + (s + k) * rows : NULL,
                                      dense_h ? dense_h + (s + k) * rows : NULL);
         for (int64_t k = 0; k < n; k++)
             add(out, token[k]);
@@ -327,21 +273,21 @@ done:
 }
 
 /* Local: the sums of this rank's held-out windows, each at its place. @param D [rows, cols] */
-static pons_status measure_own(const pons_job *job, const pons_linear_work *w, pons_group group,
+static pons_status measure_own(pons_targets *t, const pons_block_linear *w, pons_group group,
                                const float *D, held_out *window)
 {
     pons_status st = PONS_OK;
     pons_matmul *matrix = NULL, *step = NULL;
     float *space = NULL;
-    if (job->held_begin == job->held_end) return PONS_OK;
+    pons_window_range held = t->dense->held_out;
+    int64_t summed = pons_stream_summed(t->dense);
+    if (held.begin == held.end) return PONS_OK;
     PONS_ALLOC(st, space, 3 * CHUNK * w->rows);
-    PONS_TRY(st,
-             pons_matmul_create(w->rows, w->cols, job->targets->W[w->linear], job->bf16, &matrix));
-    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, job->bf16, &step));
-    for (int64_t i = job->held_begin; i < job->held_end; i++)
-        PONS_TRY(st,
-                 measure_window(job, w, group, pons_job_hessian_windows(job) + i - job->held_begin,
-                                matrix, step, space, &window[i]));
+    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], t->context->bf16, &matrix));
+    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, t->context->bf16, &step));
+    for (int64_t i = held.begin; i < held.end; i++)
+        PONS_TRY(st, measure_window(t, w, group, summed + i - held.begin, matrix, step, space,
+                                    &window[i - t->dense->windows]));
 done:
     pons_matmul_destroy(&step);
     pons_matmul_destroy(&matrix);
@@ -366,28 +312,28 @@ static double best_share(const held_out *sum)
 
 /* Collective: what the held-out windows say of a linear's target.
  * @param own own rows of D; @param offset [size + 1] work */
-static pons_status check_target(const pons_job *job, pons_group group, const float *own,
-                                size_t *offset, pons_linear_work *w)
+static pons_status check_target(pons_targets *t, const pons_team *team, pons_group group,
+                                const float *own, size_t *offset, pons_block_linear *w)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t count = job->recipe.calibration.holdout;
+    int64_t count = t->context->recipe.calibration.holdout;
     held_out *window = NULL, sum = {0};
     float *D = NULL;
     window = pons_mem_calloc(count, sizeof *window);
     D = pons_mem_alloc(w->rows * w->cols, sizeof *D);
-    PONS_TRY_ALL(st, job->comm, window && D ? PONS_OK : PONS_ERR_NOMEM);
-    pons_linear_gather_rows(job, w, own, offset, D);
-    local = measure_own(job, w, group, D, window);
-    PONS_TRY_ALL(st, job->comm, local);
-    pons_comm_sum_f64(job->comm, &window->before, count * HELD_OUT_SUMS); /* one rank's, else 0 */
+    PONS_TRY_ALL(st, team->comm, window && D ? PONS_OK : PONS_ERR_NOMEM);
+    pons_linear_gather_rows(team, w, own, offset, D);
+    local = measure_own(t, w, group, D, window);
+    PONS_TRY_ALL(st, team->comm, local);
+    pons_comm_sum_f64(team->comm, &window->before, count * HELD_OUT_SUMS); /* one rank's, else 0 */
     for (int64_t i = 0; i < count; i++)
         add(&sum, window[i]);
     double after = sum.before - 2 * sum.overlap + sum.step;
     w->holdout_ratio = sum.before > 0 ? after / sum.before : after > 0 ? INFINITY : 1;
-    double most = pulls(job, group) ? TOO_FAR_WITH_STREAM : TOO_FAR;
+    double most = repairs_stream(t, group) ? TOO_FAR_WITH_STREAM : TOO_FAR;
     bool far = !(w->holdout_ratio <= most);
     w->target_share = far ? best_share(&sum) : 1;
-    if (job->rank == 0)
+    if (team->rank == 0)
         pons_log(far ? PONS_LOG_WARN : PONS_LOG_DEBUG,
                  "%s: held-out error of its target = %.3f of the dense weights'; going %.3f of the "
                  "way%s",
@@ -400,18 +346,20 @@ done:
 }
 
 /* Collective: own rows of one linear to their target. @param C [rows, cols] or NULL: of Delta */
-static pons_status aim_linear(pons_job *job, pons_group group, const pons_target *target,
-                              const double *C, size_t *offset, pons_linear_work *w)
+static pons_status aim_linear(pons_targets *t, const pons_team *team, pons_group group,
+                              const pons_target *target, const double *C, size_t *offset,
+                              pons_block_linear *w)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t first = w->row_begin[job->rank], rows = w->row_begin[job->rank + 1] - first;
+    int64_t first = w->row_begin[team->rank], rows = w->row_begin[team->rank + 1] - first;
     float *D = pons_mem_alloc(rows * w->cols, sizeof *D);
     if (!D) local = PONS_ERR_NOMEM;
     if (local == PONS_OK)
         local = pons_target_step(target, first, rows, w->panel, C ? C + first * w->cols : NULL, D);
-    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, team->comm, local);
     w->target_share = 1;
-    if (job->recipe.calibration.holdout > 0) PONS_TRY(st, check_target(job, group, D, offset, w));
+    if (t->context->recipe.calibration.holdout > 0)
+        PONS_TRY(st, check_target(t, team, group, D, offset, w));
     for (int64_t i = 0; i < rows * w->cols; i++)
         w->panel[i] += (float)w->target_share * D[i];
 done:
@@ -419,31 +367,33 @@ done:
     return st;
 }
 
-pons_status pons_targets_aim(pons_job *job, pons_group group, const pons_hessian_factor *factor,
-                             pons_linear_work works[PONS_LINEARS])
+pons_status pons_targets_aim(pons_targets *t, const pons_team *team, pons_account *account,
+                             pons_group group, const pons_hessian_factor *factor,
+                             pons_block_linear linears[PONS_LINEARS])
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_cross *cross = NULL;
     pons_target *target = NULL;
     size_t *offset = NULL;
-    const pons_linear_work *w = works;
+    const pons_block_linear *w = linears;
     bool joins = joins_stream(group);
     while (!in_group(w, group))
         w++;
-    PONS_TRY(st, sum_cross(job, group, w, &cross));
+    PONS_TRY(st, sum_cross(t, team, account, group, w, &cross));
     double start = pons_clock();
     const double *sums = pons_cross_matrix(cross);
-    offset = pons_mem_alloc(job->size + 1, sizeof *offset);
+    offset = pons_mem_alloc(team->size + 1, sizeof *offset);
     if (!offset) local = PONS_ERR_NOMEM;
     if (local == PONS_OK) local = pons_target_create(factor, joins ? NULL : sums, &target);
-    PONS_TRY_ALL(st, job->comm, local);
+    PONS_TRY_ALL(st, team->comm, local);
     if (!joins) pons_cross_destroy(&cross);
     for (int i = 0; i < PONS_LINEARS; i++)
-        if (in_group(&works[i], group))
-            PONS_TRY(st, aim_linear(job, group, target, joins ? sums : NULL, offset, &works[i]));
-    job->seconds.solve += pons_trace_phase(job->trace, PONS_PHASE_SOLVE, start);
+        if (in_group(&linears[i], group))
+            PONS_TRY(st,
+                     aim_linear(t, team, group, target, joins ? sums : NULL, offset, &linears[i]));
+    account->seconds.solve += pons_trace_phase(account->trace, PONS_PHASE_SOLVE, start);
 done:
-    drop_weights(job->targets);
+    drop_weights(t);
     pons_mem_free(offset);
     pons_target_destroy(&target);
     pons_cross_destroy(&cross);

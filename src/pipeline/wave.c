@@ -2,7 +2,7 @@
  * A wave of blocks, compressed side by side by teams of ranks.
  *
  *   dense pass   windows stream team 0 -> team 1 -> ... through the dense blocks; every team adds up the
- *                Hessians of its blocks' four group inputs as they pass
+ *                Hessians of its blocks' inputs as they pass
  *   solve        each team factors and compresses its own blocks; rank 0 commits them in order
  *   second pass  the windows stream again, through the compressed blocks, back to team 0
  *
@@ -12,39 +12,26 @@
  * not on the teams: sums of windows are exact, and the scales they need are guessed from window 0 alone
  * (hessian/accumulate.h), or, where that guess was bad, from all windows in one more dense pass.
  */
+#include "pipeline/wave.h"
+
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stop.h"
+#include "pipeline/block.h"
 #include "pipeline/commit.h"
-#include "pipeline/counts.h"
-#include "pipeline/linear.h"
+#include "pipeline/replay.h"
 
 enum { BUFFERS = 3 }; /* one computed, one arriving, one leaving */
-enum { TAG_FORWARD = 5, TAG_BACK = 6 };
+enum { TAG_SECONDS = 4, TAG_FORWARD = 5, TAG_BACK = 6 };
 
 /* One of this team's blocks. */
 typedef struct own_block {
-    int64_t layer;
-    pons_block *block;
-    pons_hessian *hessian[PONS_GROUPS];
-    pons_linear_work works[PONS_LINEARS];
-    float *norms;   /* [2 hidden] */
-    double seconds; /* of its solve */
+    pons_open_block open;
+    pons_block_work work; /* its sums */
+    bool guessed[PONS_LINEARS];
 } own_block;
-
-typedef struct wave {
-    pons_job *job;
-    pons_job team;    /* the job as this rank's team sees it: comm, rank and size are the team's */
-    int index, teams; /* of this team; with blocks in this wave */
-    int64_t first, blocks;       /* of the wave */
-    int64_t windows, begin, end; /* of all; of this rank */
-    own_block *own;              /* [count] */
-    int64_t count;
-    float *buffer[BUFFERS];   /* [length, hidden] */
-    pons_transfer *returning; /* team 0: [end - begin] */
-} wave;
 
 /* What a pass is for. */
 typedef enum pass_kind {
@@ -53,88 +40,123 @@ typedef enum pass_kind {
     THROUGH          /* compressed */
 } pass_kind;
 
-pons_status pons_job_make_teams(pons_job *job)
-{
-    int64_t wanted = job->recipe.layout.teams, each = job->recipe.layout.ranks_per_team;
-    int64_t size = job->size, most = job->recipe.wave;
-    if (most > job->config->layers) most = job->config->layers;
-    if (!wanted && each && size % each == 0) wanted = size / each;
-    for (int64_t t = 1; !wanted && !each && t <= size && t <= most; t++)
-        if (size % t == 0) job->teams = (int)t;
-    if (wanted || each) job->teams = (int)wanted;
-    if (job->teams < 1 || size % job->teams || (each && job->teams * each != size))
-        return pons_fail(PONS_ERR_CONFIG,
-                         "layout: found teams %lld, ranks_per_team %lld; allowed: numbers whose "
-                         "product is the %lld ranks of this job, or 0",
-                         (long long)job->recipe.layout.teams, (long long)each, (long long)size);
-    if (job->teams > most)
-        return pons_fail(PONS_ERR_CONFIG,
-                         "layout.teams: found %d, allowed: up to the %lld blocks of a wave",
-                         job->teams, (long long)most);
-    job->team_size = job->size / job->teams;
-    return pons_comm_split(job->comm, job->rank / job->team_size, &job->team);
-}
+typedef struct wave {
+    const pons_context *context;
+    const pons_team *all, *team; /* this rank's */
+    pons_account *account;
+    pons_stream *stream;   /* whose windows the first team holds */
+    int index, teams;      /* of this team; with blocks in this wave */
+    int64_t first, blocks; /* of the wave */
+    int64_t begin, end;    /* windows that this rank handles */
+    own_block *own;        /* [count] */
+    int64_t count;
+    float *buffer[BUFFERS];   /* [length, hidden] */
+    pons_transfer *returning; /* first team: [end - begin] */
+    /* The window on its way. */
+    pass_kind kind;
+    own_block *block;
+    pons_stream window;
+    double start;
+} wave;
 
 static float *buffer_of(const wave *v, int64_t i) { return v->buffer[i % BUFFERS]; }
 
-static int64_t floats(const wave *v)
+static int64_t floats(const wave *v) { return v->stream->length * v->stream->hidden; }
+
+/* Inputs of a group that have a Hessian. */
+static int list_inputs(const wave *v, int group, pons_input *inputs)
 {
-    return v->job->recipe.calibration.length * v->job->config->hidden;
+    return pons_input_list(&v->context->inputs, (pons_group)group, inputs);
 }
 
 /* ---- Passes */
 
-/* Window number `window` through this team's blocks, h in place. */
-static pons_status run_window(wave *v, int64_t window, pass_kind kind, float *h)
+static pons_status enter(void *user, int stage)
 {
-    pons_job *team = &v->team;
-    pons_status st = pons_stop_check();
-    int64_t S = team->recipe.calibration.length;
-    bool first = window == v->begin;
-    for (int64_t k = 0; k < v->count; k++) {
-        pons_trace_set_block(team->trace, v->own[k].layer);
-        for (int stage = 0; stage < PONS_STAGES; stage++) {
-            double start = pons_clock();
-            if (st == PONS_OK)
-                st = pons_block_stage(v->own[k].block, &team->calibration, stage, S, h, team->x);
-            team->seconds.forward += pons_trace_phase(team->trace, PONS_PHASE_FORWARD, start);
-            start = pons_clock();
-            if (kind == THROUGH || stage == PONS_GROUPS) continue;
-            pons_hessian *sum = v->own[k].hessian[stage];
-            if (st == PONS_OK && kind == OBSERVE_AND_ADD)
-                st = pons_hessian_observe(sum, window, S, team->x);
-            /* collective: also after a failure */
-            if (first && kind == OBSERVE_AND_ADD) pons_hessian_estimate_scales(sum, team->comm, 0);
-            if (st == PONS_OK) st = pons_hessian_add(sum, S, team->x);
-            pons_hessian_release_work(sum); /* one of many */
-            team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
+    wave *v = user;
+    (void)stage;
+    v->start = pons_clock();
+    return PONS_OK;
+}
+
+/* Visitor: a window has the inputs of a group. */
+static pons_status add_window(void *user, int stage, int64_t local)
+{
+    pons_status st = PONS_OK;
+    wave *v = user;
+    pons_input inputs[PONS_LINEARS];
+    v->account->seconds.forward +=
+        pons_trace_phase(v->account->trace, PONS_PHASE_FORWARD, v->start);
+    if (v->kind == THROUGH || stage == PONS_GROUPS) return PONS_OK;
+    double start = pons_clock();
+    int n = list_inputs(v, stage, inputs);
+    for (int i = 0; i < n && st == PONS_OK; i++) {
+        int index = pons_hessian_source_index(&inputs[i]);
+        pons_hessian_source *source = &v->block->work.source;
+        pons_hessian *sum = source->sum[index];
+        const float *x =
+            pons_input_of_window(source->block, &v->window, &inputs[i], local, source->own_x);
+        if (v->kind == OBSERVE_AND_ADD)
+            st = pons_hessian_observe(sum, v->window.own.begin, v->window.length, x);
+        if (st == PONS_OK && v->kind == OBSERVE_AND_ADD && !v->block->guessed[index]) {
+            pons_hessian_estimate_scales(sum, v->team->comm, 0);
+            v->block->guessed[index] = true;
         }
+        if (st == PONS_OK) st = pons_hessian_add(sum, v->window.length, x);
+        pons_hessian_release_work(sum); /* one of many */
     }
+    v->account->seconds.hessian += pons_trace_phase(v->account->trace, PONS_PHASE_HESSIAN, start);
     return st;
 }
 
-/* A rank without windows takes part in the guesses of its team. */
-static void guess_alone(wave *v)
+/* Collective on the team: guesses that this rank's first window has not come to, for it failed or there is
+ * none; in the order of those that it does come to. */
+static void guess_rest(wave *v)
 {
+    pons_input inputs[PONS_LINEARS];
     for (int64_t k = 0; k < v->count; k++)
-        for (int g = 0; g < PONS_GROUPS; g++)
-            pons_hessian_estimate_scales(v->own[k].hessian[g], v->team.comm, 0);
+        for (int g = 0; g < PONS_GROUPS; g++) {
+            int n = list_inputs(v, g, inputs);
+            for (int i = 0; i < n; i++) {
+                int index = pons_hessian_source_index(&inputs[i]);
+                if (v->own[k].guessed[index]) continue;
+                pons_hessian_estimate_scales(v->own[k].work.source.sum[index], v->team->comm, 0);
+                v->own[k].guessed[index] = true;
+            }
+        }
+}
+
+/* Window number `number` through this team's blocks, h in place. */
+static pons_status run_window(wave *v, int64_t number, float *h)
+{
+    pons_status st = PONS_OK;
+    const pons_visitor visitor = {.enter = enter, .window = add_window, .user = v};
+    v->window.own = (pons_window_range){number, number + 1};
+    v->window.h = h;
+    for (int64_t k = 0; k < v->count && st == PONS_OK; k++) {
+        v->block = &v->own[k];
+        pons_trace_set_block(v->account->trace, v->block->open.layer);
+        st = pons_walk_block(NULL, 1, &(pons_lane){v->block->open.block, &v->window}, &visitor);
+    }
+    if (v->kind == OBSERVE_AND_ADD) guess_rest(v);
+    return st;
 }
 
 /* All windows of this rank through this team's blocks, from the team before and to the one after. */
 static pons_status run_pass(wave *v, pass_kind kind)
 {
     pons_status st = PONS_OK;
-    pons_comm *comm = v->job->comm;
-    int each = v->job->team_size, before = v->job->rank - each, after = v->job->rank + each;
+    pons_comm *comm = v->all->comm;
+    int each = v->team->size, before = v->all->rank - each, after = v->all->rank + each;
     bool last = v->index == v->teams - 1;
     int64_t n = v->end - v->begin, size = floats(v);
     pons_transfer in[BUFFERS] = {{0}}, out[BUFFERS] = {{0}};
-    if (n == 0 && kind == OBSERVE_AND_ADD) guess_alone(v);
+    v->kind = kind;
+    if (n == 0 && kind == OBSERVE_AND_ADD) guess_rest(v);
     if (n > 0 && v->index > 0)
         pons_comm_start_recv(comm, buffer_of(v, 0), size, before, TAG_FORWARD, &in[0]);
     for (int64_t i = 0; i < n; i++) {
-        float *h = buffer_of(v, i), *kept = v->index == 0 ? v->job->h + i * size : NULL;
+        float *h = buffer_of(v, i), *kept = v->index == 0 ? pons_stream_h(v->stream, i) : NULL;
         if (v->index > 0) {
             if (i + 1 < n) { /* the next one arrives while this one is computed */
                 pons_comm_wait(&out[(i + 1) % BUFFERS]);
@@ -146,15 +168,15 @@ static pons_status run_pass(wave *v, pass_kind kind)
             pons_comm_wait(&out[i % BUFFERS]);
             memcpy(h, kept, (size_t)size * sizeof *h);
             if (kind == THROUGH && !last)
-                pons_comm_start_recv(comm, kept, size, v->job->rank + (v->teams - 1) * each,
+                pons_comm_start_recv(comm, kept, size, v->all->rank + (v->teams - 1) * each,
                                      TAG_BACK, &v->returning[i]);
         }
-        pons_status window = run_window(v, v->begin + i, kind, h);
+        pons_status window = run_window(v, v->begin + i, h);
         if (st == PONS_OK) st = window;
         if (!last)
             pons_comm_start_send(comm, h, size, after, TAG_FORWARD, &out[i % BUFFERS]);
         else if (kind == THROUGH && v->index > 0)
-            pons_comm_start_send(comm, h, size, v->job->rank - v->index * each, TAG_BACK,
+            pons_comm_start_send(comm, h, size, v->all->rank - v->index * each, TAG_BACK,
                                  &out[i % BUFFERS]);
         else if (kind == THROUGH)
             memcpy(kept, h, (size_t)size * sizeof *h);
@@ -166,135 +188,76 @@ static pons_status run_pass(wave *v, pass_kind kind)
     return st;
 }
 
-/* Collective on the job: every block's Hessians are summed on this rank. */
+/* Collective on the team: whether all guessed scales were good, or new scales agreed on by all windows. */
+static bool all_fit(wave *v)
+{
+    bool fits = true;
+    for (int64_t k = 0; k < v->count; k++)
+        for (int i = 0; i < PONS_LINEARS; i++) {
+            pons_hessian *sum = v->own[k].work.source.sum[i];
+            if (sum) fits = pons_hessian_fits(sum, v->team->comm) && fits;
+        }
+    return fits;
+}
+
+static pons_status agree_scales(wave *v)
+{
+    pons_status st = PONS_OK;
+    for (int64_t k = 0; k < v->count; k++)
+        for (int i = 0; i < PONS_LINEARS; i++) {
+            pons_hessian *sum = v->own[k].work.source.sum[i];
+            if (sum) PONS_TRY(st, pons_hessian_agree(sum, v->team->comm));
+        }
+done:
+    return st;
+}
+
+/* Collective on all: every block's Hessians are summed on this rank. */
 static pons_status dense_pass(wave *v)
 {
-    pons_status st = PONS_OK, team = PONS_OK;
-    bool fits = true;
-    PONS_TRY_ALL(st, v->job->comm, run_pass(v, OBSERVE_AND_ADD));
-    for (int64_t k = 0; k < v->count; k++)
-        for (int g = 0; g < PONS_GROUPS; g++)
-            fits = pons_hessian_fits(v->own[k].hessian[g], v->team.comm) && fits;
-    if (pons_comm_all(v->job->comm, fits)) return PONS_OK;
-    if (v->job->rank == 0)
+    pons_status st = PONS_OK;
+    PONS_TRY_ALL(st, v->all->comm, run_pass(v, OBSERVE_AND_ADD));
+    bool fits = all_fit(v);
+    if (pons_comm_all(v->all->comm, fits)) return PONS_OK;
+    if (v->all->rank == 0)
         pons_log(PONS_LOG_INFO,
                  "blocks %lld to %lld: window 0 is unlike the others; one more dense pass",
                  (long long)v->first, (long long)(v->first + v->blocks - 1));
-    for (int64_t k = 0; k < v->count && team == PONS_OK; k++)
-        for (int g = 0; g < PONS_GROUPS && team == PONS_OK; g++)
-            team = pons_hessian_agree(v->own[k].hessian[g], v->team.comm);
-    PONS_TRY_ALL(st, v->job->comm, team);
-    PONS_TRY_ALL(st, v->job->comm, run_pass(v, ADD));
+    PONS_TRY_ALL(st, v->all->comm, agree_scales(v));
+    PONS_TRY_ALL(st, v->all->comm, run_pass(v, ADD));
 done:
-    return st;
-}
-
-/* ---- Solve */
-
-/* Collective on the team. The Hessian is consumed. */
-static pons_status factor_group(pons_job *team, own_block *b, pons_group group,
-                                pons_hessian_file *file, pons_hessian_factor **out)
-{
-    pons_status st = PONS_OK;
-    pons_hessian *h = b->hessian[group];
-    pons_hessian_factor *factor = NULL;
-    const pons_input input = {group, -1};
-    double start = pons_clock();
-    int64_t d = pons_group_dim(team->config, group), info = 0;
-    bool harmonic = team->recipe.compat == PONS_COMPAT_FAITHFUL &&
-                    team->recipe.rotation.kind == PONS_ROTATION_QUAROT;
-    PONS_TRY(st, pons_hessian_reduce(h, team->comm));
-    PONS_TRY(st, pons_hessian_factor_begin(team->comm, d, &factor));
-    pons_hessian_factor_take(factor, 0, d, pons_hessian_matrix(h), d);
-    team->seconds.hessian += pons_trace_phase(team->trace, PONS_PHASE_HESSIAN, start);
-    if (file) PONS_TRY(st, pons_job_keep_hessian(team, file, &input, h));
-    PONS_TRY_ALL(st, team->comm, pons_hessian_take_rows(h, d, 0)); /* room for the factor */
-    start = pons_clock();
-    PONS_TRY(st, pons_hessian_factor_finish(factor, pons_hessian_norm(h, harmonic),
-                                            team->recipe.obr.damping, &info));
-    PONS_TRY_ALL(
-        st, team->comm,
-        pons_job_check_factor(team, b->layer, &input, team->recipe.obr.damping, info, factor));
-    team->seconds.factor += pons_trace_phase(team->trace, PONS_PHASE_FACTOR, start);
-    *out = factor;
-    factor = NULL;
-done:
-    pons_hessian_factor_destroy(&factor);
-    return st;
-}
-
-/* Collective on the team: the block's linears from its Hessians; it then holds compressed values. */
-static pons_status solve_block(pons_job *team, own_block *b)
-{
-    pons_status st = PONS_OK, local = PONS_OK;
-    pons_hessian_factor *factor = NULL;
-    pons_hessian_file *file = NULL;
-    double start = pons_clock();
-    pons_trace_set_block(team->trace, b->layer);
-    if (team->recipe.keep_hessians)
-        PONS_TRY(st, pons_job_create_hessian_file(team, b->layer, &file));
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        const pons_input input = {(pons_group)g, -1};
-        PONS_TRY_ALL(st, team->comm, pons_stop_check());
-        PONS_TRY(st, factor_group(team, b, (pons_group)g, file, &factor));
-        PONS_TRY(st, pons_linear_works_read(team, b->layer, (pons_group)g, b->works));
-        if (g + 1 < PONS_GROUPS) pons_linear_works_ahead(team, b->layer, (pons_group)(g + 1));
-        PONS_TRY(st, pons_linear_works_compress(team, b->layer, &input, factor, b->works));
-        for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
-            if (pons_linear_group((pons_linear)i) == (pons_group)g)
-                local = pons_block_set_linear(b->block, (pons_linear)i, b->works[i].all.value,
-                                              b->works[i].has_bias ? b->works[i].bias : NULL);
-        PONS_TRY_ALL(st, team->comm, local);
-        pons_linear_works_keep(team, (pons_group)g, b->works);
-        pons_hessian_factor_destroy(&factor);
-        pons_hessian_destroy(&b->hessian[g]);
-    }
-    PONS_TRY(st, pons_job_commit_hessian_file(team, &file));
-    b->seconds = pons_clock() - start;
-done:
-    pons_hessian_file_abandon(&file);
-    pons_hessian_factor_destroy(&factor);
     return st;
 }
 
 /* ---- Commit */
 
-/* Collective on the job: one block from the first rank of its team to rank 0, which commits it, unless an
- * earlier process has. */
-static pons_status hand_over_block(wave *v, int64_t layer, int owner, own_block *mine)
+/* Collective on all: one block from the first rank of its team to rank 0, which commits it, unless an
+ * earlier process has. @param mine NULL on other teams */
+static pons_status hand_over_block(wave *v, pons_rundir *run, int64_t layer, int owner,
+                                   pons_open_block *mine)
 {
-    enum { TAG_SECONDS = 4 };
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_job *job = v->job;
-    int root = owner * job->team_size;
-    bool far = root != 0 && job->rank == 0;
-    pons_linear_work works[PONS_LINEARS] = {0}, *w = mine ? mine->works : works;
-    float *norms = NULL;
-    double seconds = mine ? mine->seconds : 0;
+    int root = owner * v->team->size;
+    bool far = root != 0 && v->all->rank == 0;
+    pons_open_block arriving = {.layer = layer};
+    double start = pons_clock();
+    if (far) local = pons_open_block_reserve(v->context, v->team, layer, &arriving);
+    PONS_TRY_ALL(st, v->all->comm, local);
     if (far) {
-        local = pons_linear_works_create(job, layer, works);
-        if (local == PONS_OK) local = pons_linear_works_reserve(job, works);
-        norms = pons_mem_alloc(2 * job->config->hidden, sizeof *norms);
-        if (local == PONS_OK && !norms) local = PONS_ERR_NOMEM;
-        if (local == PONS_OK) local = pons_job_read_norms(job, layer, norms);
+        pons_linears_receive(v->all->comm, root, arriving.linears);
+        pons_comm_recv(v->all->comm, &arriving.seconds, sizeof arriving.seconds, root, TAG_SECONDS);
+    } else if (root != 0 && v->all->rank == root) {
+        pons_linears_send(v->all->comm, 0, mine->linears);
+        pons_comm_send(v->all->comm, &mine->seconds, sizeof mine->seconds, 0, TAG_SECONDS);
+        v->account->seconds.pack += pons_trace_phase(v->account->trace, PONS_PHASE_PACK, start);
     }
-    PONS_TRY_ALL(st, job->comm, local);
-    if (far) {
-        pons_linear_works_receive(job->comm, root, works);
-        pons_comm_recv(job->comm, &seconds, sizeof seconds, root, TAG_SECONDS);
-    } else if (root != 0 && job->rank == root) {
-        pons_linear_works_send(job, job->comm, 0, mine->works);
-        pons_comm_send(job->comm, &seconds, sizeof seconds, 0, TAG_SECONDS);
-    }
-    if (layer >= job->next)
-        PONS_TRY(st, pons_job_hand_over(job, layer, w, mine ? &mine->norms : &norms, seconds));
+    if (layer >= run->next)
+        PONS_TRY(st,
+                 pons_commit_block(v->context, v->all, run, v->account, mine ? mine : &arriving));
 done:
-    pons_linear_works_destroy(works);
-    pons_mem_free(norms);
+    pons_open_block_destroy(&arriving);
     return st;
 }
-
-/* ---- The wave */
 
 /* First of the wave's blocks that team t has, counted from the wave's first. */
 static int64_t block_begin(const wave *v, int t)
@@ -302,22 +265,53 @@ static int64_t block_begin(const wave *v, int t)
     return pons_share_begin(v->blocks, v->teams, t);
 }
 
-/* Collective on the team: its blocks with dense linears, and empty sums. */
-static pons_status open_block(pons_job *team, own_block *b)
+static pons_status hand_over(wave *v, pons_rundir *run)
 {
-    pons_status st = PONS_OK, local = PONS_OK;
-    int64_t hidden = team->config->hidden;
-    b->norms = pons_mem_alloc(2 * hidden, sizeof *b->norms);
-    if (!b->norms) local = PONS_ERR_NOMEM;
-    if (local == PONS_OK) local = pons_job_read_norms(team, b->layer, b->norms);
-    if (local == PONS_OK) local = pons_linear_works_create(team, b->layer, b->works);
-    if (local == PONS_OK) local = pons_block_create(team->config, b->layer, team->bf16, &b->block);
-    if (local == PONS_OK) local = pons_block_set_norms(b->block, b->norms, b->norms + hidden);
-    for (int g = 0; g < PONS_GROUPS && local == PONS_OK; g++)
-        local = pons_hessian_create(pons_group_dim(team->config, (pons_group)g),
-                                    team->recipe.calibration.windows, team->bf16, &b->hessian[g]);
-    PONS_TRY_ALL(st, team->comm, local);
-    PONS_TRY(st, pons_linear_works_dense(team, b->layer, b->works, b->block));
+    pons_status st = PONS_OK;
+    for (int64_t i = 0, owner = 0; i < v->blocks; i++) {
+        while (i >= block_begin(v, (int)owner + 1))
+            owner++;
+        bool own = owner == v->index;
+        PONS_TRY(st, hand_over_block(v, run, v->first + i, (int)owner,
+                                     own ? &v->own[i - block_begin(v, v->index)].open : NULL));
+    }
+done:
+    return st;
+}
+
+/* ---- The wave */
+
+/* Local: empty sums of a block's inputs. */
+static pons_status create_sums(const wave *v, own_block *b)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_source *source = &b->work.source;
+    pons_input inputs[PONS_LINEARS];
+    source->origin = PONS_HESSIAN_SUM;
+    source->block = b->open.block;
+    for (int g = 0; g < PONS_GROUPS; g++) {
+        int n = list_inputs(v, g, inputs);
+        for (int i = 0; i < n; i++)
+            PONS_TRY(st, pons_hessian_create(pons_group_dim(v->context->config, (pons_group)g),
+                                             v->stream->windows, v->context->bf16,
+                                             &source->sum[pons_hessian_source_index(&inputs[i])]));
+    }
+    if (!pons_block_shares_input(&v->context->inputs))
+        PONS_ALLOC(st, source->own_x, v->stream->length * v->stream->width);
+done:
+    return st;
+}
+
+/* Collective on the team: its block with dense linears. */
+static pons_status open_block(wave *v, int64_t layer, const char *keep, own_block *b)
+{
+    pons_status st = PONS_OK, local;
+    b->work.keep = keep;
+    local = pons_open_block_create(v->context, v->team, layer, &b->open);
+    if (local == PONS_OK) local = create_sums(v, b);
+    PONS_TRY_ALL(st, v->team->comm, local);
+    PONS_TRY(st, pons_linears_set_dense(v->context, v->team, v->account, layer, b->open.linears,
+                                        b->open.block));
 done:
     return st;
 }
@@ -325,12 +319,11 @@ done:
 static void close_wave(wave *v)
 {
     for (int64_t k = 0; v->own && k < v->count; k++) {
-        own_block *b = &v->own[k];
-        for (int g = 0; g < PONS_GROUPS; g++)
-            pons_hessian_destroy(&b->hessian[g]);
-        pons_block_destroy(&b->block);
-        pons_linear_works_destroy(b->works);
-        pons_mem_free(b->norms);
+        pons_hessian_source *source = &v->own[k].work.source;
+        for (int i = 0; i < PONS_LINEARS; i++)
+            pons_hessian_destroy(&source->sum[i]);
+        pons_mem_free(source->own_x);
+        pons_open_block_destroy(&v->own[k].open);
     }
     for (int b = 0; b < BUFFERS; b++)
         pons_mem_free(v->buffer[b]);
@@ -339,22 +332,23 @@ static void close_wave(wave *v)
 }
 
 /* The dense linears of a block that this team opens next. */
-static void read_block_ahead(wave *v, int64_t layer)
+static void read_block_ahead(const wave *v, int64_t layer)
 {
     for (int g = 0; g < PONS_GROUPS; g++)
-        pons_linear_works_ahead(&v->team, layer, (pons_group)g);
+        pons_linears_read_ahead(v->context, v->team, layer, (pons_group)g);
 }
 
 /* Those of its first block in the wave after this one. */
-static void read_wave_ahead(wave *v)
+static void read_wave_ahead(const wave *v, int all_teams)
 {
-    int64_t first = v->first + v->blocks, left = v->job->config->layers - first;
-    int64_t blocks = left < v->job->recipe.wave ? left : v->job->recipe.wave;
-    int teams = blocks < v->job->teams ? (int)blocks : v->job->teams;
+    int64_t first = v->first + v->blocks, left = v->context->config->layers - first;
+    int64_t blocks = left < v->context->recipe.wave ? left : v->context->recipe.wave;
+    int teams = blocks < all_teams ? (int)blocks : all_teams;
     if (v->index < teams) read_block_ahead(v, first + pons_share_begin(blocks, teams, v->index));
 }
 
-static pons_status open_wave(wave *v)
+/* Collective on all: memory, and the dense blocks of this team. @param keep as pons_block_work */
+static pons_status open_wave(wave *v, const char *keep)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t begin = v->index < v->teams ? block_begin(v, v->index) : 0;
@@ -365,65 +359,62 @@ static pons_status open_wave(wave *v)
     for (int b = 0; b < BUFFERS && local == PONS_OK; b++)
         if (!(v->buffer[b] = pons_mem_alloc(floats(v), sizeof *v->buffer[b])))
             local = PONS_ERR_NOMEM;
-    PONS_TRY_ALL(st, v->job->comm, local);
+    PONS_TRY_ALL(st, v->all->comm, local);
     for (int64_t k = 0; k < v->count && local == PONS_OK; k++) {
-        v->own[k].layer = v->first + begin + k;
-        if (k + 1 < v->count) read_block_ahead(v, v->own[k].layer + 1);
-        local = open_block(&v->team, &v->own[k]);
+        int64_t layer = v->first + begin + k;
+        if (k + 1 < v->count) read_block_ahead(v, layer + 1);
+        local = open_block(v, layer, keep, &v->own[k]);
     }
-    PONS_TRY_ALL(st, v->job->comm, local);
+    PONS_TRY_ALL(st, v->all->comm, local);
 done:
     return st;
 }
 
-static void add_seconds(pons_phase_seconds *to, const pons_phase_seconds *s)
+/* What is known of the wave without communication. */
+static void plan_wave(const pons_teams *teams, int64_t first, wave *v)
 {
-    to->read += s->read;
-    to->forward += s->forward;
-    to->hessian += s->hessian;
-    to->keep += s->keep;
-    to->factor += s->factor;
-    to->solve += s->solve;
-    to->gather += s->gather;
-    to->pack += s->pack;
+    const pons_stream *s = v->stream;
+    int64_t left = v->context->config->layers - first, most = v->context->recipe.wave;
+    v->first = first;
+    v->blocks = left < most ? left : most;
+    v->teams = v->blocks < teams->count ? (int)v->blocks : teams->count; /* the last may be small */
+    v->index = v->all->rank / v->team->size;
+    v->begin = pons_team_window_begin(v->team, s->windows, v->team->rank);
+    v->end = pons_team_window_begin(v->team, s->windows, v->team->rank + 1);
+    if (v->index >= v->teams) v->end = v->begin; /* this team has no block */
+    v->window = (pons_stream){.runtime = s->runtime,
+                              .windows = s->windows,
+                              .length = s->length,
+                              .hidden = s->hidden,
+                              .width = s->width,
+                              .inputs = 1,
+                              .x = s->x};
 }
 
-pons_status pons_job_compress_wave(pons_job *job, int64_t first)
+pons_status pons_wave_compress(const pons_context *context, const pons_team *team,
+                               const pons_teams *teams, pons_rundir *run, pons_account *account,
+                               pons_streams *streams, int64_t first)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    int64_t left = job->config->layers - first;
-    wave v = {.job = job, .team = *job, .first = first, .windows = job->recipe.calibration.windows};
-    v.blocks = left < job->recipe.wave ? left : job->recipe.wave;
-    v.teams = v.blocks < job->teams ? (int)v.blocks : job->teams; /* the last wave may be small */
-    v.index = job->rank / job->team_size;
-    v.team.seconds = (pons_phase_seconds){0};
-    v.team.metrics = (pons_row_metrics){0};
-    v.team.comm = job->team;
-    v.team.rank = pons_comm_rank(job->team);
-    v.team.size = job->team_size;
-    v.begin = pons_share_begin(v.windows, job->team_size, v.team.rank);
-    v.end = pons_share_begin(v.windows, job->team_size, v.team.rank + 1);
-    if (v.index >= v.teams) v.end = v.begin; /* this team has no block */
-    PONS_TRY(st, open_wave(&v));
+    wave v = {.context = context,
+              .all = team,
+              .team = &teams->own,
+              .account = account,
+              .stream = &streams->compressed};
+    plan_wave(teams, first, &v);
+    PONS_TRY(st, open_wave(&v, context->recipe.keep_hessians ? run->path : NULL));
     PONS_TRY(st, dense_pass(&v));
     for (int64_t k = 0; k < v.count && local == PONS_OK; k++)
-        local = solve_block(&v.team, &v.own[k]);
-    PONS_TRY_ALL(st, job->comm, local);
-    for (int64_t i = 0, owner = 0; i < v.blocks; i++) {
-        while (i >= block_begin(&v, (int)owner + 1))
-            owner++;
-        PONS_TRY(st,
-                 hand_over_block(&v, first + i, (int)owner,
-                                 owner == v.index ? &v.own[i - block_begin(&v, v.index)] : NULL));
-    }
-    read_wave_ahead(&v);
-    PONS_TRY_ALL(st, job->comm, run_pass(&v, THROUGH));
-    if (job->weights_only) PONS_TRY(st, pons_job_settle(job)); /* its shards are read now */
-    for (int64_t i = 0; job->weights_only && i < v.blocks; i++)
-        PONS_TRY(st, pons_job_replay_block(job, first + i, false));
+        local = pons_block_compress(context, v.team, account, &v.own[k].work, &v.own[k].open);
+    PONS_TRY_ALL(st, team->comm, local);
+    PONS_TRY(st, hand_over(&v, run));
+    read_wave_ahead(&v, teams->count);
+    PONS_TRY_ALL(st, team->comm, run_pass(&v, THROUGH));
+    if (streams->weights_only) /* its shards are read now */
+        PONS_TRY(st, pons_commit_settle(team, run, account));
+    for (int64_t i = 0; streams->weights_only && i < v.blocks; i++)
+        PONS_TRY(st, pons_replay_block(context, team, account, streams, first + i, false));
 done:
-    pons_counts_add_work(&job->metrics, &v.team.metrics);
-    add_seconds(&job->seconds, &v.team.seconds);
     close_wave(&v);
     return st;
 }

@@ -1,0 +1,15 @@
+/**
+ * Windows through blocks that are committed already. Internal to pipeline.
+ */
+#ifndef PONS_PIPELINE_REPLAY_H
+#define PONS_PIPELINE_REPLAY_H
+
+#include "pipeline/streams.h"
+
+/** The streams through a committed block, read from its shard, the dense one through the model's own.
+ * Collective. @param calibration false: the evaluation streams alone */
+pons_status pons_replay_block(const pons_context *context, const pons_team *team,
+                              pons_account *account, pons_streams *streams, int64_t layer,
+                              bool calibration);
+
+#endif
