@@ -8,7 +8,7 @@
  *   allocation  linears                               what prune.allocate: budget chose
  *   block     block, sha256, seconds, linears           the shard of this block is under OUT.part
  *   hidden    after, files                              hidden states after so many blocks are saved
- *   damping   block, input, damping                     the recipe's damping did not do and was raised
+ *   damping   block, input, damping                     before its block: obr.damping had to be raised
  *   resume    ranks, blocks                             a later process went on after so many blocks
  *   finished  out, seconds                              OUT is complete and reported
  *

@@ -6,8 +6,6 @@
 set -euo pipefail
 known='
 src/kern/amx.c src/kern/bf16.c
-src/pipeline/block.c src/pipeline/commit.c src/pipeline/hidden.c src/pipeline/linear.c src/pipeline/open.c src/pipeline/resume.c src/pipeline/reuse.c src/pipeline/target.c src/pipeline/wave.c
-src/pipeline/learn.c src/pipeline/windows.c
 '
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
