@@ -9,8 +9,8 @@
  * Rank r of every team handles the same windows, so a window goes from rank r of one team to rank r of
  * the next. Team 0 keeps the hidden states between waves. A rank's own failure does not stop its sends
  * and receives; it is agreed on after the pass. What a block becomes depends on the wave it is in, but
- * not on the teams: sums of windows are exact, and the scales they need are guessed from window 0 alone
- * (hessian/accumulate.h), or, where that guess was bad, from all windows in one more dense pass.
+ * not on the teams: sums of windows are exact, and the scales they need are estimated from window 0 alone
+ * (hessian/accumulate.h), or, where that estimate was bad, from all windows in one more dense pass.
  */
 #include "pipeline/wave.h"
 
