@@ -16,6 +16,7 @@ enum {
     KEY_HESSIANS,
     KEY_SET,
     KEY_CHECK,
+    KEY_KEYS,
     KEY_REFERENCE_ARGS,
     KEY_REFERENCE
 };
@@ -40,6 +41,7 @@ static const struct argp_option options[] = {
      "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
     {NULL, 0, NULL, 0, "Instead of compressing:", 1},
     {"check", KEY_CHECK, NULL, 0, "Print RECIPE with every key as it will be used", 0},
+    {"keys", KEY_KEYS, NULL, 0, "Print all recipe keys as a Markdown table", 0},
     {"reference-args", KEY_REFERENCE_ARGS, "COMMAND", 0,
      "Print the recipe that does what this command line of the published OBR programs does", 0},
     {"reference", KEY_REFERENCE, "PROGRAM", 0,
@@ -50,7 +52,7 @@ static const struct argp_option options[] = {
 typedef struct arguments {
     pons_compress_options run;
     const char **set; /* [argc] */
-    bool check;
+    bool check, keys;
     const char *reference_args, *reference;
 } arguments;
 
@@ -67,6 +69,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_HESSIANS: a->run.hessians = arg; return 0;
     case KEY_SET: a->set[a->run.set_count++] = arg; return 0;
     case KEY_CHECK: a->check = true; return 0;
+    case KEY_KEYS: a->keys = true; return 0;
     case KEY_REFERENCE_ARGS: a->reference_args = arg; return 0;
     case KEY_REFERENCE: a->reference = arg; return 0;
     case ARGP_KEY_ARG:
@@ -85,19 +88,21 @@ static const struct argp argp = {
            "Under mpirun the ranks share the work; the packed result does not depend on how many "
            "there are. The report (perplexities when the recipe has an evaluate section, seconds, "
            "bytes) goes to stdout.\v"
-           "The recipe keys are listed in README.md; configs/ has examples."};
+           "configs/README.md describes the recipe keys; configs/ has examples."};
 
 /* Whether a recipe is printed and nothing else is done. */
-static bool only_prints(const arguments *a) { return a->check || a->reference_args; }
+static bool only_prints(const arguments *a) { return a->check || a->keys || a->reference_args; }
 
 static pons_status require(const arguments *a, const char *command)
 {
+    if (a->keys && (a->check || a->reference_args || a->run.recipe || a->run.set_count))
+        return pons_fail(PONS_ERR_USAGE, "--keys stands alone (see %s --help)", command);
     if (a->reference_args && (a->check || a->run.recipe || a->run.set_count))
         return pons_fail(PONS_ERR_USAGE, "--reference-args stands alone (see %s --help)", command);
     if (a->reference && !a->reference_args)
         return pons_fail(PONS_ERR_USAGE, "--reference needs --reference-args (see %s --help)",
                          command);
-    if (a->reference_args || (a->check && a->run.recipe)) return PONS_OK;
+    if (a->keys || a->reference_args || (a->check && a->run.recipe)) return PONS_OK;
     const char *missing = !a->run.recipe  ? "RECIPE"
                           : !a->run.model ? "--model"
                           : !a->run.out   ? "--out"
@@ -113,6 +118,7 @@ static pons_status print_recipe(const arguments *a)
 {
     pons_status st = PONS_OK;
     pons_recipe recipe;
+    if (a->keys) return pons_recipe_print_keys(stdout);
     if (a->reference_args) return pons_reference_print(a->reference_args, a->reference, stdout);
     PONS_TRY(st, pons_recipe_load(a->run.recipe, a->set, a->run.set_count, &recipe));
     PONS_TRY(st, pons_recipe_print(&recipe, stdout));

@@ -2,8 +2,8 @@
  * The recipe: everything a run is told, read from one YAML file and validated before anything else
  * happens.
  *
- * The struct mirrors the file section by section; configs/ holds examples and README the list of
- * keys. Unknown keys, wrong types, values out of range and contradictions are refused with the
+ * The struct mirrors the file section by section; configs/ holds examples and the list of
+ * keys (README.md). Unknown keys, wrong types, values out of range and contradictions are refused with the
  * file, line, key, what was found and what is allowed. Defaults are those of pons_recipe_default.
  */
 #ifndef PONS_CONFIG_RECIPE_H
@@ -260,7 +260,8 @@ typedef struct pons_recipe_difference {
  * false when there is none. Local. */
 bool pons_recipe_differ(const pons_recipe *a, const pons_recipe *b, pons_recipe_difference *out);
 
-/** List every key with meaning, allowed values and default. Local. */
+/** Print every key with default, allowed values and meaning as a Markdown table, which configs/README.md contains.
+ * Local. @return PONS_OK, PONS_ERR_IO. */
 pons_status pons_recipe_print_keys(FILE *out);
 
 /** Names as written in recipes ("obr_gptq", "spinquant"). Local. */

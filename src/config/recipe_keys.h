@@ -35,8 +35,9 @@ typedef struct pons_recipe_key {
     double low, high;
     bool low_open, high_open; /* the bound itself is not allowed (F32, F64) */
     const pons_recipe_name *names;
-    const char *help;
-    bool neutral; /* changes no bit of the output: may differ when a run is resumed */
+    const char *help;    /* Markdown, no '|' */
+    const char *follows; /* the key whose value is the default; NULL: the default is a constant */
+    bool neutral;        /* changes no bit of the output: may differ when a run is resumed */
 } pons_recipe_key;
 
 /** Room for the text of a value, for the sentence that says what is allowed, for a key's name. */

@@ -49,12 +49,17 @@ pons_status pons_recipe_print_keys(FILE *out)
     char value[PONS_RECIPE_VALUE_BYTES], allowed[PONS_RECIPE_ALLOWED_BYTES];
     pons_recipe standard;
     pons_recipe_default(&standard);
+    fputs("| key | default | allowed | meaning |\n|---|---|---|---|\n", out);
     for (int i = 0; i < PONS_RECIPE_KEYS; i++) {
         const pons_recipe_key *key = &pons_recipe_keys[i];
-        pons_recipe_key_format(key, &standard, value);
         pons_recipe_key_allowed(key, allowed);
-        fprintf(out, "%s\n    %s\n    allowed: %s; default: %s\n", key->name, key->help, allowed,
-                *value ? value : "\"\"");
+        pons_recipe_key_format(key, &standard, value);
+        fprintf(out, "| `%s` | ", key->name);
+        if (key->follows)
+            fprintf(out, "`%s`", key->follows);
+        else
+            fputs(*value ? value : "empty", out);
+        fprintf(out, " | %s | %s |\n", allowed, key->help);
     }
     return finish(out);
 }

@@ -12,6 +12,9 @@ for word in compress 'eval ppl' 'eval tasks' inspect tokenize 'Exit codes' 'bad 
 accepts --quiet compress --help
 prints '--set=KEY=VALUE'
 prints 'default: OUT.run'
+accepts compress --keys
+prints '^\| `obr.alpha` \| 0.5 \|'
+refuses 2 '--keys stands alone' compress r.yaml --keys
 accepts eval ppl --help
 prints 'Tokens per window \(default: 2048\)'
 accepts inspect --help
