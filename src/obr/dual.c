@@ -41,8 +41,7 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
         for (int64_t j = 0; j < p; j++)
             line[j] = full ? 0.0f : x[j] - V[(first + i) * d + j];
         pons_cg_put(&c->cg, false, i, line);
-        for (int64_t j = 0; j < d; j++)
-            change[j] = x[j] - w[j];
+        pons_vector_subtract(d, x, w, change);
         c->change[i] =
             pons_vector_square(c->cg.of.padded, line) + pons_vector_square(whole, change);
     }
@@ -51,18 +50,15 @@ static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64
     for (int64_t i = 0; i < rows; i++) {
         float *b = c->b + i * padded;
         pons_cg_get(&c->cg, i, b);
-        for (int64_t j = 0; j < n; j++)
-            b[j] -= c->G[i * whole + p + j];
-        for (int64_t j = 0; j < padded; j++)
-            line[j] = b[j] * s->unit[j];
+        pons_vector_subtract(n, b, c->G + i * whole + p, b);
+        pons_vector_multiply(padded, b, s->unit, line);
         pons_cg_put(&c->cg, false, i, line);
     }
     pons_chunk_multiply(c, c->B.product, s->kind, rows);
     for (int64_t i = 0; i < rows; i++) {
         float *y = c->Y + i * padded;
         pons_cg_get(&c->cg, i, y);
-        for (int64_t j = 0; j < padded; j++)
-            y[j] *= s->unit[j];
+        pons_vector_multiply(padded, y, s->unit, y);
     }
 }
 
@@ -103,8 +99,7 @@ static void solve_chunk(const pons_dual *dual, pons_chunk_minimise *minimise,
                    (double)rows * size * (1.0 - size);
     padded = c->B.inverse->of.padded;
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < n; j++)
-            V[(first + i) * d + p + j] += c->X[i * padded + j];
+        pons_vector_add(n, c->X + i * padded, V + (first + i) * d + p);
 }
 
 /* The direct solver is given a part of the rows; its callback must still find the grid of a row. */

@@ -24,12 +24,9 @@ static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t 
         const uint8_t *keep = mask + i * ldm;
         float *u = c->cg.U + i * padded, *x = c->X + i * padded;
         const float *y = c->Y + i * padded;
-        const float *unit = s->unit;
         pons_cg_mark(&c->cg, i, n, keep, false);
         memset(u + n, 0, (size_t)(padded - n) * sizeof *u);
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++)
-            u[j] = y[j] / unit[j];
+        pons_vector_divide(n, y, s->unit, u);
         c->cg.sum[i] = 0.0;
         if (pons_chunk_project(c, s, i, keep) || c->failed[i]) continue;
         c->cg.row[listed++] = i;
@@ -46,9 +43,7 @@ static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed
     for (int64_t k = 0; k < listed; k++) {
         float *x = c->X + list[k] * padded, *found = c->line;
         pons_cg_part(&c->cg, list[k], false, c->cg.U + list[k] * padded, s->unit, found);
-#pragma omp simd
-        for (int64_t j = 0; j < padded; j++)
-            x[j] += found[j];
+        pons_vector_add(padded, found, x);
     }
 }
 
@@ -86,12 +81,8 @@ static double correct_rounding(const pons_hessian_inverse *s, bool known, const 
 {
     int64_t n = s->of.padded;
     const float *whole = known ? x : D;
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++)
-        z[j] = whole[j] - z[j];
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++)
-        D[j] += z[j];
+    pons_vector_subtract(n, whole, z, z);
+    pons_vector_add(n, z, D);
     return 8.0 * pons_vector_weighted_square(n, z, s->diagonal_root);
 }
 
@@ -108,15 +99,12 @@ static bool check_row(pons_chunk *c, const pons_stage *w, double tolerance, int 
     double noise = 0.0, change = 0.0;
     if (round > 0) {
         pons_cg_part(&c->cg, i, false, u, s->unit, D);
-#pragma omp simd
-        for (int64_t j = 0; j < padded; j++)
-            old[j] += g[j];
+        pons_vector_add(padded, g, old);
         /* the correction D moved the objective by D (g + the gradient before) */
         c->value[i] += pons_vector_dot(padded, D, old);
         noise = 2 * pons_chunk_rounding_error(s, s->kind, x, D);
     } else {
-        for (int64_t j = 0; j < padded; j++)
-            D[j] = x[j] - y[j];
+        pons_vector_subtract(padded, x, y, D);
         noise = pons_chunk_rounding_error(s, z ? PONS_PRODUCT_MIXED : s->kind, known ? x : D, D);
         if (!known) change = pons_vector_square(padded, D);
         double rounding_bound = z ? correct_rounding(s, known, x, D, z) : 0.0;
@@ -150,27 +138,22 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
     float *g = c->line, *D = g + padded, *z = D + padded;
     for (int64_t k = 0; k < listed; k++) {
         const float *x = c->X + list[k] * padded, *y = c->Y + list[k] * padded;
-        for (int64_t j = 0; j < padded; j++)
-            D[j] = known ? x[j] : x[j] - y[j];
-        pons_cg_put(&c->cg, rounded, k, D);
+        if (!known) pons_vector_subtract(padded, x, y, D);
+        pons_cg_put(&c->cg, rounded, k, known ? x : D);
     }
     pons_chunk_multiply(c, w->hessian, kind, listed);
     for (int64_t k = 0; k < listed; k++) {
         int64_t i = list[k];
         float *G = c->G + i * padded;
         pons_cg_get(&c->cg, k, g);
-        for (int64_t j = 0; known && j < padded; j++)
-            g[j] -= c->b[i * padded + j];
+        if (known) pons_vector_subtract(padded, g, c->b + i * padded, g);
         if (rounded) pons_cg_fetch(&c->cg, true, k, z);
-        const float *unit = s->unit;
         bool good = check_row(c, w, tolerance, round, i, g, D, rounded ? z : NULL);
         pons_cg_part(&c->cg, i, false, g, NULL, G);
         if (good) continue;
         list[missed++] = i;
         if (rounded) continue;
-#pragma omp simd
-        for (int64_t j = 0; j < padded; j++)
-            g[j] = G[j] * unit[j];
+        pons_vector_multiply(padded, G, s->unit, g);
         pons_cg_put(&c->cg, bf16, missed - 1, g);
     }
     return missed;

@@ -37,9 +37,8 @@ static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, c
     float *D = c->line;
     for (int64_t k = 0; k < listed; k++) {
         const float *x = c->X + list[k] * padded, *y = c->Y + list[k] * padded;
-        for (int64_t j = 0; j < padded; j++)
-            D[j] = known ? x[j] : x[j] - y[j];
-        pons_cg_put(&c->cg, false, k, D);
+        if (!known) pons_vector_subtract(padded, x, y, D);
+        pons_cg_put(&c->cg, false, k, known ? x : D);
     }
     pons_chunk_multiply(c, w->hessian, s->kind, listed);
     for (int64_t k = 0; k < listed; k++) {
@@ -68,8 +67,7 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
     bool bf16 = s->kind == PONS_PRODUCT_SPLIT;
     float *g = c->line, *gK = c->line + padded;
     for (int64_t k = 0; k < listed; k++) {
-        for (int64_t j = 0; j < padded; j++)
-            g[j] = c->G[list[k] * padded + j] * s->unit[j];
+        pons_vector_multiply(padded, c->G + list[k] * padded, s->unit, g);
         pons_cg_put(&c->cg, bf16, k, g);
     }
     pons_chunk_multiply(c, w->product, bf16 ? PONS_PRODUCT_BF16 : s->kind, listed);
@@ -101,8 +99,7 @@ static void refine_rows(pons_chunk *c, const pons_stage *w, pons_product_kind ki
     memcpy(c->cg.row, list, (size_t)listed * sizeof *list);
     if (!pons_cg_run(&c->cg, w->hessian, kind, stop, false, listed)) c->refused = true;
     for (int64_t k = 0; k < listed; k++)
-        for (int64_t j = 0; j < padded; j++)
-            c->X[list[k] * padded + j] += c->cg.L[list[k] * padded + j];
+        pons_vector_add(padded, c->cg.L + list[k] * padded, c->X + list[k] * padded);
 }
 
 void pons_primal_minimise(pons_chunk *c, const pons_stage *w, double tolerance, int64_t rows,

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "kern/panel.h"
+#include "kern/vector.h"
 #include "obr/rows.h"
 
 enum { CHUNK = 4 * PONS_PRODUCT_ROWS };
@@ -97,8 +98,7 @@ static pons_status apply_inverse(const pons_hessian_inverse *K, int64_t rows, fl
         int64_t count = rows - first < CHUNK ? rows - first : CHUNK;
         for (int64_t i = 0; i < count; i++) {
             float *b = B + (first + i) * n;
-            for (int64_t j = 0; j < n; j++)
-                b[j] *= K->unit[j];
+            pons_vector_multiply(n, b, K->unit, b);
             pons_rows_put(r, i, b);
         }
         if (!pons_rows_run(r, count)) {
@@ -108,8 +108,7 @@ static pons_status apply_inverse(const pons_hessian_inverse *K, int64_t rows, fl
         for (int64_t i = 0; i < count; i++) {
             float *b = B + (first + i) * n;
             pons_rows_get(r, i, b);
-            for (int64_t j = 0; j < n; j++)
-                b[j] *= K->unit[j];
+            pons_vector_multiply(n, b, K->unit, b);
         }
     }
     if (refused) st = pons_fail(PONS_ERR_BUG, "a product with an inverse Hessian failed to run");
@@ -130,15 +129,13 @@ static pons_status make_targets(const pons_subproblem *sub, const pons_solve_pan
     PONS_CALLOC(st, E, rows * d);
     PONS_ALLOC(st, B, rows * d);
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < from; j++)
-            E[i * d + j] = panel->W[i * d + j] - V[i * d + j];
+        pons_vector_subtract(from, panel->W + i * d, V + i * d, E + i * d);
     PONS_TRY(st, pons_panel_multiply(panel->row, rows, d, E, sub->factor->H, B));
     for (int64_t i = 0; i < rows; i++)
         memcpy(Y + i * n, B + i * d + from, (size_t)n * sizeof *Y);
     PONS_TRY(st, apply_inverse(sub->dual->A, rows, Y));
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < n; j++)
-            Y[i * n + j] += panel->W[i * d + from + j];
+        pons_vector_add(n, panel->W + i * d + from, Y + i * n);
 done:
     pons_mem_free(B);
     pons_mem_free(E);

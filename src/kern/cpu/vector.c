@@ -1,4 +1,4 @@
-/* Sums over vectors. Owns the order of additions: fixed lanes, then the lanes from the first to the last. */
+/* Vectors of floats. Owns the order of additions in sums: fixed lanes, then the lanes from the first to the last. */
 #include "kern/vector.h"
 
 #include <math.h>
@@ -61,6 +61,34 @@ void pons_vector_weighted_squares(int64_t n, const float *a, const float *w, con
     }
     sum[0] = total(all);
     sum[1] = total(weighed);
+}
+
+void pons_vector_subtract(int64_t n, const float *a, const float *b, float *out)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        out[j] = a[j] - b[j];
+}
+
+void pons_vector_divide(int64_t n, const float *a, const float *b, float *out)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        out[j] = a[j] / b[j];
+}
+
+void pons_vector_multiply(int64_t n, const float *a, const float *b, float *out)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        out[j] = a[j] * b[j];
+}
+
+void pons_vector_add(int64_t n, const float *a, float *out)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        out[j] += a[j];
 }
 
 void pons_row_norms(int64_t rows, int64_t n, const float *A, float *norm)
