@@ -11,7 +11,8 @@ Make a minimal Debian RELEASE (bookworm, trixie) with debootstrap, copy this tre
 installs what is missing. Needs root, the package debootstrap and a Debian mirror (DEBIAN_MIRROR, default
 http://deb.debian.org/debian). Example: test-debian.sh trixie --no-asan -L unit
 
-  --root DIR  use DIR: the system there or a new one, which is then kept (default: a temporary directory, removed at the end)
+  --root DIR  use DIR: the system there or a new one, which is kept, with what was
+              built in it (default: a temporary directory, removed at the end)
 TEXT
 }
 
@@ -37,7 +38,6 @@ clean() {
   for mounted in dev/shm dev proc; do
     if mountpoint -q "$root/$mounted"; then umount "$root/$mounted"; fi
   done
-  rm -rf --one-file-system "$root/pons"
   [ -n "$keep" ] || rm -rf --one-file-system "$root"
 }
 trap clean EXIT

@@ -1,13 +1,10 @@
 /**
  * The main job from another program: a recipe and a model in, a model directory out.
- *
- * Every rank of the job calls the same functions in the same order. A program that has started MPI
- * itself may do so before pons_begin, and then ends it itself.
  */
 #ifndef PONS_RUN_H
 #define PONS_RUN_H
 
-#include "pons/status.h"
+#include "pons/session.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -15,6 +12,8 @@ extern "C" {
 
 /** What is compressed, by what recipe, into what. Borrowed strings; the same on every rank. */
 typedef struct pons_run_options {
+    size_t size;             /* set by PONS_RUN_OPTIONS_INIT */
+    int version;             /* set by PONS_RUN_OPTIONS_INIT */
     const char *recipe;      /* YAML file; NULL: the defaults */
     const char *const *set;  /* [set_count] "section.key=value" applied after the file */
     int set_count;           /* 0: set may be NULL */
@@ -23,41 +22,27 @@ typedef struct pons_run_options {
     const char *out;         /* output directory */
     const char *run;         /* state directory; NULL: OUT.run */
     int force;               /* not 0: replace an existing OUT */
-    int resume;              /* not 0: go on after the last committed block of RUN, if any */
+    int resume;              /* not 0: continue after the last committed block of RUN, if any */
     const char *hessians;    /* state directory whose Hessians are used; NULL: calibrate */
 } pons_run_options;
 
-/** Receives one line of log or progress, without newline, on rank 0. level: 0 error, 1 warning,
- * 2 information, 3 debugging. */
-typedef void (*pons_run_line)(int level, const char *line, void *user);
-
-/** Start: MPI unless the program has, the numerical libraries, OMP_NUM_THREADS threads or a fair
- * share of the node. Call pons_end also after a failure, once the message is printed. Collective on the job.
- * @return PONS_ERR_MPI; PONS_ERR_USAGE for a thread count far beyond the processors. */
-pons_status pons_begin(int *argc, char ***argv);
-
-/** Stop what pons_begin started. Collective on the job. */
-void pons_end(void);
-
-/** This process's rank. Local, after pons_begin. */
-int pons_rank(void);
-
-/** Send lines up to `level` to `line` (NULL: stderr, as the program does). Local, after
- * pons_begin. */
-void pons_log_to(int level, pons_run_line line, void *user);
+/** Initial value of pons_run_options. */
+#define PONS_RUN_OPTIONS_INIT                                                                      \
+    {                                                                                              \
+        sizeof(pons_run_options), PONS_API_VERSION, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0,   \
+            NULL                                                                                   \
+    }
 
 /**
- * Compress. Collective on the job.
+ * Compress a model. Collective on the session's ranks.
  * @param[out] report NULL, or receives on rank 0 the report as JSON text, to be freed with free(),
  *             and NULL elsewhere
- * @return the same status on every rank; on failure nothing is left under OUT, unless the sentence
- *         says that OUT is complete and only the report failed. When blocks were committed, RUN and
- *         OUT.part stay for `resume`, and the sentence says so.
+ * @return the same status on every rank; PONS_STOPPED when a cancel function asked for it. On failure nothing is
+ *         left under OUT, unless the message says that OUT is complete and only the report failed. When blocks were
+ *         committed, RUN and OUT.part stay for `resume`, and the message says so.
  */
-pons_status pons_run(const pons_run_options *options, char **report);
-
-/** Sentence of the latest failure, naming file and field. Borrowed until the next. Local. */
-const char *pons_error_message(void);
+PONS_API pons_status pons_run(pons_session *session, const pons_run_options *options,
+                              char **report);
 
 #ifdef __cplusplus
 }

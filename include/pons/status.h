@@ -4,6 +4,17 @@
 #ifndef PONS_STATUS_H
 #define PONS_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Marks what the shared library exports: the functions of include/pons and nothing else. */
+#ifdef __GNUC__
+#define PONS_API __attribute__((visibility("default")))
+#else
+#define PONS_API
+#endif
+
 /** X(NAME, exit code, text). The one list of codes; exit codes are part of the command line's
  * contract. */
 #define PONS_STATUS_LIST(X)                                                                        \
@@ -30,9 +41,17 @@ typedef enum pons_status {
 } pons_status;
 
 /** One-line English text of a code; "unknown status" outside the list. Local. */
-const char *pons_status_text(pons_status status);
+PONS_API const char *pons_status_text(pons_status status);
 
 /** Process exit code of a status (0 for PONS_OK). Local. */
-int pons_status_exit_code(pons_status status);
+PONS_API int pons_status_exit_code(pons_status status);
+
+/** One line about the latest failure in the calling thread, naming file, field, what was found and what is allowed; ""
+ * when there was none. Borrowed, valid until the next failure. Local. */
+PONS_API const char *pons_error_message(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -34,10 +34,6 @@ pons_status pons_fail_errno(pons_status code, int errnum, const char *format, ..
 pons_status pons_fail_within(pons_status code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/** Sentence of the latest failure in this thread; "" when none was recorded. Borrowed, valid until
- * the next. Local. */
-const char *pons_error_message(void);
-
 /** Evaluate `expr`, store its status in `st`; leave through the function's one `done:` label when
  * it failed. */
 #define PONS_TRY(st, expr)                                                                         \

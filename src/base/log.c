@@ -1,4 +1,4 @@
-/* Owns the log configuration and how progress looks. Does not decide what is worth saying. */
+/* Owns what log lines and progress look like. Does not decide what is worth saying. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -7,35 +7,28 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct {
-    pons_log_level level;
-    int rank;
-    pons_log_sink sink;
-    void *user;
-} config = {PONS_LOG_INFO, 0, NULL, NULL};
-
-void pons_log_configure(pons_log_level level, int rank, pons_log_sink sink, void *user)
+void pons_log_configure(pons_log_level level, int rank)
 {
-    config.level = level;
-    config.rank = rank;
-    config.sink = sink;
-    config.user = user;
+    pons_hooks *hooks = pons_hooks_current();
+    hooks->level = level;
+    hooks->rank = rank;
 }
 
 void pons_log(pons_log_level level, const char *format, ...)
 {
     static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
-    if (level > config.level) return;
-    if (config.rank != 0 && level > PONS_LOG_ERROR && config.level < PONS_LOG_DEBUG) return;
+    const pons_hooks *hooks = pons_hooks_current();
+    if (level > hooks->level) return;
+    if (hooks->rank != 0 && level > PONS_LOG_ERROR && hooks->level < PONS_LOG_DEBUG) return;
     char line[2048];
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    if (config.sink)
-        config.sink(level, line, config.user);
-    else if (config.level >= PONS_LOG_DEBUG)
-        fprintf(stderr, "pons[%d]: %s%s\n", config.rank, prefix[level], line);
+    if (hooks->log)
+        hooks->log((int)level, line, hooks->user);
+    else if (hooks->level >= PONS_LOG_DEBUG)
+        fprintf(stderr, "pons[%d]: %s%s\n", hooks->rank, prefix[level], line);
     else
         fprintf(stderr, "pons: %s%s\n", prefix[level], line);
 }
@@ -51,6 +44,11 @@ static void show(pons_progress *p, double now)
 {
     double spent = now - p->start;
     double left = p->done > 0 ? spent * (double)(p->total - p->done) / (double)p->done : 0;
+    const pons_hooks *hooks = pons_hooks_current();
+    if (hooks->progress) {
+        hooks->progress(p->label, p->done, p->total, hooks->user);
+        return;
+    }
     if (!p->terminal) {
         pons_log(PONS_LOG_INFO, "%s %lld/%lld, %.0f s, %.0f s left", p->label, (long long)p->done,
                  (long long)p->total, spent, left);
@@ -72,8 +70,10 @@ void pons_progress_begin(pons_progress *p, const char *label, int64_t total)
     snprintf(p->label, sizeof p->label, "%s", label);
     p->total = total;
     p->start = p->shown = pons_clock();
-    p->active = config.rank == 0 && config.level >= PONS_LOG_INFO;
-    p->terminal = p->active && !config.sink && isatty(STDERR_FILENO);
+    const pons_hooks *hooks = pons_hooks_current();
+    p->active = hooks->rank == 0 && (hooks->progress || hooks->level >= PONS_LOG_INFO);
+    p->terminal = p->active && !hooks->progress && !hooks->log && isatty(STDERR_FILENO);
+    if (p->active && hooks->progress) show(p, p->start);
 }
 
 void pons_progress_update(pons_progress *p, int64_t done)
@@ -81,7 +81,8 @@ void pons_progress_update(pons_progress *p, int64_t done)
     p->done = done;
     if (!p->active) return;
     double now = pons_clock();
-    if (now - p->shown < (p->terminal ? 0.2 : 5.0)) return;
+    bool often = p->terminal || pons_hooks_current()->progress;
+    if (now - p->shown < (often ? 0.2 : 5.0)) return;
     p->shown = now;
     show(p, now);
 }
@@ -90,6 +91,7 @@ void pons_progress_end(pons_progress *p)
 {
     if (!p->active) return;
     if (p->terminal) fprintf(stderr, "\r\033[K");
+    if (pons_hooks_current()->progress) show(p, pons_clock());
     pons_log(PONS_LOG_INFO, "%s: %lld done in %.1f s", p->label, (long long)p->done,
              pons_clock() - p->start);
     p->active = false;

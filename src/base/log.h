@@ -1,33 +1,20 @@
 /**
- * Log lines, `key = value` style, on stderr; results never go here.
- *
- * The library reports through a sink so that a program that embeds it decides where lines go. Ranks
- * other than 0 are silent below PONS_LOG_ERROR unless debugging was asked for.
+ * Log lines, `key = value` style, on stderr or to the thread's hooks; results never go here. Ranks other than 0 are
+ * silent below PONS_LOG_ERROR unless debugging was asked for.
  */
 #ifndef PONS_BASE_LOG_H
 #define PONS_BASE_LOG_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/hooks.h"
 
-typedef enum pons_log_level {
-    PONS_LOG_ERROR,
-    PONS_LOG_WARN,
-    PONS_LOG_INFO,
-    PONS_LOG_DEBUG
-} pons_log_level;
-
-/** Receives one finished line without newline. */
-typedef void (*pons_log_sink)(pons_log_level level, const char *line, void *user);
-
-/** Choose the highest level shown, this process's rank, and the sink (NULL: stderr). Local. */
-void pons_log_configure(pons_log_level level, int rank, pons_log_sink sink, void *user);
+/** Choose the highest level that the calling thread's hooks show, and this process's rank. Local. */
+void pons_log_configure(pons_log_level level, int rank);
 
 /** Write one line. Local; thread-safe. */
 void pons_log(pons_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** A long step in progress: a bar with ETA on a terminal, a plain line every few seconds in a log.
- */
+/** A long step in progress: calls of the progress hook; without one a bar with ETA on a terminal, a plain line every
+ * few seconds in a log. */
 typedef struct pons_progress {
     char label[64];
     int64_t total, done;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hooks.h"
+
 static volatile sig_atomic_t received;
 static volatile sig_atomic_t grace = 30;
 
@@ -44,6 +46,9 @@ void pons_stop_set_grace(double seconds) { grace = (sig_atomic_t)ceil(seconds); 
 pons_status pons_stop_check(void)
 {
     int signal = received;
+    const pons_hooks *hooks = pons_hooks_current();
+    if (hooks->cancel && hooks->cancel(hooks->user))
+        return pons_fail(PONS_STOPPED, "cancelled by the calling program");
     if (!signal) return PONS_OK;
     return pons_fail(PONS_STOPPED, "stopped by %s", signal == SIGTERM ? "SIGTERM" : "SIGUSR1");
 }

@@ -1,5 +1,5 @@
 /**
- * Being asked to stop: SIGUSR1 (a scheduler's warning before the time limit) or SIGTERM.
+ * Being asked to stop: SIGUSR1 (a scheduler's warning before the time limit), SIGTERM, or the cancel hook.
  *
  * The signal is only noted; work goes on to the next place that asks pons_stop_check and agrees on the
  * answer with the other ranks. When that takes longer than the grace time the process ends by itself:
@@ -16,8 +16,8 @@ void pons_stop_on_signals(void);
 /** Seconds from the signal to the end of the process, rounded up; 30 unless set. Local. */
 void pons_stop_set_grace(double seconds);
 
-/** PONS_STOPPED, with a sentence that names the signal, once one came; else PONS_OK. Local; cheap:
- * between any two units of work whose status is agreed on afterwards. */
+/** PONS_STOPPED, with a sentence that names the cause, once a signal came or the thread's cancel hook says so; else PONS_OK.
+ * Local; cheap: between any two units of work whose status is agreed on afterwards. */
 pons_status pons_stop_check(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/hooks.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -14,6 +15,7 @@ struct pons_task {
     bool threaded;
     pons_status (*work)(void *user);
     void *user;
+    pons_hooks *hooks; /* of the starting thread */
     pons_status status;
     char message[PONS_ERROR_MESSAGE_BYTES]; /* unless status is PONS_OK */
     pons_task_span span;
@@ -33,9 +35,11 @@ static void *run(void *task)
     if (t->threaded) omp_set_num_threads(1); /* not a team of its own beside that of the others */
     if (t->threaded && CPU_COUNT(&allowed) > 0) /* refused, it stays where it was begun */
         (void)sched_setaffinity(0, sizeof allowed, &allowed);
+    pons_hooks *before = pons_hooks_use(t->hooks);
     t->span.start = pons_clock();
     t->status = t->work(t->user);
     t->span.end = pons_clock();
+    pons_hooks_use(before);
     if (t->status != PONS_OK) memcpy(t->message, pons_error_message(), sizeof t->message);
     return NULL;
 }
@@ -47,6 +51,7 @@ pons_status pons_task_start(pons_status (*work)(void *user), void *user, pons_ta
     if (!t) return PONS_ERR_NOMEM;
     t->work = work;
     t->user = user;
+    t->hooks = pons_hooks_current();
     t->threaded = true; /* the thread reads it */
     if (pthread_create(&t->thread, NULL, run, t) != 0) {
         t->threaded = false;

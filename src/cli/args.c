@@ -99,7 +99,7 @@ pons_status pons_cli_parse(pons_comm *comm, const struct argp *argp, int argc, c
     parse p = {.input = input, .common = common};
     pons_status st = pons_comm_agree(comm, run_argp(argp, &top, argc, argv, &p));
     if (st != PONS_OK) return st;
-    pons_log_configure(common->level, pons_comm_rank(comm), NULL, NULL);
+    pons_log_configure(common->level, pons_comm_rank(comm));
     if (common->help && pons_comm_rank(comm) == 0) {
         argp_help(&top, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, argv[0]);
         st = pons_cli_flush();

@@ -1,7 +1,7 @@
 /**
  * The program: commands, their arguments, and how results and failures reach the user.
  *
- * Every rank parses the same command line after MPI has started; only rank 0 prints. A command
+ * Every rank parses the same command line; only rank 0 prints. A command
  * returns a status that all ranks agree on, and main turns it into one line on stderr and the exit
  * code. Results go to stdout, everything else to stderr.
  */
@@ -28,6 +28,8 @@ typedef struct pons_cli_common {
 typedef struct pons_command {
     const char *name;    /* "compress", "eval ppl" */
     const char *summary; /* one line for pons --help */
+    bool
+        mpi; /* ranks share the work; false: rank 0 works alone, and MPI is not started for one process */
     /** Parse and run. Collective on comm. argv[0] is the command's full name ("pons eval ppl");
      * `common` carries what was given before the command. @return the same on every rank. */
     pons_status (*run)(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
@@ -41,6 +43,9 @@ pons_status pons_cmd_inspect(pons_comm *comm, int argc, char **argv, pons_cli_co
 pons_status pons_cmd_plan(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_report(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_tokenize(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
+
+/** Whether the command shares its work between ranks, so that MPI is wanted also for a single process. Local. */
+bool pons_cli_needs_mpi(int argc, char **argv);
 
 /** Find the command, parse, run. Collective on comm. @return the same on every rank. */
 pons_status pons_cli_run(pons_comm *comm, int argc, char **argv);

@@ -8,14 +8,16 @@
 #include "cli/cli.h"
 
 static const pons_command commands[] = {
-    {"bench", "how fast each phase is, next to a plain way", pons_cmd_bench},
-    {"compress", "compress a model by a recipe", pons_cmd_compress},
-    {"eval ppl", "perplexity of a model on a text", pons_cmd_eval_ppl},
-    {"eval tasks", "zero-shot accuracy of a model on local task files", pons_cmd_eval_tasks},
-    {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", pons_cmd_inspect},
-    {"plan", "what a job will need: bytes, flop, seconds, before it runs", pons_cmd_plan},
-    {"report", "runs as a page: results beside the paper's, errors, codes, time", pons_cmd_report},
-    {"tokenize", "text to token ids", pons_cmd_tokenize},
+    {"bench", "how fast each phase is, next to a plain way", true, pons_cmd_bench},
+    {"compress", "compress a model by a recipe", true, pons_cmd_compress},
+    {"eval ppl", "perplexity of a model on a text", true, pons_cmd_eval_ppl},
+    {"eval tasks", "zero-shot accuracy of a model on local task files", true, pons_cmd_eval_tasks},
+    {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", false,
+     pons_cmd_inspect},
+    {"plan", "what a job will need: bytes, flop, seconds, before it runs", false, pons_cmd_plan},
+    {"report", "runs as a page: results beside the paper's, errors, codes, time", false,
+     pons_cmd_report},
+    {"tokenize", "text to token ids", false, pons_cmd_tokenize},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -65,6 +67,16 @@ static pons_status unknown_command(int argc, char **argv)
     return pons_fail(PONS_ERR_USAGE, "unknown command '%s%s%s'; known are %s (see pons --help)",
                      argv[0], group && argc > 1 ? " " : "", group && argc > 1 ? argv[1] : "",
                      known);
+}
+
+bool pons_cli_needs_mpi(int argc, char **argv)
+{
+    int i = 1;
+    while (i < argc && argv[i][0] == '-')
+        i++;
+    for (int c = 0; c < COMMANDS; c++)
+        if (matches(commands[c].name, argc - i, argv + i)) return commands[c].mpi;
+    return false; /* help, version, a mistake */
 }
 
 pons_status pons_cli_run(pons_comm *comm, int argc, char **argv)

@@ -125,14 +125,18 @@ static void imply(const pons_recipe_source *source, pons_recipe *recipe)
         recipe->prune.sparsity = (double)recipe->prune.n / recipe->prune.m;
 }
 
-pons_status pons_recipe_load(const char *path, const char *const *set, int count,
-                             pons_recipe *recipe)
+/* A file, a text, or neither: the defaults. Then overrides. */
+static pons_status load(const char *path, const char *text, const char *const *set, int count,
+                        pons_recipe *recipe)
 {
     pons_status st = PONS_OK;
-    pons_recipe_source source = {.file = path, .set = set};
+    pons_recipe_source source = {.file = text ? "recipe text" : path, .set = set};
     pons_recipe loaded;
     pons_recipe_default(&loaded);
-    if (path) PONS_TRY(st, apply_file(&source, &loaded));
+    if (text)
+        PONS_TRY(st, pons_recipe_read_yaml(&source, text, strlen(text), &loaded));
+    else if (path)
+        PONS_TRY(st, apply_file(&source, &loaded));
     for (int i = 0; i < count; i++)
         PONS_TRY(st, apply_override(&source, i, &loaded));
     drop_unused(&source, &loaded);
@@ -141,6 +145,18 @@ pons_status pons_recipe_load(const char *path, const char *const *set, int count
     memcpy(recipe, &loaded, sizeof loaded);
 done:
     return st;
+}
+
+pons_status pons_recipe_load(const char *path, const char *const *set, int count,
+                             pons_recipe *recipe)
+{
+    return load(path, NULL, set, count, recipe);
+}
+
+pons_status pons_recipe_load_text(const char *text, const char *const *set, int count,
+                                  pons_recipe *recipe)
+{
+    return load(NULL, text, set, count, recipe);
 }
 
 bool pons_recipe_differ(const pons_recipe *a, const pons_recipe *b, pons_recipe_difference *out)

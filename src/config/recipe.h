@@ -243,6 +243,10 @@ void pons_recipe_default(pons_recipe *recipe);
 pons_status pons_recipe_load(const char *path, const char *const *set, int count,
                              pons_recipe *recipe);
 
+/** The same with the YAML text itself, ended by a zero byte, or NULL. Local. */
+pons_status pons_recipe_load_text(const char *text, const char *const *set, int count,
+                                  pons_recipe *recipe);
+
 /** Refuse contradictory or out-of-range settings; called by pons_recipe_load. Local. */
 pons_status pons_recipe_check(const pons_recipe *recipe, const char *where);
 

@@ -123,10 +123,12 @@ static pons_status create_file(pons_hessian_file *f)
 {
     pons_status st;
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    bool ready =
-        access >= 0 && H5Pset_fapl_mpio(access, pons_comm_mpi(f->comm), MPI_INFO_NULL) >= 0 &&
-        H5Pset_all_coll_metadata_ops(access, true) >= 0 &&
-        H5Pset_coll_metadata_write(access, true) >= 0 && !pons_fault(PONS_FAULT_HESSIANS_CREATE);
+    MPI_Comm mpi = pons_comm_mpi(f->comm);
+    bool ready = access >= 0 && !pons_fault(PONS_FAULT_HESSIANS_CREATE);
+    if (ready && mpi != MPI_COMM_NULL)
+        ready = H5Pset_fapl_mpio(access, mpi, MPI_INFO_NULL) >= 0 &&
+                H5Pset_all_coll_metadata_ops(access, true) >= 0 &&
+                H5Pset_coll_metadata_write(access, true) >= 0;
     PONS_TRY_ALL(st, f->comm,
                  ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot create"));
     f->file = H5Fcreate(f->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
@@ -279,7 +281,8 @@ static pons_status write_matrix(pons_hessian_file *f, hid_t group, matrix m)
     int64_t longest = (chunks + size - 1) / size; /* the share of rank 0 */
 
     hid_t set = H5I_INVALID_HID, transfer = H5Pcreate(H5P_DATASET_XFER);
-    bool ready = transfer >= 0 && H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) >= 0;
+    bool ready = transfer >= 0 && (pons_comm_mpi(f->comm) == MPI_COMM_NULL ||
+                                   H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) >= 0);
     PONS_TRY_ALL(st, f->comm,
                  ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot prepare writing"));
     PONS_TRY(st, create_dataset(f, group, &m, &set));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hooks.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "par/mpi_handle.h"
@@ -23,20 +24,19 @@ static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1, NULL};
 static int users;        /* calls of pons_par_begin not yet ended */
 static bool mpi_is_ours; /* started here, so ended here */
 
-static pons_comm_watch watch; /* NULL: none */
-static void *watch_user;
-
 void pons_comm_set_watch(pons_comm_watch function, void *user)
 {
-    watch = function;
-    watch_user = user;
+    pons_hooks *hooks = pons_hooks_current();
+    hooks->watch = function;
+    hooks->watch_user = user;
 }
 
-double pons_comm_begin(void) { return watch ? pons_clock() : 0; }
+double pons_comm_begin(void) { return pons_hooks_current()->watch ? pons_clock() : 0; }
 
 void pons_comm_end(double start)
 {
-    if (watch) watch(watch_user, start, pons_clock());
+    const pons_hooks *hooks = pons_hooks_current();
+    if (hooks->watch) hooks->watch(hooks->watch_user, start, pons_clock());
 }
 
 /* One piece of a long transfer; MPI 3.1 counts are int. */
@@ -90,13 +90,44 @@ void pons_par_end(void)
 
 _Noreturn void pons_par_abort(int exit_code)
 {
-    MPI_Abort(MPI_COMM_WORLD, exit_code);
+    int started;
+    MPI_Initialized(&started);
+    if (started) MPI_Abort(MPI_COMM_WORLD, exit_code);
     exit(exit_code);
 }
 
 pons_comm *pons_par_world(void) { return &world; }
 
 pons_comm *pons_par_alone(void) { return &alone; }
+
+pons_status pons_comm_adopt(MPI_Comm mpi, pons_comm **out)
+{
+    int started, provided, good;
+    *out = NULL;
+    if (mpi != MPI_COMM_NULL) {
+        MPI_Initialized(&started);
+        if (!started)
+            return pons_fail(PONS_ERR_USAGE, "MPI was not started before its communicator is used");
+        MPI_Query_thread(&provided);
+        if (provided < MPI_THREAD_FUNNELED)
+            return pons_fail(PONS_ERR_USAGE, "MPI was started without MPI_THREAD_FUNNELED");
+    }
+    pons_comm *c = pons_mem_calloc(1, sizeof *c);
+    good = c != NULL;
+    if (mpi != MPI_COMM_NULL) MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, mpi);
+    if (!good) {
+        pons_mem_free(c);
+        return pons_fail(PONS_ERR_NOMEM, "out of memory for a communicator");
+    }
+    *c = alone;
+    if (mpi != MPI_COMM_NULL) {
+        MPI_Comm_dup(mpi, &c->mpi);
+        measure(c);
+        pons_bug_set_handler(abort_job);
+    }
+    *out = c;
+    return PONS_OK;
+}
 
 pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out)
 {

@@ -123,7 +123,7 @@ void pons_comm_wait(pons_transfer *transfer);
  * rank sent, received or waited. */
 typedef void (*pons_comm_watch)(void *user, double start, double end);
 
-/** Watch all communicators of this process; NULL ends it. Local. */
+/** Watch the communication of the calling thread's owner (base/hooks.h); NULL ends it. Local. */
 void pons_comm_set_watch(pons_comm_watch watch, void *user);
 
 /** Wait for all ranks. Collective. */

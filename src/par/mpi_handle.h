@@ -9,7 +9,13 @@
 
 #include "par/comm.h"
 
-/** Borrowed MPI communicator of comm. Local. */
+/** A duplicate of an MPI communicator, for ranks that work together; MPI_COMM_NULL: this process by itself, before or
+ * without MPI. pons_comm_free frees it. An internal error aborts the MPI job from now on. Collective on mpi.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_USAGE when MPI was not started or has no MPI_THREAD_FUNNELED; the same on
+ * every rank. */
+pons_status pons_comm_adopt(MPI_Comm mpi, pons_comm **out);
+
+/** Borrowed MPI communicator of comm; MPI_COMM_NULL for this process by itself. Local. */
 MPI_Comm pons_comm_mpi(const pons_comm *comm);
 
 /** Those ranks of comm that share this rank's node. Borrowed, kept until comm goes. Collective on

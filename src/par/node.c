@@ -8,6 +8,7 @@
 int pons_par_ranks_on_node(pons_comm *comm)
 {
     int ranks;
+    if (pons_comm_mpi(comm) == MPI_COMM_NULL) return 1;
     MPI_Comm_size(pons_comm_node(comm), &ranks);
     return ranks;
 }
@@ -18,7 +19,9 @@ int pons_par_fair_threads(pons_comm *comm)
     CPU_ZERO(&own);
     if (sched_getaffinity(0, sizeof own, &own)) CPU_SET(0, &own);
     int ranks = pons_par_ranks_on_node(comm);
-    MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, pons_comm_node(comm));
+    all = own;
+    if (ranks > 1)
+        MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, pons_comm_node(comm));
     int share = CPU_COUNT(&all) / ranks, limit = CPU_COUNT(&own);
     if (share > limit) share = limit;
     return share > 1 ? share : 1;

@@ -47,6 +47,15 @@ refuses 2 'give one of STRING and --text' tokenize --model m --text t x
 refuses 2 'give one of --model and --tokenizer' tokenize --model m --tokenizer t x
 refuses 2 'must end in .ids' tokenize --model m --out ids.txt x
 
+# Commands that share no work do not start MPI when they run alone: Open MPI would start its daemon.
+if command -v strace >/dev/null; then
+  for command in --version 'tokenize --tokenizer /nowhere x' 'inspect /nowhere' 'plan r.yaml --model m' 'report --markdown x.md r'; do
+    strace -f -e trace=execve,clone,fork,vfork -o "$scratch/trace" "$PONS_BIN" $command >/dev/null 2>&1
+    grep 'execve(' "$scratch/trace" | grep -v -e "(\"$PONS_BIN\"" -e '("/proc/self/exe"' >"$scratch/others" &&
+      fail "pons $command starts other programs: $(cat "$scratch/others")"
+  done
+fi
+
 # What stdout cannot take is an error, not silence.
 "$PONS_BIN" --version >/dev/full 2>"$scratch/err"
 [ $? = 6 ] || fail "a full standard output is not reported"

@@ -159,7 +159,7 @@ static void oracle_admm(const obr_problem *p, const pons_recipe *r, uint8_t *mas
     assert_int_equal(pons_hessian_effective_ridge(p->factor, (1.0 - sparsity) * (double)d, &rho),
                      PONS_OK);
     double *Z = calloc((size_t)(p->m * d), sizeof *Z), *U = calloc((size_t)(p->m * d), sizeof *U);
-    double metric[D], right[D], x[D];
+    double metric[D] = {0}, right[D], x[D];
     for (int64_t i = 0; i < p->m; i++) {
         for (int64_t j = 0; j < d; j++)
             metric[j] = fabsf(p->W[i * d + j]) * sqrtf(p->factor->norm[j]);
