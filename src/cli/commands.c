@@ -72,6 +72,8 @@ static pons_status unknown_command(int argc, char **argv)
 bool pons_cli_needs_mpi(int argc, char **argv)
 {
     int i = 1;
+    for (int k = 1; k < argc; k++)
+        if (!strcmp(argv[k], "--help") || !strcmp(argv[k], "-h")) return false;
     while (i < argc && argv[i][0] == '-')
         i++;
     for (int c = 0; c < COMMANDS; c++)
