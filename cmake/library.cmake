@@ -27,6 +27,8 @@ endforeach()
 set_target_properties(libpons_shared PROPERTIES EXPORT_NAME pons VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 set_target_properties(libpons_static PROPERTIES EXPORT_NAME static)
+target_link_options(libpons_shared PRIVATE -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/libpons.map)
+set_target_properties(libpons_shared PROPERTIES LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/libpons.map)
 if(NOT PONS_SANITIZE)
   target_link_options(libpons_shared PRIVATE -Wl,-z,defs)
 endif()

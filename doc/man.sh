@@ -6,7 +6,7 @@ text=$(dirname "${BASH_SOURCE[0]}")/pons.1.in
 
 # Help as argp prints it to troff: usage, paragraphs, options with their text, headings of groups.
 to_troff() {
-  awk -v common="$1" '
+  awk -v common="${1:-}" '
     function escape(s) { gsub(/\\/, "\\e", s); gsub(/-/, "\\-", s); return s ~ /^[.\x27]/ ? "\\&" s : s }
     /^Usage: /          { sub(/^Usage: /, ""); print ".SS \"" escape($0) "\""; usage = 1; next }
     usage && /^ /       { sub(/^ +/, ""); print ".I " escape($0); print ".PP"; usage = 0; next }
@@ -16,7 +16,7 @@ to_troff() {
     shared && !common   { next }
     /^ *$/              { print ".PP"; next }
     /^ [^ -].*:$/       { sub(/^ /, ""); print ".PP"; print ".I " escape($0); next }
-    /^ +-/ {
+    match($0, /^ +-/) && RLENGTH < 12 {
       line = $0; sub(/^ +/, "", line)
       at = match(line, /  +/)
       print ".TP"; print ".B " escape(at ? substr(line, 1, at - 1) : line)

@@ -83,10 +83,12 @@ static double compress(pons_session *session, const char *recipe)
     layer.recipe = recipe;
     if (pons_layer_compress(session, &layer, &result) == PONS_OK) {
         error = result.error;
-        check(fabs(error - error_of(result.values)) < 1e-4 * fabs(error), "the error is that of the values");
+        check(fabs(error - error_of(result.values)) < 1e-4 * fabs(error),
+              "the error is that of the values");
         check(result.pruned >= ROWS * COLS / 2, "half of the weights are pruned");
         for (int i = 0; i < ROWS * COLS; i++)
-            if (result.values[i] != result.scales[i / COLS] * (float)(result.codes[i] - result.zeros[i / COLS])) {
+            if (result.values[i] !=
+                result.scales[i / COLS] * (float)(result.codes[i] - result.zeros[i / COLS])) {
                 check(0, "values are scale (code - zero)");
                 break;
             }
@@ -108,21 +110,25 @@ static void use_sessions(void)
     make_layer(1);
     check(compress(two, "method: obr_gptq\nobr: {damping_retries: 6}") != -1, "damping is raised");
     check(ours == 0 && theirs > 0, "only the session that works logs");
-    check(compress(one, "method: obr_gptq\nobr: {damping_retries: 0}") == -1, "no damping, no result");
+    check(compress(one, "method: obr_gptq\nobr: {damping_retries: 0}") == -1,
+          "no damping, no result");
     check(strstr(pons_error_message(), "positive definite") != NULL, "the message says why");
     pons_session_close(&two);
     pons_session_close(&one);
 }
 
-static void read_linear(const pons_packed *model, int64_t index, const pons_packed_linear *linear, FILE *out)
+static void read_linear(const pons_packed *model, int64_t index, const pons_packed_linear *linear,
+                        FILE *out)
 {
-    size_t cells = (size_t)(linear->rows * linear->cols), scales = (size_t)(linear->rows * linear->groups);
+    size_t cells = (size_t)(linear->rows * linear->cols),
+           scales = (size_t)(linear->rows * linear->groups);
     int8_t *codes = malloc(cells), *zeros = malloc(scales);
     float *scale = malloc(scales * sizeof *scale), *values = malloc(cells * sizeof *values);
     check(pons_packed_read_codes(model, index, codes, scale, zeros) == PONS_OK, "codes are read");
     for (int64_t row = 0; row < linear->rows; row += 10) {
         int64_t n = linear->rows - row < 10 ? linear->rows - row : 10;
-        check(pons_packed_read_rows(model, index, row, n, values + row * linear->cols) == PONS_OK, "rows are read");
+        check(pons_packed_read_rows(model, index, row, n, values + row * linear->cols) == PONS_OK,
+              "rows are read");
     }
     fwrite(codes, 1, cells, out);
     fwrite(values, sizeof *values, cells, out);
@@ -142,7 +148,8 @@ static void read_model(const char *path, const char *name, const char *file)
     for (int64_t k = 0; out && model && k < pons_packed_count(model); k++) {
         check(pons_packed_describe(model, k, &linear) == PONS_OK, "a linear is described");
         if (strcmp(linear.name, name)) continue;
-        printf("%s: %lld x %lld, %d bits\n", linear.name, (long long)linear.rows, (long long)linear.cols, linear.bits);
+        printf("%s: %lld x %lld, %d bits\n", linear.name, (long long)linear.rows,
+               (long long)linear.cols, linear.bits);
         read_linear(model, k, &linear, out);
         found++;
     }
@@ -150,7 +157,8 @@ static void read_model(const char *path, const char *name, const char *file)
     check(pons_packed_describe(model, -1, &linear) == PONS_ERR_USAGE, "there is no linear -1");
     pons_packed_close(&model);
     if (out) fclose(out);
-    check(pons_packed_open("/nowhere", &model) == PONS_ERR_IO && !model, "a path that is not there");
+    check(pons_packed_open("/nowhere", &model) == PONS_ERR_IO && !model,
+          "a path that is not there");
 }
 
 int main(int argc, char **argv)
