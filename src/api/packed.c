@@ -35,7 +35,13 @@ void pons_packed_close(pons_packed **model)
 
 int64_t pons_packed_count(const pons_packed *model)
 {
-    return pons_model_get_config(model->model)->layers * PONS_LINEARS;
+    const pons_model_config *c = pons_model_get_config(model->model);
+    return c->layers * c->arch->linears;
+}
+
+static int linear_of(const pons_packed *model, int64_t index)
+{
+    return (int)(index % pons_model_get_config(model->model)->arch->linears);
 }
 
 static pons_status describe(const pons_packed *model, int64_t index, pons_packed_linear *out)
@@ -44,11 +50,12 @@ static pons_status describe(const pons_packed *model, int64_t index, pons_packed
     if (index < 0 || index >= count)
         return pons_fail(PONS_ERR_USAGE, "%s: found linear %lld, allowed: 0 to %lld",
                          pons_model_path(model->model), (long long)index, (long long)count - 1);
-    pons_linear linear = (pons_linear)(index % PONS_LINEARS);
+    const pons_arch *arch = pons_model_get_config(model->model)->arch;
+    int linear = linear_of(model, index);
     bool symmetric;
-    out->block = index / PONS_LINEARS;
+    out->block = index / arch->linears;
     snprintf(out->name, sizeof out->name, "model.layers.%lld.%s", (long long)out->block,
-             pons_linear_name(linear));
+             arch->linear[linear].name);
     pons_linear_shape(pons_model_get_config(model->model), linear, &out->rows, &out->cols);
     pons_model_linear_format(model->model, out->block, linear, &out->bits, &out->groups,
                              &symmetric);
@@ -81,8 +88,8 @@ pons_status pons_packed_read_codes(const pons_packed *model, int64_t index, int8
     if (found.bits == 16)
         return pons_fail(PONS_ERR_INPUT, "%s: %s is not packed", pons_model_path(model->model),
                          found.name);
-    return pons_model_read_codes(model->model, found.block, (pons_linear)(index % PONS_LINEARS),
-                                 codes, scales, zeros);
+    return pons_model_read_codes(model->model, found.block, linear_of(model, index), codes, scales,
+                                 zeros);
 }
 
 pons_status pons_packed_read_rows(const pons_packed *model, int64_t index, int64_t row,
@@ -95,6 +102,6 @@ pons_status pons_packed_read_rows(const pons_packed *model, int64_t index, int64
         return pons_fail(PONS_ERR_USAGE, "%s: %s: found rows %lld to %lld, allowed: 0 to %lld",
                          pons_model_path(model->model), found.name, (long long)row,
                          (long long)(row + count), (long long)found.rows);
-    return pons_model_read_linear(model->model, found.block, (pons_linear)(index % PONS_LINEARS),
-                                  row, count, values);
+    return pons_model_read_linear(model->model, found.block, linear_of(model, index), row, count,
+                                  values);
 }

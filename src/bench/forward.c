@@ -13,6 +13,7 @@
 typedef struct forward {
     const pons_block *block;
     pons_runtime runtime;
+    int stages;
     int64_t tokens;
     size_t bytes;
     const float *input;
@@ -24,7 +25,7 @@ static pons_status run_forward(void *user)
     const forward *f = user;
     pons_status st = PONS_OK;
     memcpy(f->h, f->input, f->bytes);
-    for (int stage = 0; stage < PONS_STAGES; stage++)
+    for (int stage = 0; stage < f->stages; stage++)
         PONS_TRY(st, pons_block_stage(f->block, &f->runtime, stage, f->tokens, f->h, f->x));
 done:
     return st;
@@ -88,10 +89,10 @@ static pons_status count(const pons_bench_setting *s, const pons_model_config *c
 {
     pons_status st = PONS_OK;
     double work = 0, seconds = 0;
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < c->arch->linears; i++) {
         int64_t rows, cols;
         double rate;
-        pons_linear_shape(c, (pons_linear)i, &rows, &cols);
+        pons_linear_shape(c, i, &rows, &cols);
         PONS_TRY(st, pons_bench_peak(s, bf16, tokens, rows, cols, &rate));
         double own = 2e-9 * (double)tokens * (double)rows * (double)cols;
         work += own;
@@ -127,6 +128,7 @@ pons_status pons_bench_forward(const pons_bench_setting *s, const pons_model *mo
     }
     PONS_TRY_ALL(st, s->comm, local);
     forward f = {.runtime = *pons_model_runtime(model),
+                 .stages = pons_block_stages(c),
                  .tokens = tokens,
                  .bytes = (size_t)size * sizeof *h,
                  .input = input,

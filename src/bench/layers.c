@@ -14,13 +14,6 @@
 #include "prune/mask.h"
 #include "rotate/rotation.h"
 
-static const char *const group_names[PONS_GROUPS] = {
-    [PONS_GROUP_QKV] = "qkv",
-    [PONS_GROUP_O] = "o",
-    [PONS_GROUP_GATE_UP] = "gate_up",
-    [PONS_GROUP_DOWN] = "down",
-};
-
 /* What all linears share. */
 typedef struct source {
     const char *run;
@@ -34,24 +27,23 @@ typedef struct source {
 } source;
 
 /* The whole linear, rotated. */
-static pons_status read_weights(const source *s, int64_t layer, pons_linear linear, float *W)
+static pons_status read_weights(const source *s, int64_t layer, int linear, float *W)
 {
     pons_status st = PONS_OK;
-    int64_t rows, cols, hidden = s->config->hidden;
-    float *norms = NULL;
+    int64_t rows, cols;
+    float *gains = NULL;
     pons_linear_shape(s->config, linear, &rows, &cols);
-    PONS_ALLOC(st, norms, 2 * hidden);
+    PONS_ALLOC(st, gains, pons_gain_floats(s->config));
     PONS_TRY(st, pons_model_read_linear(s->model, layer, linear, 0, rows, W));
-    PONS_TRY(st, pons_model_read_norms(s->model, layer, norms, norms + hidden));
-    const float *gain = pons_linear_group(linear) == PONS_GROUP_QKV ? norms : norms + hidden;
-    PONS_TRY(st, pons_rotation_linear(s->rotation, layer, linear, gain, W, NULL));
+    PONS_TRY(st, pons_model_read_gains(s->model, layer, gains));
+    PONS_TRY(st, pons_rotation_linear(s->rotation, layer, linear, gains, W, NULL));
 done:
-    pons_mem_free(norms);
+    pons_mem_free(gains);
     return st;
 }
 
 /* Sampled rows of a linear as a problem with the group's Hessian. */
-static pons_status make_problem(const source *s, int64_t layer, pons_linear linear,
+static pons_status make_problem(const source *s, int64_t layer, int linear,
                                 const pons_bench_problem *group, pons_bench_problem *out)
 {
     pons_status st = PONS_OK;
@@ -160,7 +152,7 @@ void pons_bench_linear_add(pons_bench_linear *all, const pons_bench_linear *one)
         all->metrics.rows_by_iterations[n] += one->metrics.rows_by_iterations[n];
 }
 
-static pons_status measure_linear(const source *s, int64_t layer, pons_linear linear,
+static pons_status measure_linear(const source *s, int64_t layer, int linear,
                                   const pons_bench_problem *group, pons_bench_linear *out)
 {
     pons_status st = PONS_OK;
@@ -170,7 +162,7 @@ static pons_status measure_linear(const source *s, int64_t layer, pons_linear li
     out->linear = linear;
     out->rows = p.rows;
     snprintf(out->name, sizeof out->name, "block %lld %s", (long long)layer,
-             pons_linear_short_name(linear));
+             s->config->arch->linear[linear].short_name);
     PONS_TRY(st, compare(s, &p, 0, &stage1, &out->stage1, NULL));
     PONS_TRY(st, compare(s, &p, p.split, &out->metrics, &out->both, &out->rounded));
 done:
@@ -179,29 +171,29 @@ done:
 }
 
 /* The linears of a group, which share a factor. */
-static pons_status measure_group(const source *s, int64_t layer, pons_group g,
-                                 pons_bench_layers *out)
+static pons_status measure_tap(const source *s, int64_t layer, int tap, pons_bench_layers *out)
 {
     pons_status st = PONS_OK;
     pons_bench_problem group = {0};
+    const char *tap_name = s->config->arch->tap[tap].name;
     pons_bench_layer layer_of = {.damping = s->recipe.obr.damping};
     char path[4096];
     snprintf(path, sizeof path, "%s/hessians/block-%03lld.h5", s->run, (long long)layer);
-    PONS_TRY(st, pons_hessian_file_read(path, group_names[g], &group.d, &group.H, &group.norm));
+    PONS_TRY(st, pons_hessian_file_read(path, tap_name, &group.d, &group.H, &group.norm));
     group.split = (int64_t)(s->recipe.obr.alpha * (double)group.d);
     layer_of.hessian = path;
     PONS_TRY(st, pons_bench_problem_factor(&layer_of, &group));
-    for (int l = 0; l < PONS_LINEARS; l++) {
+    for (int l = 0; l < s->config->arch->linears; l++) {
         int64_t rows, cols;
-        if (pons_linear_group((pons_linear)l) != g) continue;
-        pons_linear_shape(s->config, (pons_linear)l, &rows, &cols);
+        if (s->config->arch->linear[l].tap != tap) continue;
+        pons_linear_shape(s->config, l, &rows, &cols);
         if (cols != group.d)
             PONS_TRY(st, pons_fail(PONS_ERR_SHAPE,
                                    "%s: group %s is %lld wide, the model's %s takes %lld", path,
-                                   group_names[g], (long long)group.d,
-                                   pons_linear_short_name((pons_linear)l), (long long)cols));
+                                   tap_name, (long long)group.d,
+                                   s->config->arch->linear[l].short_name, (long long)cols));
         pons_bench_linear *one = &out->linear[out->count];
-        PONS_TRY(st, measure_linear(s, layer, (pons_linear)l, &group, one));
+        PONS_TRY(st, measure_linear(s, layer, l, &group, one));
         pons_bench_linear_add(&out->all, one);
         out->count++;
     }
@@ -236,12 +228,12 @@ pons_status pons_bench_layers_measure(const char *run, const pons_model *model, 
                 .solver = solver,
                 .bf16 = bf16,
                 .sample = sample};
-    *out = (pons_bench_layers){.all.name = "all linears"};
+    *out = (pons_bench_layers){.arch = s.config->arch, .all.name = "all linears"};
     PONS_TRY(st, open_source(&s));
-    PONS_CALLOC(st, out->linear, s.config->layers * PONS_LINEARS);
+    PONS_CALLOC(st, out->linear, s.config->layers * s.config->arch->linears);
     for (int64_t layer = 0; layer < s.config->layers; layer++)
-        for (int g = 0; g < PONS_GROUPS; g++)
-            PONS_TRY(st, measure_group(&s, layer, (pons_group)g, out));
+        for (int g = 0; g < s.config->arch->taps; g++)
+            PONS_TRY(st, measure_tap(&s, layer, g, out));
 done:
     pons_rotation_destroy(&s.rotation);
     if (st != PONS_OK) pons_bench_layers_clear(out);

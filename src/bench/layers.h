@@ -16,7 +16,7 @@ typedef struct pons_bench_ratio {
 /** One linear, or all. */
 typedef struct pons_bench_linear {
     char name[64]; /* "block 3 q_proj" */
-    pons_linear linear;
+    int linear;
     int64_t rows;            /* sampled */
     pons_bench_ratio stage1; /* where the direct solver is the optimum */
     pons_bench_ratio both;   /* finished rows, which differ in roundings, too */
@@ -26,6 +26,7 @@ typedef struct pons_bench_linear {
 } pons_bench_linear;
 
 typedef struct pons_bench_layers {
+    const pons_arch *arch;
     int64_t count;
     pons_bench_linear *linear; /* [count] in the order of the model */
     pons_bench_linear all;

@@ -1,25 +1,24 @@
 /**
- * One transformer block, run in stages so that each group of linears can be compressed between the
- * stages that make its input and those that use it. A calibration pass runs every stage once.
+ * One transformer block, run in stages so that the linears of each tap can be compressed between the
+ * stages that make its input and those that use it. A calibration pass runs every stage once. The steps
+ * are those of the family's table (model/arch.h); for a Llama:
  *
- *   stage 0   x = rmsnorm(h)                                   input of q, k, v
+ *   stage 0   x = rmsnorm(h)                                   tap qkv
  *   stage 1   q, k, v from x; RoPE, [R3, KV quantization],
- *             attention, [head Hadamard]                       input of o
- *   stage 2   h += o x; x = rmsnorm(h)                         input of gate, up
- *   stage 3   x = silu(gate x) * up x, [R4]                    input of down
+ *             attention, [head Hadamard]                       tap o
+ *   stage 2   h += o x; x = rmsnorm(h)                         tap gate_up
+ *   stage 3   x = silu(gate x) * up x, [R4]                    tap down
  *   stage 4   h += down x                                      output of the block
  *
- * Stages 0-3 end with the activation quantizer of that input when the runtime asks for it, so x is
- * exactly what multiplies W. With learned transforms (model/transforms.h) they end with the transform
- * of that input; each linear then has a quantizer of its own, and what multiplies its W is
+ * A stage that has a tap ends with the activation quantizer of that input when the runtime asks for it, so x is
+ * exactly what multiplies W. With learned transforms (model/transforms.h) it ends with the transform of
+ * that input; each linear then has a quantizer of its own, and what multiplies its W is
  * pons_block_linear_input.
  */
 #ifndef PONS_CALIB_BLOCK_H
 #define PONS_CALIB_BLOCK_H
 
 #include "model/model.h"
-
-enum { PONS_STAGES = 5 };
 
 typedef struct pons_block pons_block;
 
@@ -39,26 +38,31 @@ void pons_block_destroy(pons_block **block);
  * which stays when this fails. Local.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 products not built in).
  */
-pons_status pons_block_set_linear(pons_block *block, pons_linear linear, const float *W,
-                                  const float *bias);
+pons_status pons_block_set_linear(pons_block *block, int linear, const float *W, const float *bias);
 
-/** Give (copy) the two norm gains [hidden]; NULL means ones. Local. @return PONS_OK,
+/** Give (copy) the norm gains [pons_gain_floats]; NULL means ones. Local. @return PONS_OK,
  * PONS_ERR_NOMEM. */
-pons_status pons_block_set_norms(pons_block *block, const float *attention, const float *mlp);
+pons_status pons_block_set_gains(pons_block *block, const float *gains);
 
 /** Give (copy) the learned transforms [pons_transforms_floats], which a runtime with transforms needs.
  * Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_block_set_transforms(pons_block *block, const float *transforms);
 
-/** Largest width of x over the stages: max(hidden, heads head_dim, intermediate). Local. */
+/** Stages of a block: one for each tap, and the last. Local. */
+static inline int pons_block_stages(const pons_model_config *config)
+{
+    return config->arch->taps + 1;
+}
+
+/** Largest width of x over the taps. Local. */
 int64_t pons_block_width(const pons_model_config *config);
 
 /**
  * Run one stage of one window in place. Local, parallel inside; one call at a time for a block,
  * whose workspace (kept for the longest S seen) it uses. Bits do not depend on the thread count.
  * @param runtime online transforms and quantizers (pons_runtime with bits 16 while calibrating)
- * @param S tokens; @param h [S, hidden] residual stream; @param x group input [S, dim of the
- * stage's group], rows adjacent, in a buffer of S * pons_block_width floats; stages 1-4 read what
+ * @param S tokens; @param h [S, hidden] residual stream; @param x input [S, width of the
+ * stage's tap], rows adjacent, in a buffer of S * pons_block_width floats; later stages read what
  * the stage before left there
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_BUG when a linear or the transforms were not set.
  * Memory: S * (heads + 2 kv_heads) head_dim floats, the widest x once more as products take it, and
@@ -77,18 +81,18 @@ pons_status pons_block_stage(const pons_block *block, const pons_runtime *runtim
 pons_status pons_block_stage_packed(const pons_block *block, const pons_runtime *runtime, int stage,
                                     int64_t count, const int64_t *begin, float *h, float *x);
 
-/** Values [S, kv_heads head_dim] of the window of S tokens that went through stage 1 last, as attention
- * took them. Borrowed, until the next stage 1. Local. */
+/** Values [S, kv_heads head_dim] of the window of S tokens that went through attention last, as it
+ * took them. Borrowed, until the next stage that attends. Local. */
 const float *pons_block_values(const pons_block *block, int64_t S);
 
-/** Whether linears that share a group's x also share what multiplies W: it is then x. Local. */
+/** Whether linears that share a tap also share what multiplies W: it is then x. Local. */
 bool pons_block_shares_input(const pons_runtime *runtime);
 
 /**
  * What multiplies W of one linear, from the x that its stage left. Local.
- * @param x, y [S, dim of its group]; y must not overlap x
+ * @param x, y [S, width of its tap]; y must not overlap x
  */
-void pons_block_linear_input(const pons_block *block, const pons_runtime *runtime,
-                             pons_linear linear, int64_t S, const float *x, float *y);
+void pons_block_linear_input(const pons_block *block, const pons_runtime *runtime, int linear,
+                             int64_t S, const float *x, float *y);
 
 #endif

@@ -21,25 +21,15 @@ static void transform(const pons_model_config *c, const float *transforms, pons_
                         L[0] * R[0]);
 }
 
-void pons_learned_input(const pons_model_config *c, const float *transforms, pons_group group,
-                        int64_t n, float *x)
+void pons_learned_input(const pons_model_config *c, const float *transforms, int tap, int64_t n,
+                        float *x)
 {
-    switch (group) {
-    case PONS_GROUP_QKV:
-        transform(c, transforms, PONS_TRANSFORM_QKV_LEFT, PONS_TRANSFORM_QKV_RIGHT, n, x);
-        break;
-    case PONS_GROUP_O: /* inside a head the value transform has already acted */
-        pons_kronecker_rows(n, c->heads, c->head_dim, part(c, transforms, PONS_TRANSFORM_HEADS),
-                            NULL, x, c->heads * c->head_dim);
-        break;
-    case PONS_GROUP_GATE_UP:
-        transform(c, transforms, PONS_TRANSFORM_GATE_UP_LEFT, PONS_TRANSFORM_GATE_UP_RIGHT, n, x);
-        break;
-    case PONS_GROUP_DOWN:
-        transform(c, transforms, PONS_TRANSFORM_DOWN_LEFT, PONS_TRANSFORM_DOWN_RIGHT, n, x);
-        break;
-    default: break;
-    }
+    pons_transform left = pons_transform_of_tap(c->arch, tap);
+    if (left == PONS_TRANSFORM_HEADS) /* inside a head the value transform has already acted */
+        pons_kronecker_rows(n, c->heads, c->head_dim, part(c, transforms, left), NULL, x,
+                            c->heads * c->head_dim);
+    else
+        transform(c, transforms, left, (pons_transform)(left + 1), n, x);
 }
 
 void pons_learned_turn(const pons_model_config *c, const float *transforms,
@@ -60,12 +50,13 @@ void pons_learned_turn(const pons_model_config *c, const float *transforms,
 }
 
 void pons_learned_quantize(const pons_model_config *c, const float *transforms,
-                           const pons_act_quant *quant, pons_linear linear, int64_t n, float *x)
+                           const pons_act_quant *quant, int linear, int64_t n, float *x)
 {
     int bits;
-    int64_t size, dim = pons_group_dim(c, pons_linear_group(linear));
+    int64_t size, dim = pons_tap_width(c, c->arch->linear[linear].tap);
+    pons_tap_kind kind = c->arch->tap[c->arch->linear[linear].tap].kind;
     const float *clip = part(c, transforms, PONS_TRANSFORM_INPUT_CLIP) + 2 * (int)linear;
-    pons_activation_layout(quant, c->hidden, c->head_dim, dim, linear == PONS_O,
-                           linear == PONS_DOWN, &bits, &size);
+    pons_activation_layout(quant, c->hidden, c->head_dim, dim, kind == PONS_INPUT_HEADS,
+                           kind == PONS_INPUT_MIDDLE, &bits, &size);
     pons_activation_quantize_learned(bits, quant->symmetric, clip, n, dim, x);
 }

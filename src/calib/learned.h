@@ -7,8 +7,8 @@
 
 #include "model/model.h"
 
-/** Transform n tokens x [n, dim] of the input of a group. @param transforms one block's array */
-void pons_learned_input(const pons_model_config *config, const float *transforms, pons_group group,
+/** Transform n tokens x [n, dim] of a tap. @param transforms one block's array */
+void pons_learned_input(const pons_model_config *config, const float *transforms, int tap,
                         int64_t n, float *x);
 
 /** Transform n tokens of queries [n, heads, head_dim] and keys [n, kv_heads, head_dim] after RoPE,
@@ -18,6 +18,6 @@ void pons_learned_turn(const pons_model_config *config, const float *transforms,
 
 /** Quantize n tokens x [n, dim] as the input of one linear. */
 void pons_learned_quantize(const pons_model_config *config, const float *transforms,
-                           const pons_act_quant *quant, pons_linear linear, int64_t n, float *x);
+                           const pons_act_quant *quant, int linear, int64_t n, float *x);
 
 #endif

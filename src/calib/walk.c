@@ -28,11 +28,12 @@ done:
 }
 
 /* Windows [first, last) through all stages. */
-static pons_status run_stages(pons_comm *comm, int count, const pons_lane *lanes,
-                              const pons_visitor *v, int64_t first, int64_t last)
+static pons_status run_stages(const pons_arch *arch, pons_comm *comm, int count,
+                              const pons_lane *lanes, const pons_visitor *v, int64_t first,
+                              int64_t last)
 {
     pons_status st = PONS_OK;
-    for (int stage = 0; stage < PONS_STAGES; stage++) {
+    for (int stage = 0; stage <= arch->taps; stage++) {
         if (v->enter) PONS_TRY(st, v->enter(v->user, stage));
         st = run_windows(count, lanes, v, stage, first, last);
         if (comm) st = pons_comm_agree(comm, st);
@@ -43,8 +44,8 @@ done:
     return st;
 }
 
-pons_status pons_walk_block(pons_comm *comm, int count, const pons_lane *lanes,
-                            const pons_visitor *visitor)
+pons_status pons_walk_block(const pons_arch *arch, pons_comm *comm, int count,
+                            const pons_lane *lanes, const pons_visitor *visitor)
 {
     pons_status st = PONS_OK;
     const pons_visitor none = {0}, *v = visitor ? visitor : &none;
@@ -53,8 +54,8 @@ pons_status pons_walk_block(pons_comm *comm, int count, const pons_lane *lanes,
     for (int lane = 0; lane < count; lane++)
         together = together && lanes[lane].stream->inputs == windows;
     PONS_ASSERT(!comm || together);
-    if (together) return run_stages(comm, count, lanes, v, 0, windows);
+    if (together) return run_stages(arch, comm, count, lanes, v, 0, windows);
     for (int64_t w = 0; w < windows && st == PONS_OK; w++)
-        st = run_stages(NULL, count, lanes, v, w, w + 1);
+        st = run_stages(arch, NULL, count, lanes, v, w, w + 1);
     return st;
 }

@@ -34,10 +34,10 @@ typedef struct pons_visitor {
  * Collective on comm where it is not NULL: all ranks call it, a failure of the windows of a stage is
  * agreed on before leave, and enter and leave return the same status on every rank. Then streams go
  * stage by stage. Local with comm NULL. Stops at a request to stop (base/stop.h), before a window.
- * @param count lanes; 0: the hooks alone, stage by stage; @param visitor NULL: none
+ * @param arch family of the blocks; @param count lanes; 0: the hooks alone, stage by stage; @param visitor NULL: none
  * @return PONS_OK, what pons_block_stage and the hooks return, PONS_ERR_STOPPED.
  */
-pons_status pons_walk_block(pons_comm *comm, int count, const pons_lane *lanes,
-                            const pons_visitor *visitor);
+pons_status pons_walk_block(const pons_arch *arch, pons_comm *comm, int count,
+                            const pons_lane *lanes, const pons_visitor *visitor);
 
 #endif

@@ -72,7 +72,7 @@ static void print_row(const char *name, const pons_bench_linear *l)
 }
 
 /* Linears of one kind as one. */
-static pons_bench_linear sum_kind(const pons_bench_layers *layers, pons_linear kind)
+static pons_bench_linear sum_kind(const pons_bench_layers *layers, int kind)
 {
     pons_bench_linear sum = {0};
     for (int64_t i = 0; i < layers->count; i++)
@@ -106,9 +106,9 @@ static pons_status print_table(const pons_bench_layers *layers)
            "", "", "stage 1 alone", "both stages", "both, rounded before", "iterations", "refined",
            "direct", "linear", "rows", "mean", "worst", "mean", "worst", "mean", "worst", "mean",
            "most");
-    for (int k = 0; k < PONS_LINEARS; k++) {
-        pons_bench_linear sum = sum_kind(layers, (pons_linear)k);
-        if (sum.rows > 0) print_row(pons_linear_short_name((pons_linear)k), &sum);
+    for (int k = 0; k < layers->arch->linears; k++) {
+        pons_bench_linear sum = sum_kind(layers, k);
+        if (sum.rows > 0) print_row(layers->arch->linear[k].short_name, &sum);
     }
     print_row(layers->all.name, &layers->all);
     printf("\nhardest:\n");

@@ -47,8 +47,8 @@ static const struct argp argp = {
            "those stored per weight of the linears, scales included."};
 
 /* Zeros of a packed linear: codes equal to their group's zero point. */
-static pons_status count_codes(const pons_model *model, int64_t layer, pons_linear linear,
-                               int64_t rows, int64_t cols, int64_t groups, int64_t *zeros)
+static pons_status count_codes(const pons_model *model, int64_t layer, int linear, int64_t rows,
+                               int64_t cols, int64_t groups, int64_t *zeros)
 {
     pons_status st = PONS_OK;
     int8_t *codes = NULL, *zero = NULL;
@@ -69,8 +69,8 @@ done:
     return st;
 }
 
-static pons_status count_weights(const pons_model *model, int64_t layer, pons_linear linear,
-                                 int64_t rows, int64_t cols, int64_t *zeros)
+static pons_status count_weights(const pons_model *model, int64_t layer, int linear, int64_t rows,
+                                 int64_t cols, int64_t *zeros)
 {
     enum { PANEL = 256 };
     pons_status st = PONS_OK;
@@ -105,12 +105,12 @@ static json_t *recorded_error(const json_t *manifest, const char *name)
 }
 
 static pons_status inspect_linear(const pons_model *model, const json_t *manifest, int64_t layer,
-                                  pons_linear linear, json_t *list, int64_t *weights,
-                                  int64_t *zeros)
+                                  int linear, json_t *list, int64_t *weights, int64_t *zeros)
 {
     int64_t rows, cols, groups, count = 0;
     int bits;
     bool symmetric;
+    const pons_arch *arch = pons_model_get_config(model)->arch;
     pons_linear_shape(pons_model_get_config(model), linear, &rows, &cols);
     pons_model_linear_format(model, layer, linear, &bits, &groups, &symmetric);
     pons_status st = bits < 16 && pons_model_is_packed(model)
@@ -119,7 +119,8 @@ static pons_status inspect_linear(const pons_model *model, const json_t *manifes
     if (st != PONS_OK) return st;
     bool ok = true;
     char name[128];
-    snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer, pons_linear_name(linear));
+    snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
+             arch->linear[linear].name);
     json_t *entry = json_object();
     pons_cli_set(entry, "name", json_string(name), &ok);
     pons_cli_set(entry, "rows", json_integer(rows), &ok);
@@ -206,11 +207,11 @@ static pons_status inspect(const arguments *a, bool json)
     bool ok = true;
     PONS_TRY(st, pons_model_open(a->path, &model));
     PONS_TRY(st, read_manifest(a->path, &manifest));
+    const pons_arch *arch = pons_model_get_config(model)->arch;
     int64_t layers = pons_model_get_config(model)->layers;
     for (int64_t layer = 0; layer < layers; layer++)
-        for (int linear = 0; linear < PONS_LINEARS; linear++)
-            PONS_TRY(st, inspect_linear(model, manifest, layer, (pons_linear)linear, list, &weights,
-                                        &zeros));
+        for (int linear = 0; linear < arch->linears; linear++)
+            PONS_TRY(st, inspect_linear(model, manifest, layer, linear, list, &weights, &zeros));
     pons_cli_set(totals, "weights", json_integer(weights), &ok);
     pons_cli_set(totals, "zeros", json_integer(zeros), &ok);
     pons_cli_set(totals, "sparsity", pons_cli_real((double)zeros / (double)weights), &ok);

@@ -6,7 +6,6 @@
 
 #include "base/mem.h"
 #include "io/file.h"
-#include "model/config.h"
 
 static bool is_allocation(const json_t *line)
 {
@@ -44,17 +43,36 @@ done:
     return st;
 }
 
+/* "model.layers.0.self_attn.k_proj" */
+static const char *name_of(const json_t *linears, size_t i)
+{
+    const char *name = json_string_value(json_object_get(json_array_get(linears, i), "name"));
+    return name ? name : "";
+}
+
+/* Linears of a block: those of the first one. */
+static size_t count_columns(const json_t *linears)
+{
+    static const char first[] = "model.layers.0.";
+    size_t n = 0;
+    while (!strncmp(name_of(linears, n), first, sizeof first - 1))
+        n++;
+    return n ? n : 1;
+}
+
 /* A table of blocks and linears. @param key of a linear in the journal */
 static void print_table(const json_t *linears, const char *key, const char *title, int digits)
 {
     const json_t *linear;
-    size_t i;
+    size_t i, columns = count_columns(linears);
     printf("\n%s chosen for each linear:\n%-6s", title, "block");
-    for (int l = 0; l < PONS_LINEARS; l++)
-        printf(" %9s", pons_linear_short_name((pons_linear)l));
+    for (i = 0; i < columns; i++) {
+        const char *name = name_of(linears, i), *dot = strrchr(name, '.');
+        printf(" %9s", dot ? dot + 1 : name);
+    }
     json_array_foreach(linears, i, linear)
     {
-        if (i % PONS_LINEARS == 0) printf("\n%-6zu", i / PONS_LINEARS);
+        if (i % columns == 0) printf("\n%-6zu", i / columns);
         printf(" %9.*f", digits, json_number_value(json_object_get(linear, key)));
     }
     printf("\n");

@@ -137,7 +137,7 @@ static pons_status push_block(scorer *s, const pons_block *block)
                               .x = s->x,
                               .sequences = s->first[w + 1] - s->first[w],
                               .begin = window_begin(s, w)};
-        PONS_TRY(st, pons_walk_block(NULL, 1, &(pons_lane){block, &window}, NULL));
+        PONS_TRY(st, pons_walk_block(s->config->arch, NULL, 1, &(pons_lane){block, &window}, NULL));
         h += window.length * window.hidden;
     }
 done:

@@ -137,7 +137,7 @@ pons_status pons_eval_stream_block(pons_eval_stream *s, const pons_block *block)
 {
     const pons_lane lane = {block, &s->windows};
     double start = pons_clock();
-    pons_status st = pons_walk_block(NULL, 1, &lane, NULL);
+    pons_status st = pons_walk_block(s->config.arch, NULL, 1, &lane, NULL);
     s->seconds += pons_clock() - start;
     return st;
 }

@@ -9,51 +9,45 @@
 #include "io/file.h"
 #include "model/quant_config.h"
 
-static const struct {
-    const char *name, *class_name;
-    int64_t max_positions;
-} archs[] = {
-    [PONS_ARCH_LLAMA] = {"llama", "LlamaForCausalLM", 2048},
-    [PONS_ARCH_MISTRAL] = {"mistral", "MistralForCausalLM", 131072},
-    [PONS_ARCH_QWEN2] = {"qwen2", "Qwen2ForCausalLM", 32768},
-};
-enum { ARCHS = sizeof archs / sizeof *archs };
+/* The names of all families, separated by commas. */
+static const char *list_names(bool classes, char *text, size_t bytes)
+{
+    const pons_arch *a;
+    size_t used = 0;
+    for (int i = 0; (a = pons_arch_at(i)) && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s", i ? ", " : "",
+                                 classes ? a->class_name : a->model_type);
+    return text;
+}
 
-const char *pons_arch_class(pons_arch arch) { return archs[arch].class_name; }
-const char *pons_arch_name(pons_arch arch) { return archs[arch].name; }
-
-static pons_status read_arch(const pons_fields *f, pons_arch *arch)
+static pons_status read_arch(const pons_fields *f, const pons_arch **arch)
 {
     pons_status st = PONS_OK;
     const json_t *classes = json_object_get(f->object, "architectures");
     const char *class_name = NULL;
+    char known[512];
     if (pons_fields_has(f, "architectures")) {
         class_name = json_string_value(json_array_get(classes, 0));
         if (!class_name || json_array_size(classes) != 1)
             return pons_fields_fail(f, PONS_ERR_INPUT, "architectures", "a list of one class name");
     }
-    int found = ARCHS;
     if (pons_fields_has(f, "model_type") || !class_name) {
         const char *name = NULL;
         PONS_TRY(st, pons_fields_text(f, "model_type", &name));
-        for (found = 0; found < ARCHS && strcmp(archs[found].name, name);)
-            found++;
-        if (found == ARCHS)
-            return pons_fields_fail(f, PONS_ERR_UNSUPPORTED, "model_type", "llama, mistral, qwen2");
-        if (class_name && strcmp(archs[found].class_name, class_name))
+        *arch = pons_arch_of_type(name);
+        if (!*arch)
+            return pons_fields_fail(f, PONS_ERR_UNSUPPORTED, "model_type",
+                                    list_names(false, known, sizeof known));
+        if (class_name && strcmp((*arch)->class_name, class_name))
             return pons_fail(PONS_ERR_UNSUPPORTED,
                              "%s: architectures: found %s, allowed %s for model_type %s", f->path,
-                             class_name, archs[found].class_name, name);
+                             class_name, (*arch)->class_name, name);
     } else {
-        for (found = 0; found < ARCHS && strcmp(archs[found].class_name, class_name);)
-            found++;
-        if (found == ARCHS)
-            return pons_fail(PONS_ERR_UNSUPPORTED,
-                             "%s: architectures: found %s, allowed LlamaForCausalLM, "
-                             "MistralForCausalLM, Qwen2ForCausalLM",
-                             f->path, class_name);
+        *arch = pons_arch_of_class(class_name);
+        if (!*arch)
+            return pons_fail(PONS_ERR_UNSUPPORTED, "%s: architectures: found %s, allowed %s",
+                             f->path, class_name, list_names(true, known, sizeof known));
     }
-    *arch = (pons_arch)found;
 done:
     return st;
 }
@@ -80,26 +74,29 @@ static pons_status read_sizes(const pons_fields *f, pons_model_config *out)
     PONS_TRY(st, pons_fields_integer(f, "num_hidden_layers", 1, INT32_MAX, &out->layers));
     PONS_TRY(st, pons_fields_integer(f, "num_attention_heads", 1, INT32_MAX, &out->heads));
 
-    /* An absent key means 8 to the Mistral class; null means one per head to all of them. */
+    /* An absent key means the default of the class; null means one per head to all of them. */
     bool absent = !json_object_get(f->object, "num_key_value_heads");
     PONS_TRY(st, optional_integer(f, "num_key_value_heads",
-                                  absent && out->arch == PONS_ARCH_MISTRAL ? 8 : out->heads,
+                                  absent && out->arch->kv_heads ? out->arch->kv_heads : out->heads,
                                   &out->kv_heads));
     if (out->heads % out->kv_heads)
         return pons_fail(PONS_ERR_INPUT,
                          "%s: num_key_value_heads: found %lld, allowed a divisor of "
                          "num_attention_heads %lld",
                          f->path, (long long)out->kv_heads, (long long)out->heads);
-    if (!pons_fields_has(f, "head_dim") && out->hidden % out->heads)
+    absent = !json_object_get(f->object, "head_dim");
+    int64_t head_dim = absent && out->arch->head_dim ? out->arch->head_dim : 0;
+    if (!head_dim && !pons_fields_has(f, "head_dim") && out->hidden % out->heads)
         return pons_fail(PONS_ERR_INPUT,
                          "%s: hidden_size: found %lld, allowed a multiple of num_attention_heads "
                          "%lld when head_dim is not given",
                          f->path, (long long)out->hidden, (long long)out->heads);
-    PONS_TRY(st, optional_integer(f, "head_dim", out->hidden / out->heads, &out->head_dim));
+    PONS_TRY(st, optional_integer(f, "head_dim", head_dim ? head_dim : out->hidden / out->heads,
+                                  &out->head_dim));
     if (out->head_dim % 2)
         return pons_fail(PONS_ERR_UNSUPPORTED, "%s: head_dim: found %lld, allowed an even number",
                          f->path, (long long)out->head_dim);
-    PONS_TRY(st, optional_integer(f, "max_position_embeddings", archs[out->arch].max_positions,
+    PONS_TRY(st, optional_integer(f, "max_position_embeddings", out->arch->max_positions,
                                   &out->max_positions));
 done:
     return st;
@@ -141,8 +138,9 @@ static pons_status read_all(const pons_fields *f, pons_model_config *out)
     if (strcmp(activation, "silu"))
         return pons_fields_fail(f, PONS_ERR_UNSUPPORTED, "hidden_act", "silu");
     PONS_TRY(st, optional_boolean(f, "tie_word_embeddings", &out->tied));
-    PONS_TRY(st, optional_boolean(f, "attention_bias", &out->attention_bias));
-    PONS_TRY(st, optional_boolean(f, "mlp_bias", &out->mlp_bias));
+    if (out->arch->attention_bias_key)
+        PONS_TRY(st, optional_boolean(f, "attention_bias", &out->attention_bias));
+    if (out->arch->mlp_bias_key) PONS_TRY(st, optional_boolean(f, "mlp_bias", &out->mlp_bias));
     PONS_TRY(st, read_dtype(f, &out->dtype));
 done:
     return st;

@@ -48,25 +48,26 @@ static pons_status refuse_foreign(const reader *r)
     return PONS_OK;
 }
 
-static pons_status read_arch(reader *r, pons_arch *arch, char *name, size_t bytes)
+static pons_status read_arch(reader *r, const pons_arch **arch)
 {
     const pons_gguf_value *v = pons_store_metadata(r->store, "general.architecture");
-    if (!v || v->type != PONS_GGUF_STRING)
-        return pons_fail(PONS_ERR_INPUT,
-                         "%s: metadata general.architecture: found nothing, allowed llama, qwen2",
-                         r->path);
-    snprintf(name, bytes, "%.*s", v->length < 60 ? (int)v->length : 60, v->text);
-    if (!strcmp(name, "llama")) {
-        *arch = PONS_ARCH_LLAMA;
-    } else if (!strcmp(name, "qwen2")) {
-        *arch = PONS_ARCH_QWEN2;
-    } else {
-        return pons_fail(PONS_ERR_UNSUPPORTED,
-                         "%s: metadata general.architecture: found %s, allowed llama, qwen2",
-                         r->path, name);
+    const pons_arch *a;
+    char name[64] = "nothing", known[256] = "";
+    size_t used = 0;
+    bool text = v && v->type == PONS_GGUF_STRING;
+    if (text) snprintf(name, sizeof name, "%.*s", v->length < 60 ? (int)v->length : 60, v->text);
+    *arch = text ? pons_arch_of_gguf(name) : NULL;
+    if (*arch) {
+        r->arch = (*arch)->gguf;
+        return PONS_OK;
     }
-    r->arch = name;
-    return PONS_OK;
+    for (int i = 0; (a = pons_arch_at(i)) && used < sizeof known; i++)
+        if (a->gguf)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
+                                     a->gguf);
+    return pons_fail(text ? PONS_ERR_UNSUPPORTED : PONS_ERR_INPUT,
+                     "%s: metadata general.architecture: found %s, allowed %s", r->path, name,
+                     known);
 }
 
 static pons_status read_head_dim(const reader *r, pons_model_config *c)
@@ -122,10 +123,9 @@ done:
 pons_status pons_model_config_from_gguf(const pons_store *store, pons_model_config *out)
 {
     pons_status st = PONS_OK;
-    char name[64];
     reader r = {store, pons_store_path(store), ""};
     pons_model_config c = {0};
-    PONS_TRY(st, read_arch(&r, &c.arch, name, sizeof name));
+    PONS_TRY(st, read_arch(&r, &c.arch));
     PONS_TRY(st, refuse_foreign(&r));
     PONS_TRY(st, read_sizes(&r, &c));
     PONS_TRY(st,
@@ -141,8 +141,9 @@ pons_status pons_model_config_from_gguf(const pons_store *store, pons_model_conf
                   ? embedding->dtype
                   : PONS_DTYPE_F32;
     c.tied = !pons_store_find(store, "output.weight");
-    c.attention_bias = c.arch == PONS_ARCH_LLAMA && pons_store_find(store, "blk.0.attn_q.bias");
-    c.mlp_bias = pons_store_find(store, "blk.0.ffn_down.bias") != NULL;
+    /* The metadata do not say: of optional biases, those of block 0 decide for all. */
+    c.attention_bias = c.arch->attention_bias_key && pons_store_find(store, "blk.0.attn_q.bias");
+    c.mlp_bias = c.arch->mlp_bias_key && pons_store_find(store, "blk.0.ffn_down.bias");
     *out = c;
 done:
     return st;

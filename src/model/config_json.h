@@ -16,8 +16,4 @@ pons_status pons_config_json_window(const pons_fields *f, pons_model_config *out
 /** Refuse settings of other architectures that would change the numbers. */
 pons_status pons_config_json_refuse_foreign(const pons_fields *f);
 
-/** The class transformers would use ("LlamaForCausalLM") and model_type ("llama"). */
-const char *pons_arch_class(pons_arch arch);
-const char *pons_arch_name(pons_arch arch);
-
 #endif

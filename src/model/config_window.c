@@ -1,10 +1,11 @@
-/* Owns the sliding-window rules of config.json: they differ by architecture, and so do the defaults
+/* Owns the sliding-window rules of config.json: they differ by class, and so do the defaults
  * when a key is absent. */
 #include "model/config_json.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* Both classes of transformers fill this in when the key is absent. */
+/* The classes of transformers that have a window fill this in when the key is absent. */
 static const int64_t class_default_window = 4096;
 
 static pons_status read_window(const pons_fields *f, int64_t *window)
@@ -49,15 +50,17 @@ pons_status pons_config_json_window(const pons_fields *f, pons_model_config *out
 {
     pons_status st = PONS_OK;
     int64_t window = 0, from = 0;
-    switch (out->arch) {
-    case PONS_ARCH_LLAMA:
-        /* transformers ignores the key for Llama, other engines do not: no safe reading exists. */
+    bool upper = out->arch->window == PONS_WINDOW_UPPER;
+    char allowed[64];
+    switch (out->arch->window) {
+    case PONS_WINDOW_NONE:
+        /* transformers ignores the key, other engines do not: no safe reading exists. */
+        snprintf(allowed, sizeof allowed, "null for model_type %s", out->arch->model_type);
         if (pons_fields_has(f, "sliding_window"))
-            return pons_fields_fail(f, PONS_ERR_UNSUPPORTED, "sliding_window",
-                                    "null for model_type llama");
+            return pons_fields_fail(f, PONS_ERR_UNSUPPORTED, "sliding_window", allowed);
         break;
-    case PONS_ARCH_MISTRAL: PONS_TRY(st, read_window(f, &window)); break;
-    case PONS_ARCH_QWEN2: {
+    case PONS_WINDOW_ALL: PONS_TRY(st, read_window(f, &window)); break;
+    case PONS_WINDOW_UPPER: {
         bool use = false;
         if (pons_fields_has(f, "use_sliding_window"))
             PONS_TRY(st, pons_fields_boolean(f, "use_sliding_window", &use));
@@ -72,8 +75,8 @@ pons_status pons_config_json_window(const pons_fields *f, pons_model_config *out
     if (pons_fields_has(f, "layer_types")) {
         int64_t listed = 0;
         PONS_TRY(st, read_layer_types(f, out->layers, &listed));
-        /* Only Qwen2 may choose the layers freely; the others' list can but repeat the rule. */
-        if (listed != from && (out->arch != PONS_ARCH_QWEN2 || (!window && listed < out->layers)))
+        /* Only classes of this rule may choose the layers freely; another's list can but repeat it. */
+        if (listed != from && (!upper || (!window && listed < out->layers)))
             return pons_fields_fail(f, PONS_ERR_UNSUPPORTED, "layer_types",
                                     "what sliding_window and model_type imply");
         from = listed;

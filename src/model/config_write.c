@@ -33,20 +33,17 @@ static const char *dtype_name(pons_dtype dtype)
 static int set_arch_keys(json_t *o, const pons_model_config *c)
 {
     int bad = 0;
-    json_t *window = c->sliding_window ? json_integer(c->sliding_window) : json_null();
-    switch (c->arch) {
-    case PONS_ARCH_LLAMA:
-        json_decref(window);
+    const pons_arch *a = c->arch;
+    if (a->attention_bias_key)
         bad |= json_object_set_new(o, "attention_bias", json_boolean(c->attention_bias));
-        bad |= json_object_set_new(o, "mlp_bias", json_boolean(c->mlp_bias));
-        break;
-    case PONS_ARCH_MISTRAL: bad |= json_object_set_new(o, "sliding_window", window); break;
-    case PONS_ARCH_QWEN2:
+    if (a->mlp_bias_key) bad |= json_object_set_new(o, "mlp_bias", json_boolean(c->mlp_bias));
+    if (a->window != PONS_WINDOW_NONE)
+        bad |= json_object_set_new(
+            o, "sliding_window", c->sliding_window ? json_integer(c->sliding_window) : json_null());
+    if (a->window == PONS_WINDOW_UPPER) {
         bad |= json_object_set_new(o, "use_sliding_window", json_boolean(c->sliding_window > 0));
-        bad |= json_object_set_new(o, "sliding_window", window);
         bad |= json_object_set_new(o, "max_window_layers",
                                    json_integer(c->sliding_window ? c->window_from : c->layers));
-        break;
     }
     return bad;
 }
@@ -55,14 +52,14 @@ pons_status pons_model_config_to_json(const pons_model_config *c, pons_dtype dty
 {
     json_t *o = json_pack(
         "{s:[s], s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:f, s:o, s:b}",
-        "architectures", pons_arch_class(c->arch), "model_type", pons_arch_name(c->arch),
-        "torch_dtype", dtype_name(dtype), "vocab_size", (json_int_t)c->vocab, "hidden_size",
-        (json_int_t)c->hidden, "intermediate_size", (json_int_t)c->intermediate,
-        "num_hidden_layers", (json_int_t)c->layers, "num_attention_heads", (json_int_t)c->heads,
-        "num_key_value_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim,
-        "max_position_embeddings", (json_int_t)c->max_positions, "hidden_act", "silu",
-        "rms_norm_eps", c->rms_eps, "rope_theta", c->rope.theta, "rope_scaling", rope_scaling(c),
-        "tie_word_embeddings", (int)c->tied);
+        "architectures", c->arch->class_name, "model_type", c->arch->model_type, "torch_dtype",
+        dtype_name(dtype), "vocab_size", (json_int_t)c->vocab, "hidden_size", (json_int_t)c->hidden,
+        "intermediate_size", (json_int_t)c->intermediate, "num_hidden_layers",
+        (json_int_t)c->layers, "num_attention_heads", (json_int_t)c->heads, "num_key_value_heads",
+        (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "max_position_embeddings",
+        (json_int_t)c->max_positions, "hidden_act", "silu", "rms_norm_eps", c->rms_eps,
+        "rope_theta", c->rope.theta, "rope_scaling", rope_scaling(c), "tie_word_embeddings",
+        (int)c->tied);
     if (!o || set_arch_keys(o, c)) {
         json_decref(o);
         return pons_fail(PONS_ERR_NOMEM, "out of memory for config.json");

@@ -111,7 +111,8 @@ void pons_model_close(pons_model **model)
 {
     pons_model *m = *model;
     if (!m) return;
-    pons_mem_free(m->blocks);
+    pons_mem_free(m->gain);
+    pons_mem_free(m->linear);
     pons_store_close(&m->transforms);
     pons_store_close(&m->store);
     pons_mem_free(m->path);
@@ -125,7 +126,7 @@ const pons_runtime *pons_model_runtime(const pons_model *model) { return &model-
 const pons_store *pons_model_store(const pons_model *model) { return model->store; }
 bool pons_model_is_packed(const pons_model *model) { return model->packed; }
 
-void pons_model_linear_format(const pons_model *model, int64_t layer, pons_linear linear, int *bits,
+void pons_model_linear_format(const pons_model *model, int64_t layer, int linear, int *bits,
                               int64_t *groups, bool *symmetric)
 {
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
@@ -134,7 +135,7 @@ void pons_model_linear_format(const pons_model *model, int64_t layer, pons_linea
     *symmetric = !t->zero;
 }
 
-int pons_model_linear_bits(const pons_model *model, int64_t layer, pons_linear linear)
+int pons_model_linear_bits(const pons_model *model, int64_t layer, int linear)
 {
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
     return t->packed ? t->bits : pons_dtype_bits(t->weight->dtype);

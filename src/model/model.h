@@ -62,36 +62,34 @@ bool pons_model_is_packed(const pons_model *model); /* has compressed-tensors li
 /** Begin to read a linear's stored weight (not a packed one's) behind the caller's work, for the next
  * pons_model_read_linear of it; see pons_store_read_ahead. pons_model_forget_linear then frees it.
  * @param[out] span when it was read @return whether it was */
-void pons_model_read_ahead(pons_model *model, int64_t layer, pons_linear linear);
-bool pons_model_forget_linear(pons_model *model, int64_t layer, pons_linear linear,
-                              pons_task_span *span);
+void pons_model_read_ahead(pons_model *model, int64_t layer, int linear);
+bool pons_model_forget_linear(pons_model *model, int64_t layer, int linear, pons_task_span *span);
 
 /** Rows [row, row + n) of a linear's weight into W [n, cols]. */
-pons_status pons_model_read_linear(const pons_model *model, int64_t layer, pons_linear linear,
-                                   int64_t row, int64_t n, float *W);
+pons_status pons_model_read_linear(const pons_model *model, int64_t layer, int linear, int64_t row,
+                                   int64_t n, float *W);
 
-/** Bias [rows] of a linear, or *present = false. */
-pons_status pons_model_read_bias(const pons_model *model, int64_t layer, pons_linear linear,
-                                 float *bias, bool *present);
+/** Bias [rows] of a linear, or *present = false: pons_linear_has_bias says the same. */
+pons_status pons_model_read_bias(const pons_model *model, int64_t layer, int linear, float *bias,
+                                 bool *present);
 
 /**
  * Codes and scales of a packed linear, all rows; PONS_ERR_INPUT when it is not packed.
  * @param codes [rows, cols] int8 in [-2^(b-1), 2^(b-1)-1]; @param scale [rows, groups]; @param zero
  * [rows, groups] zero points in code units (0 when symmetric)
  */
-pons_status pons_model_read_codes(const pons_model *model, int64_t layer, pons_linear linear,
-                                  int8_t *codes, float *scale, int8_t *zero);
+pons_status pons_model_read_codes(const pons_model *model, int64_t layer, int linear, int8_t *codes,
+                                  float *scale, int8_t *zero);
 
 /** Bits (16 when dense), group count and symmetry of a linear as stored. */
-void pons_model_linear_format(const pons_model *model, int64_t layer, pons_linear linear, int *bits,
+void pons_model_linear_format(const pons_model *model, int64_t layer, int linear, int *bits,
                               int64_t *groups, bool *symmetric);
 
 /** Bits of one stored code or element of a linear, scales aside: 4 for 4-bit codes and Q4_1, 32 for F32. */
-int pons_model_linear_bits(const pons_model *model, int64_t layer, pons_linear linear);
+int pons_model_linear_bits(const pons_model *model, int64_t layer, int linear);
 
-/** Norm gains [hidden]: of a block before attention and before the MLP; the last one. */
-pons_status pons_model_read_norms(const pons_model *model, int64_t layer, float *attention,
-                                  float *mlp);
+/** Norm gains: all of a block [pons_gain_floats]; the last one [hidden]. */
+pons_status pons_model_read_gains(const pons_model *model, int64_t layer, float *gains);
 pons_status pons_model_read_final_norm(const pons_model *model, float *gain);
 
 /** Learned transforms of a block, when the runtime has any. @param out [pons_transforms_floats] */

@@ -132,34 +132,33 @@ done:
     return st;
 }
 
-void pons_model_read_ahead(pons_model *model, int64_t layer, pons_linear linear)
+void pons_model_read_ahead(pons_model *model, int64_t layer, int linear)
 {
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
     if (t->weight) pons_store_read_ahead(model->store, t->weight);
 }
 
-bool pons_model_forget_linear(pons_model *model, int64_t layer, pons_linear linear,
-                              pons_task_span *span)
+bool pons_model_forget_linear(pons_model *model, int64_t layer, int linear, pons_task_span *span)
 {
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
     return t->weight && pons_store_forget(model->store, t->weight, span);
 }
 
-pons_status pons_model_read_linear(const pons_model *model, int64_t layer, pons_linear linear,
-                                   int64_t row, int64_t n, float *W)
+pons_status pons_model_read_linear(const pons_model *model, int64_t layer, int linear, int64_t row,
+                                   int64_t n, float *W)
 {
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
     PONS_ASSERT(row >= 0 && n >= 0 && row + n <= t->rows);
     if (pons_fault(PONS_FAULT_MODEL_READ))
         return pons_fail_errno(PONS_ERR_IO, EIO, "%s: block %lld %s: cannot read", model->path,
-                               (long long)layer, pons_linear_short_name(linear));
+                               (long long)layer, model->config.arch->linear[linear].short_name);
     if (t->packed) return read_packed(model, t, row, n, W);
     if (t->interleaved) return read_interleaved(model, t, row, n, W);
     return read_rows(model, t->weight, row, n, W);
 }
 
-pons_status pons_model_read_bias(const pons_model *model, int64_t layer, pons_linear linear,
-                                 float *bias, bool *present)
+pons_status pons_model_read_bias(const pons_model *model, int64_t layer, int linear, float *bias,
+                                 bool *present)
 {
     pons_status st = PONS_OK;
     float *stored = NULL;
@@ -175,8 +174,8 @@ done:
     return st;
 }
 
-pons_status pons_model_read_codes(const pons_model *model, int64_t layer, pons_linear linear,
-                                  int8_t *codes, float *scale, int8_t *zero)
+pons_status pons_model_read_codes(const pons_model *model, int64_t layer, int linear, int8_t *codes,
+                                  float *scale, int8_t *zero)
 {
     pons_status st = PONS_OK;
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
@@ -202,12 +201,15 @@ done:
     return st;
 }
 
-pons_status pons_model_read_norms(const pons_model *model, int64_t layer, float *attention,
-                                  float *mlp)
+pons_status pons_model_read_gains(const pons_model *model, int64_t layer, float *gains)
 {
-    PONS_ASSERT(layer >= 0 && layer < model->config.layers);
-    pons_status st = read_rows(model, model->blocks[layer].attention_norm, 0, 1, attention);
-    if (st == PONS_OK) st = read_rows(model, model->blocks[layer].mlp_norm, 0, 1, mlp);
+    pons_status st = PONS_OK;
+    const pons_model_config *c = &model->config;
+    PONS_ASSERT(layer >= 0 && layer < c->layers);
+    for (int g = 0; g < c->arch->gains; g++)
+        PONS_TRY(st, read_rows(model, model->gain[layer * c->arch->gains + g], 0, 1,
+                               gains + pons_gain_offset(c, g)));
+done:
     return st;
 }
 

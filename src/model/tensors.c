@@ -32,14 +32,11 @@ static void format_shape(int ndim, const int64_t *shape, char *text, size_t byte
 typedef enum element { REAL, I32, I64 } element;
 
 static pons_status claim(finder *f, const char *name, element kind, int64_t rows, int64_t cols,
-                         bool required, const pons_tensor_view **out)
+                         const pons_tensor_view **out)
 {
     const pons_tensor_view *t = pons_store_find(f->model->store, name);
     *out = t;
-    if (!t)
-        return required
-                   ? pons_fail(PONS_ERR_INPUT, "%s: tensor %s is missing", f->model->path, name)
-                   : PONS_OK;
+    if (!t) return pons_fail(PONS_ERR_INPUT, "%s: tensor %s is missing", f->model->path, name);
     const int64_t shape[2] = {rows, cols};
     int ndim = cols < 0 ? 1 : 2;
     if (t->ndim != ndim || memcmp(t->shape, shape, (size_t)ndim * sizeof *shape)) {
@@ -64,28 +61,20 @@ static pons_status claim(finder *f, const char *name, element kind, int64_t rows
 
 /* ---- Names. */
 
-static const char *const gguf_linears[PONS_LINEARS] = {
-    [PONS_K] = "attn_k",      [PONS_V] = "attn_v",  [PONS_Q] = "attn_q",
-    [PONS_O] = "attn_output", [PONS_UP] = "ffn_up", [PONS_GATE] = "ffn_gate",
-    [PONS_DOWN] = "ffn_down"};
-
 /* "model.layers.3.mlp.down_proj" or "blk.3.ffn_down". */
-static void linear_prefix(const finder *f, int64_t layer, pons_linear linear, char *name)
+static void module_name(const finder *f, int64_t layer, const char *name, const char *gguf,
+                        char out[NAME])
 {
-    if (f->gguf)
-        snprintf(name, NAME, "blk.%lld.%s", (long long)layer, gguf_linears[linear]);
-    else
-        snprintf(name, NAME, "model.layers.%lld.%s", (long long)layer, pons_linear_name(linear));
+    snprintf(out, NAME, f->gguf ? "blk.%lld.%s" : "model.layers.%lld.%s", (long long)layer,
+             f->gguf ? gguf : name);
 }
 
-static void norm_name(const finder *f, int64_t layer, bool mlp, char *name)
+static void gain_name(const finder *f, int64_t layer, int gain, char out[NAME + 32])
 {
-    if (f->gguf)
-        snprintf(name, NAME, "blk.%lld.%s.weight", (long long)layer,
-                 mlp ? "ffn_norm" : "attn_norm");
-    else
-        snprintf(name, NAME, "model.layers.%lld.%s.weight", (long long)layer,
-                 mlp ? "post_attention_layernorm" : "input_layernorm");
+    char module[NAME];
+    const pons_arch_gain *g = &f->model->config.arch->gain[gain];
+    module_name(f, layer, g->name, g->gguf, module);
+    snprintf(out, NAME + 32, "%s.weight", module);
 }
 
 /* ---- Linears. */
@@ -117,16 +106,15 @@ static pons_status find_packed(finder *f, const char *prefix, const pons_quant_s
                          f->model->path, prefix, (long long)t->group_size, (long long)t->cols);
     t->groups = t->cols / t->group_size;
     snprintf(name, sizeof name, "%s.weight_packed", prefix);
-    PONS_TRY(st, claim(f, name, I32, t->rows, pons_code_words(t->bits, t->cols), true, &t->packed));
+    PONS_TRY(st, claim(f, name, I32, t->rows, pons_code_words(t->bits, t->cols), &t->packed));
     snprintf(name, sizeof name, "%s.weight_scale", prefix);
-    PONS_TRY(st, claim(f, name, REAL, t->rows, t->groups, true, &t->scale));
+    PONS_TRY(st, claim(f, name, REAL, t->rows, t->groups, &t->scale));
     snprintf(name, sizeof name, "%s.weight_shape", prefix);
-    PONS_TRY(st, claim(f, name, I64, 2, -1, true, &stored));
+    PONS_TRY(st, claim(f, name, I64, 2, -1, &stored));
     PONS_TRY(st, check_stored_shape(f, prefix, stored, t->rows, t->cols));
     if (!scheme->symmetric) {
         snprintf(name, sizeof name, "%s.weight_zero_point", prefix);
-        PONS_TRY(st,
-                 claim(f, name, I32, pons_code_words(t->bits, t->rows), t->groups, true, &t->zero));
+        PONS_TRY(st, claim(f, name, I32, pons_code_words(t->bits, t->rows), t->groups, &t->zero));
     }
     f->model->packed = true;
 done:
@@ -152,18 +140,19 @@ static bool infer_scheme(const finder *f, const char *prefix, int64_t cols, pons
     return s->bits >= 2 && s->bits <= 8;
 }
 
-static pons_status find_linear(finder *f, int64_t layer, pons_linear linear, pons_linear_tensors *t)
+static pons_status find_linear(finder *f, int64_t layer, int linear)
 {
     pons_status st = PONS_OK;
     const pons_model_config *c = &f->model->config;
+    const pons_arch_linear *of = &c->arch->linear[linear];
+    pons_linear_tensors *t = &f->model->linear[layer * c->arch->linears + linear];
     char prefix[NAME], name[NAME + 32];
-    linear_prefix(f, layer, linear, prefix);
+    module_name(f, layer, of->name, of->gguf, prefix);
     pons_linear_shape(c, linear, &t->rows, &t->cols);
     t->bits = 16;
     t->groups = 1;
     t->group_size = t->cols;
-    if (f->gguf && c->arch == PONS_ARCH_LLAMA && (linear == PONS_Q || linear == PONS_K))
-        t->interleaved = c->head_dim;
+    if (f->gguf && of->gguf_pairs) t->interleaved = c->head_dim;
     pons_quant_scheme inferred;
     const pons_quant_scheme *scheme = f->quant ? pons_quant_config_find(f->quant, prefix)
                                       : infer_scheme(f, prefix, t->cols, &inferred) ? &inferred
@@ -172,10 +161,10 @@ static pons_status find_linear(finder *f, int64_t layer, pons_linear linear, pon
         PONS_TRY(st, find_packed(f, prefix, scheme, t));
     } else {
         snprintf(name, sizeof name, "%s.weight", prefix);
-        PONS_TRY(st, claim(f, name, REAL, t->rows, t->cols, true, &t->weight));
+        PONS_TRY(st, claim(f, name, REAL, t->rows, t->cols, &t->weight));
     }
     snprintf(name, sizeof name, "%s.bias", prefix);
-    PONS_TRY(st, claim(f, name, REAL, t->rows, -1, false, &t->bias));
+    if (pons_linear_has_bias(c, linear)) PONS_TRY(st, claim(f, name, REAL, t->rows, -1, &t->bias));
 done:
     return st;
 }
@@ -183,19 +172,57 @@ done:
 static pons_status find_block(finder *f, int64_t layer)
 {
     pons_status st = PONS_OK;
-    pons_block_tensors *b = &f->model->blocks[layer];
-    char name[NAME];
-    norm_name(f, layer, false, name);
-    PONS_TRY(st, claim(f, name, REAL, f->model->config.hidden, -1, true, &b->attention_norm));
-    norm_name(f, layer, true, name);
-    PONS_TRY(st, claim(f, name, REAL, f->model->config.hidden, -1, true, &b->mlp_norm));
-    for (int l = 0; l < PONS_LINEARS; l++)
-        PONS_TRY(st, find_linear(f, layer, (pons_linear)l, &b->linear[l]));
+    const pons_model_config *c = &f->model->config;
+    char name[NAME + 32];
+    for (int g = 0; g < c->arch->gains; g++) {
+        gain_name(f, layer, g, name);
+        PONS_TRY(st, claim(f, name, REAL, pons_width_of(c, c->arch->gain[g].width), -1,
+                           &f->model->gain[layer * c->arch->gains + g]));
+    }
+    for (int l = 0; l < c->arch->linears; l++)
+        PONS_TRY(st, find_linear(f, layer, l));
+done:
+    return st;
+}
+
+static pons_status allocate_blocks(pons_model *m)
+{
+    pons_status st = PONS_OK;
+    const pons_model_config *c = &m->config;
+    PONS_CALLOC(st, m->linear, c->layers * c->arch->linears);
+    PONS_CALLOC(st, m->gain, c->layers * c->arch->gains);
 done:
     return st;
 }
 
 /* ---- The rest. */
+
+/* A tied head that is stored all the same must be the embedding: transformers takes one or the other,
+ * by version. */
+static pons_status claim_copy(finder *f, const char *name)
+{
+    enum { PIECE = 1 << 20 };
+    pons_status st = PONS_OK;
+    const pons_tensor_view *e = f->model->embedding, *t;
+    char *pieces = NULL;
+    PONS_TRY(st, claim(f, name, REAL, e->shape[0], e->shape[1], &t));
+    size_t bytes = pons_dtype_bytes(e->dtype, pons_tensor_elements(e));
+    bool same = t->dtype == e->dtype;
+    PONS_ALLOC(st, pieces, 2 * PIECE);
+    for (size_t at = 0; same && at < bytes; at += PIECE) {
+        size_t n = bytes - at < PIECE ? bytes - at : PIECE;
+        PONS_TRY(st, pons_store_read(f->model->store, e, at, n, pieces));
+        PONS_TRY(st, pons_store_read(f->model->store, t, at, n, pieces + PIECE));
+        same = !memcmp(pieces, pieces + PIECE, n);
+    }
+    if (!same)
+        st = pons_fail(PONS_ERR_UNSUPPORTED,
+                       "%s: tensor %s is not the embedding, as tie_word_embeddings says it is",
+                       f->model->path, name);
+done:
+    pons_mem_free(pieces);
+    return st;
+}
 
 static pons_status find_ends(finder *f)
 {
@@ -203,13 +230,15 @@ static pons_status find_ends(finder *f)
     pons_model *m = f->model;
     const pons_model_config *c = &m->config;
     PONS_TRY(st, claim(f, f->gguf ? "token_embd.weight" : "model.embed_tokens.weight", REAL,
-                       c->vocab, c->hidden, true, &m->embedding));
+                       c->vocab, c->hidden, &m->embedding));
     PONS_TRY(st, claim(f, f->gguf ? "output_norm.weight" : "model.norm.weight", REAL, c->hidden, -1,
-                       true, &m->final_norm));
-    PONS_TRY(st, claim(f, f->gguf ? "output.weight" : "lm_head.weight", REAL, c->vocab, c->hidden,
-                       !c->tied, &m->head));
-    m->config.tied = !m->head;
-    if (!m->head) m->head = m->embedding;
+                       &m->final_norm));
+    m->head = m->embedding;
+    if (!c->tied)
+        PONS_TRY(st, claim(f, f->gguf ? "output.weight" : "lm_head.weight", REAL, c->vocab,
+                           c->hidden, &m->head));
+    else if (pons_store_find(m->store, "lm_head.weight"))
+        PONS_TRY(st, claim_copy(f, "lm_head.weight"));
 done:
     return st;
 }
@@ -250,16 +279,16 @@ pons_status pons_model_find_tensors(pons_model *model, const pons_quant_config *
     pons_status st = PONS_OK;
     finder f = {.model = model, .quant = quant, .gguf = pons_store_is_gguf(model->store)};
     const pons_model_config *c = &model->config;
-    char last[NAME];
+    char last[NAME + 32];
     PONS_ALLOC(st, f.claimed, pons_store_count(model->store) + 1);
-    norm_name(&f, c->layers - 1, false, last);
+    gain_name(&f, c->layers - 1, 0, last);
     if (!pons_store_find(model->store, last)) { /* before memory is asked for that many layers */
         st = pons_fail(PONS_ERR_INPUT,
                        "%s: tensor %s is missing (the configuration says %lld layers)", model->path,
                        last, (long long)c->layers);
         goto done;
     }
-    PONS_CALLOC(st, model->blocks, c->layers);
+    PONS_TRY(st, allocate_blocks(model));
     PONS_TRY(st, find_ends(&f));
     for (int64_t layer = 0; layer < c->layers; layer++)
         PONS_TRY(st, find_block(&f, layer));
@@ -274,7 +303,7 @@ pons_status pons_model_find_block(pons_model *model, int64_t layer)
     pons_status st = PONS_OK;
     finder f = {.model = model};
     PONS_ALLOC(st, f.claimed, pons_store_count(model->store) + 1);
-    PONS_CALLOC(st, model->blocks, model->config.layers);
+    PONS_TRY(st, allocate_blocks(model));
     PONS_TRY(st, find_block(&f, layer));
     PONS_TRY(st, refuse_extras(&f));
 done:
@@ -282,9 +311,9 @@ done:
     return st;
 }
 
-const pons_linear_tensors *pons_model_linear(const pons_model *model, int64_t layer,
-                                             pons_linear linear)
+const pons_linear_tensors *pons_model_linear(const pons_model *model, int64_t layer, int linear)
 {
-    PONS_ASSERT(layer >= 0 && layer < model->config.layers && linear < PONS_LINEARS);
-    return &model->blocks[layer].linear[linear];
+    const pons_model_config *c = &model->config;
+    PONS_ASSERT(layer >= 0 && layer < c->layers && linear >= 0 && linear < c->arch->linears);
+    return &model->linear[layer * c->arch->linears + linear];
 }

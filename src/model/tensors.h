@@ -21,11 +21,6 @@ typedef struct pons_linear_tensors {
                             in the Hugging Face order */
 } pons_linear_tensors;
 
-typedef struct pons_block_tensors {
-    pons_linear_tensors linear[PONS_LINEARS];
-    const pons_tensor_view *attention_norm, *mlp_norm;
-} pons_block_tensors;
-
 struct pons_model {
     char *path;
     pons_model_config config;
@@ -33,13 +28,13 @@ struct pons_model {
     pons_store *store;
     pons_store *transforms; /* NULL unless the runtime has any */
     bool packed;
-    pons_block_tensors *blocks;                            /* [layers] */
+    pons_linear_tensors *linear;                           /* [layers, linears] */
+    const pons_tensor_view **gain;                         /* [layers, gains] */
     const pons_tensor_view *embedding, *final_norm, *head; /* head: the embedding when tied */
 };
 
 /**
- * Find and check every tensor; fill blocks, embedding, final_norm, head, packed, and let the presence
- * of lm_head.weight decide config.tied. Local.
+ * Find and check every tensor; fill linear, gain, embedding, final_norm, head, packed. Local.
  * @param quant empty unless config.json has a quantization_config
  * @return PONS_ERR_INPUT naming a missing tensor or found and expected shape; PONS_ERR_UNSUPPORTED
  * naming a tensor the architecture does not have, or a dtype.
@@ -51,7 +46,6 @@ pons_status pons_model_find_tensors(pons_model *model, const pons_quant_config *
 pons_status pons_model_find_block(pons_model *model, int64_t layer);
 
 /** The linear's tensors. Local. */
-const pons_linear_tensors *pons_model_linear(const pons_model *model, int64_t layer,
-                                             pons_linear linear);
+const pons_linear_tensors *pons_model_linear(const pons_model *model, int64_t layer, int linear);
 
 #endif

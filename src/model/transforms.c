@@ -26,9 +26,33 @@ static const char *const part_names[PONS_TRANSFORMS] = {
     [PONS_TRANSFORM_KV_CLIP] = "kv_clip",
 };
 
+/* What the parts are made for. */
+static const struct {
+    pons_tap_kind kind;
+    pons_transform first;
+} taps[] = {{PONS_INPUT_STREAM, PONS_TRANSFORM_QKV_LEFT},
+            {PONS_INPUT_HEADS, PONS_TRANSFORM_HEADS},
+            {PONS_INPUT_STREAM, PONS_TRANSFORM_GATE_UP_LEFT},
+            {PONS_INPUT_MIDDLE, PONS_TRANSFORM_DOWN_LEFT}};
+enum { TAPS = sizeof taps / sizeof *taps };
+
+pons_transform pons_transform_of_tap(const pons_arch *arch, int tap)
+{
+    PONS_ASSERT(arch->taps == TAPS);
+    return taps[tap].first;
+}
+
 pons_status pons_transforms_check(const pons_model_config *c)
 {
     int64_t L, R;
+    bool fits = c->arch->taps == TAPS;
+    for (int t = 0; fits && t < TAPS; t++)
+        fits = c->arch->tap[t].kind == taps[t].kind;
+    if (!fits)
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "model config: model_type: found %s, allowed for learned transforms: "
+                         "families with the inputs of llama",
+                         c->arch->model_type);
     const struct {
         const char *field;
         int64_t width;
@@ -61,7 +85,7 @@ void pons_transform_shape(const pons_model_config *c, pons_transform part, int64
     case PONS_TRANSFORM_QUERY: /* fall through */
     case PONS_TRANSFORM_KEY: shape[0] = shape[1] = c->head_dim; break;
     case PONS_TRANSFORM_INPUT_CLIP:
-        shape[0] = PONS_LINEARS;
+        shape[0] = c->arch->linears;
         shape[1] = 2;
         break;
     case PONS_TRANSFORM_KV_CLIP: shape[0] = shape[1] = 2; break;

@@ -24,17 +24,20 @@ typedef enum pons_transform {
     PONS_TRANSFORM_DOWN_RIGHT,
     PONS_TRANSFORM_QUERY,      /* M^-T [head_dim, head_dim], each query q <- q M^-T after RoPE */
     PONS_TRANSFORM_KEY,        /* M, each key k <- k M after RoPE */
-    PONS_TRANSFORM_INPUT_CLIP, /* [PONS_LINEARS, 2]: of the largest and the least value of a token */
+    PONS_TRANSFORM_INPUT_CLIP, /* [linears, 2]: of the largest and the least value of a token */
     PONS_TRANSFORM_KV_CLIP,    /* [2, 2]: the same of a head of keys, of values */
     PONS_TRANSFORMS
 } pons_transform;
 
-/** Whether the widths of the model have Kronecker factors. @return PONS_OK; PONS_ERR_UNSUPPORTED
- * naming the field. */
+/** Whether the taps of the family are those that have parts above, and the widths of the model have
+ * Kronecker factors. @return PONS_OK; PONS_ERR_UNSUPPORTED naming the field. */
 pons_status pons_transforms_check(const pons_model_config *config);
 
 /** Shape of a part; the model must have passed pons_transforms_check. */
 void pons_transform_shape(const pons_model_config *config, pons_transform part, int64_t shape[2]);
+
+/** The first part of a tap: LEFT, or HEADS alone. */
+pons_transform pons_transform_of_tap(const pons_arch *arch, int tap);
 
 /** First float of a part in the array. */
 int64_t pons_transform_offset(const pons_model_config *config, pons_transform part);

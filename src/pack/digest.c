@@ -20,10 +20,11 @@ pons_status pons_pack_digest(const char *path, char hex[65])
     pons_status st = pons_model_open(path, &model);
     if (st != PONS_OK) return st;
     const pons_store *store = pons_model_store(model);
+    const pons_arch *arch = pons_model_get_config(model)->arch;
     pons_sha256_begin(&s);
     for (int64_t layer = 0; layer < pons_model_get_config(model)->layers; layer++)
-        for (int l = 0; l < PONS_LINEARS; l++) {
-            const pons_linear_tensors *t = pons_model_linear(model, layer, (pons_linear)l);
+        for (int l = 0; l < arch->linears; l++) {
+            const pons_linear_tensors *t = pons_model_linear(model, layer, l);
             PONS_TRY(st, add(&s, store, t->weight));
             PONS_TRY(st, add(&s, store, t->packed));
             PONS_TRY(st, add(&s, store, t->scale));

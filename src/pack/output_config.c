@@ -29,20 +29,20 @@ static json_t *group_of(const pons_pack_scheme *s, json_t *targets)
 
 /* Append what names the linears stored in this way: "re:.*down_proj$" where all blocks do, else each by its
  * module. */
-static int add_targets(int64_t layers, const pons_pack_scheme *scheme,
+static int add_targets(const pons_arch *arch, int64_t layers, const pons_pack_scheme *scheme,
                        const pons_pack_scheme *wanted, json_t *targets)
 {
     int bad = 0;
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        const char *name = pons_linear_name((pons_linear)l);
+    for (int l = 0; l < arch->linears; l++) {
+        const char *name = arch->linear[l].name;
         int64_t count = 0;
         for (int64_t layer = 0; layer < layers; layer++)
-            count += same_scheme(&scheme[layer * PONS_LINEARS + l], wanted);
+            count += same_scheme(&scheme[layer * arch->linears + l], wanted);
         if (count == layers)
-            bad |= json_array_append_new(
-                targets, json_sprintf("re:.*%s$", pons_linear_short_name((pons_linear)l)));
+            bad |= json_array_append_new(targets,
+                                         json_sprintf("re:.*%s$", arch->linear[l].short_name));
         for (int64_t layer = 0; layer < layers && count < layers; layer++)
-            if (same_scheme(&scheme[layer * PONS_LINEARS + l], wanted))
+            if (same_scheme(&scheme[layer * arch->linears + l], wanted))
                 bad |= json_array_append_new(
                     targets, json_sprintf("model.layers.%lld.%s", (long long)layer, name));
     }
@@ -50,19 +50,19 @@ static int add_targets(int64_t layers, const pons_pack_scheme *scheme,
 }
 
 /* Groups of the linears stored unlike `base`; those not packed go to `ignore`. */
-static int add_exceptions(int64_t layers, const pons_pack_scheme *scheme,
+static int add_exceptions(const pons_arch *arch, int64_t layers, const pons_pack_scheme *scheme,
                           const pons_pack_scheme *base, json_t *groups, json_t *ignore)
 {
     const pons_pack_scheme dense = {.bits = 16, .symmetric = true};
-    int bad = add_targets(layers, scheme, &dense, ignore);
-    for (int64_t i = 0; i < layers * PONS_LINEARS; i++) {
+    int bad = add_targets(arch, layers, scheme, &dense, ignore);
+    for (int64_t i = 0; i < layers * arch->linears; i++) {
         bool seen = scheme[i].bits == 16 || same_scheme(&scheme[i], base);
         for (int64_t k = 0; k < i && !seen; k++)
             seen = same_scheme(&scheme[k], &scheme[i]);
         if (seen) continue;
         json_t *targets = json_array();
         char name[32];
-        bad |= add_targets(layers, scheme, &scheme[i], targets);
+        bad |= add_targets(arch, layers, scheme, &scheme[i], targets);
         snprintf(name, sizeof name, "group_%zu", json_object_size(groups));
         bad |= json_object_set_new(groups, name, group_of(&scheme[i], targets));
     }
@@ -71,15 +71,16 @@ static int add_exceptions(int64_t layers, const pons_pack_scheme *scheme,
 
 /* NULL when memory is out; json null when nothing is packed. The class Linear stands last: a loader
  * that stops at the first target that fits, and one that prefers names and patterns, then agree. */
-static json_t *quantization_config(int64_t layers, const pons_pack_scheme *scheme)
+static json_t *quantization_config(const pons_arch *arch, int64_t layers,
+                                   const pons_pack_scheme *scheme)
 {
     int64_t first = 0;
-    while (first < layers * PONS_LINEARS && scheme[first].bits == 16)
+    while (first < layers * arch->linears && scheme[first].bits == 16)
         first++;
-    if (first == layers * PONS_LINEARS) return json_null();
+    if (first == layers * arch->linears) return json_null();
     json_t *ignore = json_pack("[s]", "lm_head"), *groups = json_object(), *section = NULL;
     char name[32];
-    if (!ignore || !groups || add_exceptions(layers, scheme, &scheme[first], groups, ignore))
+    if (!ignore || !groups || add_exceptions(arch, layers, scheme, &scheme[first], groups, ignore))
         goto done;
     snprintf(name, sizeof name, "group_%zu", json_object_size(groups));
     if (json_object_set_new(groups, name, group_of(&scheme[first], json_pack("[s]", "Linear"))))
@@ -139,10 +140,6 @@ static int edit(json_t *root, const pons_model_config *config, pons_dtype dtype)
     if (!v5 || json_object_get(root, "torch_dtype"))
         bad |= json_object_set_new(root, "torch_dtype", json_string(name));
     bad |= json_object_set_new(root, "tie_word_embeddings", json_boolean(config->tied));
-    if (config->arch == PONS_ARCH_LLAMA) { /* the only class that has the flags */
-        bad |= json_object_set_new(root, "attention_bias", json_boolean(config->attention_bias));
-        bad |= json_object_set_new(root, "mlp_bias", json_boolean(config->mlp_bias));
-    }
     json_object_del(root, "quantization_config");
     return bad;
 }
@@ -156,7 +153,7 @@ pons_status pons_output_config_write(const char *dir, const pons_model *source,
     char *path = pons_mem_printf("%s/config.json", dir);
     if (!path) return PONS_ERR_NOMEM;
     PONS_TRY(st, base_config(source, config, dtype, &root));
-    section = quantization_config(config->layers, scheme);
+    section = quantization_config(config->arch, config->layers, scheme);
     if (!section || edit(root, config, dtype) ||
         (!json_is_null(section) && json_object_set(root, "quantization_config", section))) {
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for %s", path);

@@ -17,7 +17,7 @@ typedef struct pons_pack_scheme {
 /**
  * Write DIR/config.json.
  * @param config of the output: tied and biases decide the flags
- * @param scheme [layers, PONS_LINEARS] of each linear
+ * @param scheme [layers, linears] of each linear
  */
 pons_status pons_output_config_write(const char *dir, const pons_model *source,
                                      const pons_model_config *config, pons_dtype dtype,

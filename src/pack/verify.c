@@ -23,20 +23,19 @@ static void add_codes(uint64_t *s, int64_t rows, int64_t cols, int64_t groups, c
 }
 
 pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
-                              const pons_pack_linear linears[PONS_LINEARS],
-                              const float *attention_norm, const float *mlp_norm, uint64_t *sum)
+                              const pons_pack_linear *linears, const float *gains, uint64_t *sum)
 {
     pons_status st = PONS_OK;
     uint64_t s = 0;
     float *buffer = NULL;
     int64_t widest = config->hidden, rows, cols;
-    for (int l = 0; l < PONS_LINEARS; l++) {
+    for (int l = 0; l < config->arch->linears; l++) {
         pons_linear_shape(config, linears[l].linear, &rows, &cols);
         widest = rows > widest ? rows : widest;
         widest = cols > widest ? cols : widest;
     }
     PONS_ALLOC(st, buffer, widest);
-    for (int l = 0; l < PONS_LINEARS; l++) {
+    for (int l = 0; l < config->arch->linears; l++) {
         const pons_pack_linear *p = &linears[l];
         pons_linear_shape(config, p->linear, &rows, &cols);
         if (p->bits == 16)
@@ -47,16 +46,16 @@ pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
                       p->symmetric ? NULL : p->zero);
         if (p->bias) add_rounded(&s, dtype, p->bias, rows, buffer);
     }
-    add_rounded(&s, dtype, attention_norm, config->hidden, buffer);
-    add_rounded(&s, dtype, mlp_norm, config->hidden, buffer);
+    for (int g = 0; g < config->arch->gains; g++)
+        add_rounded(&s, dtype, gains + pons_gain_offset(config, g),
+                    pons_width_of(config, config->arch->gain[g].width), buffer);
     *sum = s;
 done:
     pons_mem_free(buffer);
     return st;
 }
 
-static pons_status read_linear(const pons_model *model, int64_t layer, pons_linear linear,
-                               uint64_t *s)
+static pons_status read_linear(const pons_model *model, int64_t layer, int linear, uint64_t *s)
 {
     pons_status st = PONS_OK;
     int8_t *codes = NULL, *zero = NULL;
@@ -95,16 +94,16 @@ pons_status pons_verify_read(const pons_model *model, int64_t layer, uint64_t *s
 {
     pons_status st = PONS_OK;
     uint64_t s = 0;
-    float *norms = NULL;
-    int64_t hidden = pons_model_get_config(model)->hidden;
-    PONS_ALLOC(st, norms, 2 * hidden);
-    for (int l = 0; l < PONS_LINEARS; l++)
-        PONS_TRY(st, read_linear(model, layer, (pons_linear)l, &s));
-    PONS_TRY(st, pons_model_read_norms(model, layer, norms, norms + hidden));
-    s = pons_checksum(s, norms, (size_t)hidden * sizeof *norms);
-    s = pons_checksum(s, norms + hidden, (size_t)hidden * sizeof *norms);
+    float *gains = NULL;
+    const pons_model_config *config = pons_model_get_config(model);
+    int64_t count = pons_gain_floats(config);
+    PONS_ALLOC(st, gains, count);
+    for (int l = 0; l < config->arch->linears; l++)
+        PONS_TRY(st, read_linear(model, layer, l, &s));
+    PONS_TRY(st, pons_model_read_gains(model, layer, gains));
+    s = pons_checksum(s, gains, (size_t)count * sizeof *gains);
     *sum = s;
 done:
-    pons_mem_free(norms);
+    pons_mem_free(gains);
     return st;
 }

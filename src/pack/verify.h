@@ -9,8 +9,7 @@
 
 /** Checksum of one block as given (rounded to the output dtype where that is what is stored). */
 pons_status pons_verify_given(const pons_model_config *config, pons_dtype dtype,
-                              const pons_pack_linear linears[PONS_LINEARS],
-                              const float *attention_norm, const float *mlp_norm, uint64_t *sum);
+                              const pons_pack_linear *linears, const float *gains, uint64_t *sum);
 
 /** Checksum of the same block as read back. */
 pons_status pons_verify_read(const pons_model *model, int64_t layer, uint64_t *sum);

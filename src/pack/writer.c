@@ -29,7 +29,7 @@ struct pons_pack_writer {
     pons_dtype dtype;
     bool dense, untie;
     pons_model_config config; /* of the output */
-    pons_pack_scheme *scheme; /* [layers, PONS_LINEARS] of the blocks that are written */
+    pons_pack_scheme *scheme; /* [layers, linears] of the blocks that are written */
     bool *written;            /* [layers + 1]; last: the ends */
     uint64_t *sum;            /* [layers + 1]: checksums of what was given */
     json_t *files;            /* shard name -> SHA-256 of its bytes */
@@ -101,7 +101,7 @@ pons_status pons_pack_writer_create(const char *out, pons_pack_staging staging,
         st = PONS_ERR_NOMEM;
         goto done;
     }
-    PONS_CALLOC(st, w->scheme, w->config.layers * PONS_LINEARS);
+    PONS_CALLOC(st, w->scheme, w->config.layers * w->config.arch->linears);
     PONS_CALLOC(st, w->written, w->config.layers + 1);
     PONS_CALLOC(st, w->sum, w->config.layers + 1);
     if (staging == PONS_PACK_CONTINUE)
@@ -162,10 +162,11 @@ static pons_status keep_scheme(pons_pack_writer *w, int64_t layer, const pons_pa
     pons_linear_shape(&w->config, p->linear, &rows, &cols);
     if (given.group_size == cols) given.group_size = 0;
     if (given.group_size && cols % given.group_size)
-        return pons_fail(
-            PONS_ERR_SHAPE, "%s: group_size %lld does not divide the %lld columns of %s", w->out,
-            (long long)given.group_size, (long long)cols, pons_linear_short_name(p->linear));
-    w->scheme[layer * PONS_LINEARS + p->linear] = given;
+        return pons_fail(PONS_ERR_SHAPE,
+                         "%s: group_size %lld does not divide the %lld columns of %s", w->out,
+                         (long long)given.group_size, (long long)cols,
+                         w->config.arch->linear[p->linear].short_name);
+    w->scheme[layer * w->config.arch->linears + p->linear] = given;
     return PONS_OK;
 }
 
@@ -183,7 +184,7 @@ static int list_linear(const pons_pack_writer *w, int64_t layer, const pons_pack
 {
     int n = 0;
     int64_t rows, cols;
-    const char *module = pons_linear_name(p->linear);
+    const char *module = w->config.arch->linear[p->linear].name;
     pons_linear_shape(&w->config, p->linear, &rows, &cols);
     if (p->bits == 16) {
         t[n] = named(PONS_SHARD_REALS, layer, module, "weight", rows, cols);
@@ -209,48 +210,38 @@ static int list_linear(const pons_pack_writer *w, int64_t layer, const pons_pack
     return n;
 }
 
-static void note_bias(pons_model_config *config, const pons_pack_linear *p)
-{
-    if (!p->bias || config->arch != PONS_ARCH_LLAMA) return;
-    pons_group group = pons_linear_group(p->linear);
-    if (group == PONS_GROUP_QKV || group == PONS_GROUP_O)
-        config->attention_bias = true;
-    else
-        config->mlp_bias = true;
-}
-
 pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
-                                   const pons_pack_linear linears[PONS_LINEARS],
-                                   const float *attention_norm, const float *mlp_norm)
+                                   const pons_pack_linear *linears, const float *gains)
 {
     pons_status st = PONS_OK;
-    pons_pack_linear stored[PONS_LINEARS];
+    const pons_model_config *c = &w->config;
+    const pons_arch *arch = c->arch;
+    pons_pack_linear *stored = NULL;
     pons_shard_tensor *tensors = NULL;
     int count = 0;
     char file[64];
-    PONS_ASSERT(layer >= 0 && layer < w->config.layers && !w->written[layer]);
-    PONS_ALLOC(st, tensors, 5 * PONS_LINEARS + 2);
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        PONS_ASSERT(linears[l].linear == (pons_linear)l);
+    PONS_ASSERT(layer >= 0 && layer < c->layers && !w->written[layer]);
+    PONS_ALLOC(st, tensors, 5 * arch->linears + arch->gains);
+    PONS_ALLOC(st, stored, arch->linears);
+    for (int l = 0; l < arch->linears; l++) {
+        PONS_ASSERT(linears[l].linear == l && !linears[l].bias == !pons_linear_has_bias(c, l));
         stored[l] = linears[l];
         if (w->dense) stored[l].bits = 16;
         PONS_TRY(st, keep_scheme(w, layer, &stored[l]));
-        note_bias(&w->config, &stored[l]);
         count += list_linear(w, layer, &stored[l], tensors + count);
     }
-    tensors[count] =
-        named(PONS_SHARD_REALS, layer, "input_layernorm", "weight", 0, w->config.hidden);
-    tensors[count++].values = attention_norm;
-    tensors[count] =
-        named(PONS_SHARD_REALS, layer, "post_attention_layernorm", "weight", 0, w->config.hidden);
-    tensors[count++].values = mlp_norm;
+    for (int g = 0; g < arch->gains; g++) {
+        tensors[count] = named(PONS_SHARD_REALS, layer, arch->gain[g].name, "weight", 0,
+                               pons_width_of(c, arch->gain[g].width));
+        tensors[count++].values = gains + pons_gain_offset(c, g);
+    }
     shard_name(w, layer + 2, file);
     PONS_TRY(st, pons_shard_write(w->part, file, w->dtype, tensors, count, &w->index));
-    PONS_TRY(st, pons_verify_given(&w->config, w->dtype, stored, attention_norm, mlp_norm,
-                                   &w->sum[layer]));
+    PONS_TRY(st, pons_verify_given(&w->config, w->dtype, stored, gains, &w->sum[layer]));
     PONS_TRY(st, note_sha256(w, file));
     w->written[layer] = true;
 done:
+    pons_mem_free(stored);
     pons_mem_free(tensors);
     return st;
 }
@@ -262,16 +253,11 @@ static pons_status enter_shard(pons_pack_writer *w, int64_t layer, const char *f
                                const pons_model *block)
 {
     pons_status st = PONS_OK;
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        const pons_linear_tensors *t = pons_model_linear(block, layer, (pons_linear)l);
-        const float present = 1;
-        pons_pack_linear p = {.linear = (pons_linear)l,
-                              .bits = t->bits,
-                              .symmetric = !t->zero,
-                              .group_size = t->group_size,
-                              .bias = t->bias ? &present : NULL};
+    for (int l = 0; l < w->config.arch->linears; l++) {
+        const pons_linear_tensors *t = pons_model_linear(block, layer, l);
+        pons_pack_linear p = {
+            .linear = l, .bits = t->bits, .symmetric = !t->zero, .group_size = t->group_size};
         PONS_TRY(st, keep_scheme(w, layer, &p));
-        note_bias(&w->config, &p);
     }
     PONS_TRY(st, pons_shard_index_enter(&w->index, file, pons_model_store(block)));
 done:

@@ -17,7 +17,7 @@ typedef struct pons_pack_writer pons_pack_writer;
 
 /** One linear, ready to be written. Borrowed. */
 typedef struct pons_pack_linear {
-    pons_linear linear;
+    int linear;
     int bits; /* 2..8; 16: dense `value` is written */
     bool symmetric;
     int64_t group_size;  /* 0: per row */
@@ -59,10 +59,9 @@ const char *pons_pack_writer_sha256(const pons_pack_writer *w, int64_t layer);
  * out. */
 char *pons_pack_shard_path(const char *out, const pons_model_config *config, int64_t layer);
 
-/** Write one block's shard. @param norms [hidden] each */
+/** Write one block's shard. @param linears [linears] in the family's order; @param gains [pons_gain_floats] */
 pons_status pons_pack_writer_block(pons_pack_writer *w, int64_t layer,
-                                   const pons_pack_linear linears[PONS_LINEARS],
-                                   const float *attention_norm, const float *mlp_norm);
+                                   const pons_pack_linear *linears, const float *gains);
 
 /** Write embedding [vocab, hidden], final norm and head through row readers (head NULL when tied).
  */

@@ -34,16 +34,16 @@ typedef struct pass {
     size_t *offset; /* [size + 1] work */
 } pass;
 
-/* One block of it; the arrays of a linear are NULL until its group was reached. */
+/* One block of it; the whole weights of a linear are NULL until its tap was reached. */
 typedef struct capture {
     pass *p;
-    pons_open_block open;   /* dense */
-    float *W[PONS_LINEARS]; /* whole */
-    float *start, *end;     /* first window before the block and after it */
-    float *h, *x;           /* the same on its way with one linear disturbed */
-    double relative[PONS_LINEARS][WIDTHS][POINTS]; /* error */
-    double gain[PONS_LINEARS];                     /* of a relative error, in the residual stream */
-    double clock;                                  /* begin of a stage's windows */
+    pons_open_block open;               /* dense */
+    float **W;                          /* [linears] whole */
+    float *start, *end;                 /* first window before the block and after it */
+    float *h, *x;                       /* the same on its way with one linear disturbed */
+    double (*relative)[WIDTHS][POINTS]; /* [linears] error */
+    double *gain;                       /* [linears] of a relative error, in the residual stream */
+    double clock;                       /* begin of a stage's windows */
 } capture;
 
 /* Where curves are measured. Without weights.allocate_bits only kept weights count. */
@@ -114,20 +114,20 @@ done:
 }
 
 /* Collective: the error curves of a group; the points are dealt to the ranks. */
-static pons_status measure_group(capture *c, pons_group group, const pons_hessian_factor *factor)
+static pons_status measure_tap(capture *c, int tap, const pons_hessian_factor *factor)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pass *p = c->p;
-    const pons_input input = {group, -1};
+    const pons_input input = pons_input_of_tap(p->context->config->arch, tap);
     pons_row_shared *shared = NULL;
     pons_allocate_grid grid = list_points(&p->recipe);
     double start = pons_clock(), damping = 0;
     int turn = 0;
     PONS_TRY(st, pons_solve_prepare(&p->recipe, p->context->solver_bf16, p->team, c->open.layer,
                                     &input, factor, &damping, &shared));
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < p->context->config->arch->linears; i++) {
         pons_block_linear *w = &c->open.linears[i];
-        if (pons_linear_group(w->linear) != group) continue;
+        if (w->tap != tap) continue;
         if (damping > 0) w->damping = damping;
         for (int k = 0; k < grid.widths * POINTS; k++, turn++) {
             int width = k / POINTS, point = k % POINTS;
@@ -157,14 +157,14 @@ static pons_status enter(void *user, int stage)
     pons_status st = PONS_OK, local = PONS_OK;
     capture *c = user;
     pass *p = c->p;
-    if (stage < PONS_GROUPS) {
-        pons_group group = (pons_group)stage;
-        PONS_TRY(st, pons_linears_read(p->context, p->team, p->account, c->open.layer, group,
+    if (stage < p->context->config->arch->taps) {
+        int tap = stage;
+        PONS_TRY(st, pons_linears_read(p->context, p->team, p->account, c->open.layer, tap,
                                        c->open.linears));
-        pons_linears_read_ahead(p->context, p->team, c->open.layer + 1, group);
-        for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
+        pons_linears_read_ahead(p->context, p->team, c->open.layer + 1, tap);
+        for (int i = 0; i < p->context->config->arch->linears && local == PONS_OK; i++) {
             const pons_block_linear *w = &c->open.linears[i];
-            if (pons_linear_group(w->linear) != group) continue;
+            if (w->tap != tap) continue;
             c->W[i] = pons_mem_alloc(w->rows * w->cols, sizeof *c->W[i]);
             if (!c->W[i]) local = PONS_ERR_NOMEM;
         }
@@ -181,24 +181,24 @@ static pons_status leave(void *user, int stage)
     pons_status st = PONS_OK, local = PONS_OK;
     capture *c = user;
     pass *p = c->p;
-    const pons_input input = {(pons_group)stage, -1};
     pons_hessian_source source = {.origin = PONS_HESSIAN_WINDOWS, .stream = &p->windows};
     pons_hessian_factor *factor = NULL;
     double damping = 0;
     p->account->seconds.forward +=
         pons_trace_phase(p->account->trace, PONS_PHASE_FORWARD, c->clock);
-    if (stage == PONS_GROUPS) return PONS_OK;
+    if (stage == p->context->config->arch->taps) return PONS_OK;
+    const pons_input input = pons_input_of_tap(p->context->config->arch, stage);
     PONS_TRY(st, pons_factor_input(p->context, p->team, p->account, c->open.layer, &input, &source,
                                    NULL, &damping, &factor));
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < p->context->config->arch->linears; i++) {
         pons_block_linear *w = &c->open.linears[i];
-        if (!pons_input_has(&input, w->linear)) continue;
+        if (!pons_input_has(&input, w)) continue;
         w->damping = damping;
         pons_linear_gather_rows(p->team, w, w->panel, p->offset, c->W[i]);
         if (local == PONS_OK) local = set_dense(c, i, c->W[i]);
     }
     PONS_TRY_ALL(st, p->team->comm, local);
-    PONS_TRY(st, measure_group(c, input.group, factor));
+    PONS_TRY(st, measure_tap(c, input.tap, factor));
 done:
     pons_hessian_factor_destroy(&factor);
     return st;
@@ -256,10 +256,12 @@ static pons_status probe(capture *c, int i)
     float *W = NULL;
     PONS_ALLOC(st, order, w->rows);
     PONS_ALLOC(st, W, w->rows * w->cols);
-    disturb(w, (uint32_t)(c->open.layer * PONS_LINEARS + i), c->W[i], order, W);
+    disturb(w, (uint32_t)(c->open.layer * c->p->context->config->arch->linears + i), c->W[i], order,
+            W);
     PONS_TRY(st, set_dense(c, i, W));
     memcpy(c->h, c->start, (size_t)window_floats(c->p) * sizeof *c->h);
-    PONS_TRY(st, pons_walk_block(NULL, 1, &(pons_lane){c->open.block, &window}, NULL));
+    PONS_TRY(st, pons_walk_block(c->p->context->config->arch, NULL, 1,
+                                 &(pons_lane){c->open.block, &window}, NULL));
     PONS_TRY(st, set_dense(c, i, c->W[i]));
     c->gain[i] = distance(S, hidden, c->h, c->end) / (PROBE * PROBE);
 done:
@@ -271,8 +273,11 @@ done:
 static void capture_end(capture *c)
 {
     pons_open_block_destroy(&c->open);
-    for (int i = 0; i < PONS_LINEARS; i++)
+    for (int i = 0; c->W && i < c->p->context->config->arch->linears; i++)
         pons_mem_free(c->W[i]);
+    pons_mem_free(c->W);
+    pons_mem_free(c->relative);
+    pons_mem_free(c->gain);
     pons_mem_free(c->start);
     pons_mem_free(c->end);
     pons_mem_free(c->h);
@@ -283,6 +288,10 @@ static pons_status capture_begin(int64_t layer, capture *c)
 {
     pons_status st = PONS_OK;
     const pass *p = c->p;
+    int linears = p->context->config->arch->linears;
+    PONS_CALLOC(st, c->W, linears);
+    PONS_CALLOC(st, c->relative, linears);
+    PONS_CALLOC(st, c->gain, linears);
     PONS_TRY(st, pons_open_block_create(p->context, p->team, layer, &c->open));
     PONS_ALLOC(st, c->start, window_floats(p));
     PONS_ALLOC(st, c->end, window_floats(p));
@@ -307,7 +316,7 @@ static pons_status probe_linears(capture *c)
     pons_status st = PONS_OK, local = PONS_OK;
     const pass *p = c->p;
     double start = pons_clock();
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
+    for (int i = 0; i < p->context->config->arch->linears && local == PONS_OK; i++)
         if (pons_team_turn(p->team, i) == p->team->rank) local = probe(c, i);
     p->account->seconds.forward += pons_trace_phase(p->account->trace, PONS_PHASE_FORWARD, start);
     PONS_TRY_ALL(st, p->team->comm, local);
@@ -325,16 +334,18 @@ static pons_status capture_block(pass *p, int64_t layer, pons_journal *journal,
     PONS_TRY_ALL(st, p->team->comm, capture_begin(layer, &c));
     share_window(p, c.start);
     const pons_lane lane = {c.open.block, &p->windows};
-    PONS_TRY(st, pons_walk_block(p->team->comm, 1, &lane, &visitor));
+    PONS_TRY(st, pons_walk_block(p->context->config->arch, p->team->comm, 1, &lane, &visitor));
     share_window(p, c.end);
     PONS_TRY(st, probe_linears(&c));
     if (p->team->rank == 0)
-        local = pons_damping_journal(journal, &p->windows.runtime, layer, c.open.linears);
+        local = pons_damping_journal(journal, p->context->config->arch, &p->windows.runtime, layer,
+                                     c.open.linears);
     PONS_TRY_ALL(st, p->team->comm, local);
     /* one rank's, else 0 */
-    pons_comm_sum_f64(p->team->comm, c.relative[0][0], PONS_LINEARS * WIDTHS * POINTS);
-    pons_comm_sum_f64(p->team->comm, c.gain, PONS_LINEARS);
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    pons_comm_sum_f64(p->team->comm, c.relative[0][0],
+                      p->context->config->arch->linears * WIDTHS * POINTS);
+    pons_comm_sum_f64(p->team->comm, c.gain, p->context->config->arch->linears);
+    for (int i = 0; i < p->context->config->arch->linears; i++) {
         items[i].weights = c.open.linears[i].rows * c.open.linears[i].cols;
         for (int k = 0; k < WIDTHS * POINTS; k++)
             items[i].damage[k / POINTS][k % POINTS] =
@@ -350,7 +361,7 @@ static pons_status choose(const pons_context *context, int rank, const pons_allo
                           pons_allocate_choice *choice)
 {
     pons_status st = PONS_OK;
-    int64_t n = context->config->layers * PONS_LINEARS;
+    int64_t n = context->config->layers * context->config->arch->linears;
     bool widths = context->recipe.allocate_bits != 0;
     pons_allocate_grid grid = list_points(&context->recipe);
     double total = 0, least = 1, most = 0;
@@ -361,7 +372,7 @@ static pons_status choose(const pons_context *context, int rank, const pons_allo
     PONS_TRY(st, pons_allocate(n, items, &grid, total, choice));
     for (int64_t i = 0; i < n; i++) {
         int64_t rows, cols;
-        pons_linear_shape(context->config, (pons_linear)(i % PONS_LINEARS), &rows, &cols);
+        pons_linear_shape(context->config, (int)(i % context->config->arch->linears), &rows, &cols);
         choice[i].sparsity = (rint(choice[i].sparsity * (double)cols) + 0.25) / (double)cols;
         if (!widths) choice[i].bits = 0;
         least = fmin(least, choice[i].sparsity);
@@ -380,8 +391,9 @@ static json_t *describe(const pons_context *context, int64_t i, const pons_alloc
 {
     pons_allocate_grid grid = list_points(&context->recipe);
     char name[128];
-    snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)(i / PONS_LINEARS),
-             pons_linear_name((pons_linear)(i % PONS_LINEARS)));
+    snprintf(name, sizeof name, "model.layers.%lld.%s",
+             (long long)(i / context->config->arch->linears),
+             context->config->arch->linear[i % context->config->arch->linears].name);
     json_t *damage = json_array(), *line;
     for (int k = 0; k < grid.widths * POINTS; k++)
         json_array_append_new(damage, json_real(item->damage[k / POINTS][k % POINTS]));
@@ -397,7 +409,7 @@ static pons_status write_line(const pons_context *context, const pons_rundir *ru
                               const pons_allocate_item *items, const pons_allocate_choice *choice)
 {
     json_t *linears = json_array();
-    for (int64_t i = 0; i < context->config->layers * PONS_LINEARS; i++)
+    for (int64_t i = 0; i < context->config->layers * context->config->arch->linears; i++)
         json_array_append_new(linears, describe(context, i, &items[i], &choice[i]));
     return pons_journal_append(run->journal,
                                json_pack("{s:s, s:o}", "event", "allocation", "linears", linears));
@@ -410,8 +422,8 @@ enum { TOKENS_PER_COLUMN = 8 };
 static int64_t count_windows(const pons_context *context)
 {
     int64_t widest = 0, length = context->recipe.calibration.length;
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        int64_t d = pons_group_dim(context->config, (pons_group)g);
+    for (int g = 0; g < context->config->arch->taps; g++) {
+        int64_t d = pons_tap_width(context->config, g);
         widest = d > widest ? d : widest;
     }
     int64_t windows = (TOKENS_PER_COLUMN * widest + length - 1) / length;
@@ -475,7 +487,7 @@ done:
     return st;
 }
 
-/* Collective: the pass. @param choice [layers, PONS_LINEARS] out */
+/* Collective: the pass. @param choice [layers, linears] out */
 static pons_status run_pass(const pons_context *context, const pons_team *team, pons_rundir *run,
                             pons_account *account, const pons_stream *stream,
                             pons_allocate_choice *choice)
@@ -486,12 +498,13 @@ static pons_status run_pass(const pons_context *context, const pons_team *team, 
     pons_allocate_item *items = NULL;
     int64_t layers = context->config->layers;
     PONS_TRY(st, begin_pass(stream, &p));
-    items = pons_mem_calloc(layers * PONS_LINEARS, sizeof *items);
+    items = pons_mem_calloc(layers * context->config->arch->linears, sizeof *items);
     PONS_TRY_ALL(st, team->comm, items ? PONS_OK : PONS_ERR_NOMEM);
     pons_progress_begin(&progress, "allocate: blocks", layers);
     for (int64_t layer = 0; layer < layers; layer++) {
         PONS_TRY_ALL(st, team->comm, pons_stop_check());
-        PONS_TRY(st, capture_block(&p, layer, run->journal, items + layer * PONS_LINEARS));
+        PONS_TRY(st, capture_block(&p, layer, run->journal,
+                                   items + layer * context->config->arch->linears));
         pons_progress_update(&progress, layer + 1);
     }
     pons_progress_end(&progress);
@@ -512,7 +525,7 @@ static pons_status recall(const pons_context *context, const pons_rundir *run,
 {
     const json_t *line = pons_journal_find(run->journal, "allocation", NULL, 0), *linear;
     const json_t *linears = json_object_get(line, "linears");
-    size_t i, n = (size_t)(context->config->layers * PONS_LINEARS);
+    size_t i, n = (size_t)(context->config->layers * context->config->arch->linears);
     *known = line != NULL;
     if (line && json_array_size(linears) != n)
         return pons_fail(PONS_ERR_INPUT,
@@ -531,7 +544,7 @@ pons_status pons_allocate_budget(pons_context *context, const pons_team *team, p
                                  pons_account *account, const pons_stream *stream)
 {
     pons_status st = PONS_OK;
-    int64_t n = context->config->layers * PONS_LINEARS;
+    int64_t n = context->config->layers * context->config->arch->linears;
     pons_allocate_choice *choice = NULL;
     bool known = false;
     if (context->recipe.prune.allocate == PONS_ALLOCATE_UNIFORM) return PONS_OK;

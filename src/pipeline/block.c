@@ -18,27 +18,27 @@ typedef struct visit {
     double start; /* of the stage's windows */
 } visit;
 
-/* Read while this group is compressed: the same group of the next block, or the next group of a block that
+/* Read while the linears of this tap are compressed: those of the same tap in the next block, or of the next tap of a block that
  * was read before, for its sums. */
-static void read_ahead(const visit *v, int group)
+static void read_ahead(const visit *v, int tap)
 {
     bool again = v->work->source.origin == PONS_HESSIAN_SUM;
     if (!again)
-        pons_linears_read_ahead(v->context, v->team, v->block->layer + 1, (pons_group)group);
-    else if (group + 1 < PONS_GROUPS)
-        pons_linears_read_ahead(v->context, v->team, v->block->layer, (pons_group)(group + 1));
+        pons_linears_read_ahead(v->context, v->team, v->block->layer + 1, tap);
+    else if (tap + 1 < v->context->config->arch->taps)
+        pons_linears_read_ahead(v->context, v->team, v->block->layer, tap + 1);
 }
 
 static pons_status enter(void *user, int stage)
 {
     visit *v = user;
     pons_status st = PONS_OK;
-    if (stage < PONS_GROUPS) {
+    if (stage < v->context->config->arch->taps) {
         pons_fault_die(PONS_FAULT_BLOCK_DIE);
         pons_fault_signal(PONS_FAULT_BLOCK_STOP);
         PONS_TRY_ALL(st, v->team->comm, pons_stop_check());
-        PONS_TRY(st, pons_linears_read(v->context, v->team, v->account, v->block->layer,
-                                       (pons_group)stage, v->block->linears));
+        PONS_TRY(st, pons_linears_read(v->context, v->team, v->account, v->block->layer, stage,
+                                       v->block->linears));
         read_ahead(v, stage);
     }
     v->start = pons_clock();
@@ -50,16 +50,15 @@ static pons_status leave(void *user, int stage)
 {
     visit *v = user;
     pons_status st = PONS_OK;
-    pons_group group = (pons_group)stage;
     v->account->seconds.forward +=
         pons_trace_phase(v->account->trace, PONS_PHASE_FORWARD, v->start);
-    if (stage == PONS_GROUPS) return PONS_OK;
+    if (stage == v->context->config->arch->taps) return PONS_OK;
     if (v->work->targets)
         PONS_TRY(st,
-                 pons_targets_take_weights(v->work->targets, v->team, group, v->block->linears));
-    PONS_TRY(st, pons_group_compress(v->context, v->team, v->account, group, &v->work->source,
+                 pons_targets_take_weights(v->work->targets, v->team, stage, v->block->linears));
+    PONS_TRY(st, pons_group_compress(v->context, v->team, v->account, stage, &v->work->source,
                                      v->work->targets, v->file, v->block));
-    PONS_TRY(st, pons_group_set(v->context, v->team, group, v->block));
+    PONS_TRY(st, pons_group_set(v->context, v->team, stage, v->block));
 done:
     return st;
 }
@@ -76,7 +75,8 @@ pons_status pons_block_compress(const pons_context *context, const pons_team *te
     if (work->keep)
         PONS_TRY(st,
                  pons_hessians_create(context, team, account, work->keep, block->layer, &v.file));
-    PONS_TRY(st, pons_walk_block(team->comm, work->lanes, work->lane, &visitor));
+    PONS_TRY(st,
+             pons_walk_block(context->config->arch, team->comm, work->lanes, work->lane, &visitor));
     PONS_TRY(st, pons_hessians_commit(account, &v.file));
     block->seconds = pons_clock() - start;
 done:

@@ -33,8 +33,10 @@ static void destroy(struct pons_commit **commit)
 }
 
 /* What the journal keeps of a linear: all that the manifest and the report need. */
-static json_t *describe_linear(const pons_recipe *recipe, int64_t layer, const pons_block_linear *w)
+static json_t *describe_linear(const pons_context *context, int64_t layer,
+                               const pons_block_linear *w)
 {
+    const pons_recipe *recipe = &context->recipe;
     double error = 0, energy = 0;
     int64_t zeros = 0;
     char name[128];
@@ -45,7 +47,7 @@ static json_t *describe_linear(const pons_recipe *recipe, int64_t layer, const p
         zeros += w->result.zeros[r];
     }
     snprintf(name, sizeof name, "model.layers.%lld.%s", (long long)layer,
-             pons_linear_name(w->linear));
+             context->config->arch->linear[w->linear].name);
     return json_pack("{s:s, s:I, s:I, s:i, s:I, s:f, s:f, s:o*, s:o*, s:o*}", "name", name, "rows",
                      (json_int_t)w->rows, "cols", (json_int_t)w->cols, "bits", w->bits, "zeros",
                      (json_int_t)zeros, "error", error, "energy", energy, "target_share",
@@ -58,9 +60,10 @@ static json_t *describe_linear(const pons_recipe *recipe, int64_t layer, const p
 static pons_status write_shard(struct pons_commit *c)
 {
     const pons_recipe *r = &c->context->recipe;
-    const float *norms = c->block.norms;
-    pons_pack_linear linears[PONS_LINEARS];
-    for (int l = 0; l < PONS_LINEARS; l++) {
+    pons_status st = PONS_OK;
+    pons_pack_linear *linears = NULL;
+    PONS_ALLOC(st, linears, c->context->config->arch->linears);
+    for (int l = 0; l < c->context->config->arch->linears; l++) {
         const pons_block_linear *w = &c->block.linears[l];
         PONS_ASSERT(w->state == PONS_LINEAR_KEPT);
         linears[l] =
@@ -74,8 +77,10 @@ static pons_status write_shard(struct pons_commit *c)
                                .value = w->result.value,
                                .bias = w->has_bias ? w->bias : NULL};
     }
-    return pons_pack_writer_block(c->writer, c->block.layer, linears, norms,
-                                  norms + c->context->config->hidden);
+    st = pons_pack_writer_block(c->writer, c->block.layer, linears, c->block.gains);
+done:
+    pons_mem_free(linears);
+    return st;
 }
 
 /* On the thread. */
@@ -84,12 +89,13 @@ static pons_status write_block(void *user)
     struct pons_commit *c = user;
     pons_status st = PONS_OK;
     int64_t layer = c->block.layer;
-    for (int l = 0; l < PONS_LINEARS; l++)
-        if (json_array_append_new(
-                c->lines, describe_linear(&c->context->recipe, layer, &c->block.linears[l])))
+    for (int l = 0; l < c->context->config->arch->linears; l++)
+        if (json_array_append_new(c->lines,
+                                  describe_linear(c->context, layer, &c->block.linears[l])))
             PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
     PONS_TRY(st, write_shard(c));
-    PONS_TRY(st, pons_damping_journal(c->journal, &c->context->inputs, layer, c->block.linears));
+    PONS_TRY(st, pons_damping_journal(c->journal, c->context->config->arch, &c->context->inputs,
+                                      layer, c->block.linears));
     PONS_TRY(st, pons_journal_append(c->journal,
                                      json_pack("{s:s, s:I, s:s, s:f, s:O}", "event", "block",
                                                "block", (json_int_t)layer, "sha256",
@@ -112,10 +118,11 @@ static pons_status start(const pons_context *context, pons_rundir *run, pons_ope
     c->journal = run->journal;
     c->block.layer = b->layer;
     c->block.seconds = b->seconds;
-    memcpy(c->block.linears, b->linears, sizeof b->linears);
-    memset(b->linears, 0, sizeof b->linears);
-    c->block.norms = b->norms;
-    b->norms = NULL;
+    c->block.arch = b->arch;
+    c->block.linears = b->linears;
+    b->linears = NULL;
+    c->block.gains = b->gains;
+    b->gains = NULL;
     PONS_TRY(st, pons_task_start(write_block, c, &c->task));
     run->commit = c;
     c = NULL;

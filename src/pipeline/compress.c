@@ -73,7 +73,7 @@ static pons_status open_block(job *j, int64_t layer, pons_block_work *work, pons
     bool hessian = pons_method_needs_hessian(r->method);
     local = pons_open_block_create(&j->context, &j->team, layer, b);
     if (local == PONS_OK && j->targets)
-        local = pons_targets_begin_block(j->targets, layer, b->norms);
+        local = pons_targets_begin_block(j->targets, layer, b->gains);
     work->source = (pons_hessian_source){.stream = s, .block = b->block};
     work->source.origin = !hessian ? PONS_HESSIAN_NONE
                           : s->h   ? PONS_HESSIAN_WINDOWS

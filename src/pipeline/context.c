@@ -63,18 +63,18 @@ static pons_status check_widths(const pons_context *context)
     const pons_recipe *r = &context->recipe;
     PONS_TRY(st, pons_activation_check(&r->activations, c->hidden, c->head_dim,
                                        c->heads * c->head_dim, c->intermediate));
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        int64_t d = pons_group_dim(c, (pons_group)g);
+    for (int g = 0; g < c->arch->taps; g++) {
+        int64_t d = pons_tap_width(c, g);
         if (pons_method_quantizes(r->method) && r->weights.group_size && d % r->weights.group_size)
             return pons_fail(
                 PONS_ERR_CONFIG,
                 "weights.group_size: found %lld, allowed: a divisor of %lld, the input width of %s",
-                (long long)r->weights.group_size, (long long)d, pons_group_name((pons_group)g));
+                (long long)r->weights.group_size, (long long)d, c->arch->tap[g].name);
         if (pons_method_prunes(r->method) && r->prune.m && d % r->prune.m)
             return pons_fail(PONS_ERR_CONFIG,
                              "prune.pattern: found %d:%d, allowed: groups that divide %lld, the "
                              "input width of %s",
-                             r->prune.n, r->prune.m, (long long)d, pons_group_name((pons_group)g));
+                             r->prune.n, r->prune.m, (long long)d, c->arch->tap[g].name);
     }
 done:
     return st;
@@ -145,12 +145,11 @@ char *pons_context_recipe_text(const pons_context *context)
     return text;
 }
 
-pons_status pons_context_read_norms(const pons_context *context, int64_t layer, float *norms)
+pons_status pons_context_read_gains(const pons_context *context, int64_t layer, float *gains)
 {
-    int64_t hidden = context->config->hidden;
-    pons_status st = pons_model_read_norms(context->model, layer, norms, norms + hidden);
-    pons_rotation_norms(context->rotation, layer, norms, norms + hidden);
-    pons_dtype_round(context->recipe.output.dtype, norms, 2 * hidden);
+    pons_status st = pons_model_read_gains(context->model, layer, gains);
+    pons_rotation_gains(context->rotation, layer, gains);
+    pons_dtype_round(context->recipe.output.dtype, gains, pons_gain_floats(context->config));
     return st;
 }
 
@@ -167,19 +166,18 @@ pons_status pons_context_set_transforms(const pons_context *context, int64_t lay
 }
 
 pons_status pons_context_create_block(const pons_context *context, int64_t layer,
-                                      const float *norms, pons_block **out)
+                                      const float *gains, pons_block **out)
 {
     pons_status st = PONS_OK;
     pons_block *block = NULL;
     float *own = NULL;
-    int64_t hidden = context->config->hidden;
-    if (!norms) {
-        PONS_ALLOC(st, own, 2 * hidden);
-        PONS_TRY(st, pons_context_read_norms(context, layer, own));
-        norms = own;
+    if (!gains) {
+        PONS_ALLOC(st, own, pons_gain_floats(context->config));
+        PONS_TRY(st, pons_context_read_gains(context, layer, own));
+        gains = own;
     }
     PONS_TRY(st, pons_block_create(context->config, layer, context->bf16, &block));
-    PONS_TRY(st, pons_block_set_norms(block, norms, norms + hidden));
+    PONS_TRY(st, pons_block_set_gains(block, gains));
     PONS_TRY(st, pons_context_set_transforms(context, layer, block));
     *out = block;
     block = NULL;

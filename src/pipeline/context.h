@@ -24,8 +24,7 @@ typedef struct pons_context {
     bool bf16, solver_bf16; /* of the forward pass; of the solvers' iterations */
     pons_fingerprint fingerprint;
     char hessian_fingerprint[1024]; /* what dense activations depend on: hessians.h */
-    pons_allocate_choice
-        *choice; /* [layers, PONS_LINEARS] of each linear; NULL: as the recipe says;
+    pons_allocate_choice *choice;   /* [layers, linears] of each linear; NULL: as the recipe says;
                                        bits 0: those of the recipe */
 } pons_context;
 
@@ -40,19 +39,18 @@ void pons_context_close(pons_comm *comm, pons_context *context);
 /** The effective recipe as YAML, to be free()d; NULL when memory is out. Local. */
 char *pons_context_recipe_text(const pons_context *context);
 
-/** Norm gains of a block as the output holds them, ones when they were folded: [hidden] before
- * attention, [hidden] before the MLP. Local. */
-pons_status pons_context_read_norms(const pons_context *context, int64_t layer, float *norms);
+/** Norm gains of a block as the output holds them [pons_gain_floats], ones where they were folded. Local. */
+pons_status pons_context_read_gains(const pons_context *context, int64_t layer, float *gains);
 
 /** Give a block its learned transforms, when the run has any. Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_context_set_transforms(const pons_context *context, int64_t layer,
                                         pons_block *block);
 
-/** An empty block of a layer with its learned transforms. Local. @param norms [2 hidden] as
- * pons_context_read_norms gives them; NULL: read here @return PONS_OK, PONS_ERR_NOMEM, as
- * pons_model_read_norms. */
+/** An empty block of a layer with its learned transforms. Local. @param gains as
+ * pons_context_read_gains gives them; NULL: read here @return PONS_OK, PONS_ERR_NOMEM, as
+ * pons_model_read_gains. */
 pons_status pons_context_create_block(const pons_context *context, int64_t layer,
-                                      const float *norms, pons_block **out);
+                                      const float *gains, pons_block **out);
 
 /** Embeddings of ids, rows of the embedding and of the head as the output will hold them; `context` is
  * one. pons_embed, pons_pack_rows. Local. */

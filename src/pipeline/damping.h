@@ -14,7 +14,8 @@ void pons_damping_log(int64_t layer, const pons_input *input, double damping);
 
 /** A journal line for each input of a block whose damping was raised, as its linears have it. Rank 0.
  * Local. @param runtime makes the inputs @return as pons_journal_append. */
-pons_status pons_damping_journal(pons_journal *journal, const pons_runtime *runtime, int64_t layer,
-                                 const pons_block_linear linears[PONS_LINEARS]);
+pons_status pons_damping_journal(pons_journal *journal, const pons_arch *arch,
+                                 const pons_runtime *runtime, int64_t layer,
+                                 const pons_block_linear *linears);
 
 #endif

@@ -9,21 +9,12 @@
 #include "base/mem.h"
 #include "pipeline/damping.h"
 
-int pons_hessian_source_index(const pons_input *input)
-{
-    int i = 0;
-    while (!pons_input_has(input, (pons_linear)i))
-        i++;
-    return i;
-}
-
 const float *pons_input_of_window(const pons_block *block, const pons_stream *stream,
                                   const pons_input *input, int64_t local, float *own_x)
 {
     const float *x = pons_stream_x(stream, local);
     if (input->linear < 0) return x;
-    pons_block_linear_input(block, &stream->runtime, (pons_linear)input->linear, stream->length, x,
-                            own_x);
+    pons_block_linear_input(block, &stream->runtime, input->linear, stream->length, x, own_x);
     return own_x;
 }
 
@@ -47,8 +38,8 @@ static pons_status observe_windows(const pons_team *team, int64_t layer,
     PONS_TRY_ALL(st, team->comm, local);
     st = pons_hessian_agree(h, team->comm);
     if (st != PONS_OK)
-        st = pons_fail(st, "block %lld %s: %s", (long long)layer, pons_input_name(input),
-                       pons_error_message());
+        st =
+            pons_fail(st, "block %lld %s: %s", (long long)layer, input->name, pons_error_message());
 done:
     return st;
 }
@@ -87,8 +78,8 @@ static pons_status begin_hessian(const pons_context *context, const pons_team *t
                                  const pons_input *input, pons_hessian_source *source, pending *p)
 {
     pons_status st = PONS_OK;
-    int64_t d = pons_group_dim(context->config, input->group);
-    int index = pons_hessian_source_index(input);
+    int64_t d = pons_tap_width(context->config, input->tap);
+    int index = input->index;
     switch (source->origin) {
     case PONS_HESSIAN_FILE:
         PONS_TRY(st, pons_hessians_read(context, team, layer, input, &p->read, &p->norm));
@@ -126,16 +117,16 @@ static pons_status check_factor(const pons_team *team, int64_t layer, const pons
     if (pons_fault(PONS_FAULT_HESSIAN_SPD)) info = 1;
     if (info < 0)
         return pons_fail(PONS_ERR_NUMERIC, "block %lld %s: Hessian holds NaN or Inf",
-                         (long long)layer, pons_input_name(input));
+                         (long long)layer, input->name);
     if (info > 0)
         return pons_fail(PONS_ERR_NUMERIC,
                          "block %lld %s: damped Hessian is not positive definite (minor %lld of "
                          "%lld); raise obr.damping (now %g) or allow obr.damping_retries",
-                         (long long)layer, pons_input_name(input), (long long)info,
-                         (long long)factor->d, damping);
+                         (long long)layer, input->name, (long long)info, (long long)factor->d,
+                         damping);
     if (factor->dead_count > 0 && team->rank == 0)
         pons_log(PONS_LOG_DEBUG, "block %lld %s: dead input columns = %lld", (long long)layer,
-                 pons_input_name(input), (long long)factor->dead_count);
+                 input->name, (long long)factor->dead_count);
     return PONS_OK;
 }
 
@@ -172,7 +163,7 @@ pons_status pons_factor_input(const pons_context *context, const pons_team *team
     pons_hessian_factor *factor = NULL;
     int allowed = context->recipe.obr.damping_retries;
     double tried = context->recipe.obr.damping, start = pons_clock();
-    int64_t d = pons_group_dim(context->config, input->group);
+    int64_t d = pons_tap_width(context->config, input->tap);
     PONS_TRY(st, begin_hessian(context, team, layer, input, source, &p));
     for (int retries = 0;; retries++) {
         bool again = p.complete && retries < allowed; /* sums of windows cannot be made again */

@@ -22,13 +22,9 @@ typedef struct pons_hessian_source {
     /* windows */
     const pons_stream *stream;
     const pons_block *block; /* of the inputs of single linears */
-    float *own_x;            /* [length, width] work for them; NULL where groups share inputs */
-    /* sum: of every input, at its linear's or its group's first linear's index; taken over when used */
-    pons_hessian *sum[PONS_LINEARS];
+    float *own_x;            /* [length, width] work for them; NULL where linears share inputs */
+    pons_hessian **sum; /* sums: [linears] of every input, at its index; taken over when used */
 } pons_hessian_source;
-
-/** Place of an input's sum. Local. */
-int pons_hessian_source_index(const pons_input *input);
 
 /** What multiplies the weights of an input's linears in a window of a stream: x, or own_x, filled.
  * Local. */

@@ -1,4 +1,4 @@
-/* The steps of a group in their order. Each of them is another file's. */
+/* The steps of a tap's linears in their order. Each of them is another file's. */
 #include "pipeline/group.h"
 
 #include "base/log.h"
@@ -16,10 +16,10 @@ static pons_status compress_input(const pons_context *context, const pons_team *
     if (source->origin != PONS_HESSIAN_NONE)
         PONS_TRY(st, pons_factor_input(context, team, account, b->layer, input, source, file,
                                        &damping, &factor));
-    for (int i = 0; i < PONS_LINEARS; i++)
-        if (pons_input_has(input, (pons_linear)i)) b->linears[i].damping = damping;
+    for (int i = 0; i < context->config->arch->linears; i++)
+        if (pons_input_has(input, &b->linears[i])) b->linears[i].damping = damping;
     if (targets)
-        PONS_TRY(st, pons_targets_aim(targets, team, account, input->group, factor, b->linears));
+        PONS_TRY(st, pons_targets_aim(targets, team, account, input->tap, factor, b->linears));
     PONS_TRY(st, pons_solve_linears(context, team, account, b->layer, input, factor, b->linears));
 done:
     pons_hessian_factor_destroy(&factor);
@@ -27,32 +27,30 @@ done:
 }
 
 pons_status pons_group_compress(const pons_context *context, const pons_team *team,
-                                pons_account *account, pons_group group,
-                                pons_hessian_source *source, pons_targets *targets,
-                                pons_hessian_file *file, pons_open_block *block)
+                                pons_account *account, int tap, pons_hessian_source *source,
+                                pons_targets *targets, pons_hessian_file *file,
+                                pons_open_block *block)
 {
     pons_status st = PONS_OK;
-    pons_input inputs[PONS_LINEARS];
-    int n = pons_input_list(&context->inputs, group, inputs);
-    for (int i = 0; i < n; i++)
-        PONS_TRY(st,
-                 compress_input(context, team, account, &inputs[i], source, targets, file, block));
+    for (pons_input input = PONS_INPUT_NONE;
+         pons_input_next(context->config->arch, &context->inputs, tap, &input);)
+        PONS_TRY(st, compress_input(context, team, account, &input, source, targets, file, block));
 done:
     return st;
 }
 
-pons_status pons_group_set(const pons_context *context, const pons_team *team, pons_group group,
+pons_status pons_group_set(const pons_context *context, const pons_team *team, int tap,
                            pons_open_block *block)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
+    for (int i = 0; i < context->config->arch->linears && local == PONS_OK; i++) {
         const pons_block_linear *w = &block->linears[i];
-        if (pons_linear_group(w->linear) == group)
+        if (w->tap == tap)
             local = pons_block_set_linear(block->block, w->linear, w->result.value,
                                           w->has_bias ? w->bias : NULL);
     }
     PONS_TRY_ALL(st, team->comm, local);
-    pons_linears_keep(context, team, group, block->linears);
+    pons_linears_keep(context, team, tap, block->linears);
 done:
     return st;
 }

@@ -136,14 +136,14 @@ pons_status pons_hessians_read(const pons_context *context, const pons_team *tea
 {
     pons_status st = PONS_OK, local = PONS_OK;
     char *path = file_of(context, layer);
-    int64_t d = pons_group_dim(context->config, input->group), found = 0;
+    int64_t d = pons_tap_width(context->config, input->tap), found = 0;
     if (!path)
         local = PONS_ERR_NOMEM;
     else if (team->rank == 0)
-        local = pons_hessian_file_read(path, pons_input_name(input), &found, H, norm);
+        local = pons_hessian_file_read(path, input->name, &found, H, norm);
     if (local == PONS_OK && team->rank == 0 && found != d)
         local = pons_fail(PONS_ERR_INPUT, "%s: %s: found width %lld, allowed: %lld", path,
-                          pons_input_name(input), (long long)found, (long long)d);
+                          input->name, (long long)found, (long long)d);
     if (team->rank != 0 && local == PONS_OK) {
         *H = pons_mem_alloc(d * d, sizeof **H);
         *norm = pons_mem_alloc(d, sizeof **norm);
@@ -183,10 +183,10 @@ done:
 pons_status pons_hessians_write(const pons_context *context, pons_account *account,
                                 pons_hessian_file *file, const pons_input *input, pons_hessian *h)
 {
-    int64_t d = pons_group_dim(context->config, input->group);
+    int64_t d = pons_tap_width(context->config, input->tap);
     double start = pons_clock();
-    pons_status st = pons_hessian_file_write(file, pons_input_name(input), d,
-                                             pons_hessian_matrix(h), pons_hessian_norm(h, false));
+    pons_status st = pons_hessian_file_write(file, input->name, d, pons_hessian_matrix(h),
+                                             pons_hessian_norm(h, false));
     account->seconds.keep += pons_trace_phase(account->trace, PONS_PHASE_KEEP, start);
     return st;
 }

@@ -1,6 +1,6 @@
 /**
- * Inputs of a block that have a Hessian each: one for every group of linears, or one for every linear
- * where each quantizes the group's input its own way. Internal to pipeline.
+ * Inputs of a block that have a Hessian each: one for every tap, or one for every linear
+ * where each quantizes the tap's input its own way. Internal to pipeline.
  */
 #ifndef PONS_PIPELINE_INPUT_H
 #define PONS_PIPELINE_INPUT_H
@@ -9,31 +9,38 @@
 
 /** Linears whose weights meet the same tokens. */
 typedef struct pons_input {
-    pons_group group;
-    int linear; /* -1: all of the group */
+    int tap;
+    int linear;       /* -1: all of the tap */
+    int index;        /* its linear, or the first one of the tap */
+    const char *name; /* "qkv", "q_proj", for messages and files */
 } pons_input;
 
-static inline bool pons_input_has(const pons_input *input, pons_linear linear)
+/** Before the first one. */
+#define PONS_INPUT_NONE ((pons_input){.index = -1})
+
+/** The next input of a tap, from PONS_INPUT_NONE on. Local. @return whether there is one */
+static inline bool pons_input_next(const pons_arch *arch, const pons_runtime *runtime, int tap,
+                                   pons_input *input)
 {
-    return input->linear < 0 ? pons_linear_group(linear) == input->group
-                             : (int)linear == input->linear;
+    int i = input->index + 1;
+    bool shared = pons_block_shares_input(runtime);
+    while (i < arch->linears && arch->linear[i].tap != tap)
+        i++;
+    if (i == arch->linears || (shared && input->index >= 0)) return false;
+    if (shared)
+        *input = (pons_input){tap, -1, i, arch->tap[tap].name};
+    else
+        *input = (pons_input){tap, i, i, arch->linear[i].short_name};
+    return true;
 }
 
-/** "qkv", "q_proj", for messages and files. Local. */
-static inline const char *pons_input_name(const pons_input *input)
+/** The input of all linears of a tap. Local. */
+static inline pons_input pons_input_of_tap(const pons_arch *arch, int tap)
 {
-    return input->linear < 0 ? pons_group_name(input->group)
-                             : pons_linear_short_name((pons_linear)input->linear);
-}
-
-/** The inputs of a group, [PONS_LINEARS] out. Local. @return their number */
-static inline int pons_input_list(const pons_runtime *runtime, pons_group group, pons_input *out)
-{
-    int n = 0;
-    if (pons_block_shares_input(runtime)) out[n++] = (pons_input){group, -1};
-    for (int i = 0; i < PONS_LINEARS && !pons_block_shares_input(runtime); i++)
-        if (pons_linear_group((pons_linear)i) == group) out[n++] = (pons_input){group, i};
-    return n;
+    int first = 0;
+    while (arch->linear[first].tap != tap)
+        first++;
+    return (pons_input){tap, -1, first, arch->tap[tap].name};
 }
 
 #endif

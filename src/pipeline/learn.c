@@ -48,6 +48,15 @@ static void pass_free(pass *p)
     pons_mem_free(p->r2);
 }
 
+/* Places of a block where its norms read the residual stream. */
+static int64_t count_norms(const pons_arch *arch)
+{
+    int64_t n = 0;
+    for (int t = 0; t < arch->taps; t++)
+        n += arch->tap[t].kind == PONS_INPUT_STREAM;
+    return n;
+}
+
 static pons_status pass_create(const pons_context *context, const pons_team *team, pass *p)
 {
     pons_status st = PONS_OK;
@@ -63,7 +72,7 @@ static pons_status pass_create(const pons_context *context, const pons_team *tea
     p->stream = p->heads =
         (pons_learn_vectors){.windows = windows, .begin = own.begin, .end = own.end};
     p->stream.d = c->hidden;
-    p->stream.count = p->positions * 2 * c->layers;
+    p->stream.count = p->positions * count_norms(c->arch) * c->layers;
     p->heads.d = hd;
     p->heads.count = p->positions * (c->heads + c->kv_heads);
     int64_t mine = own.end - own.begin;
@@ -103,7 +112,7 @@ static void take_stream(pass *p, int64_t local, int64_t place)
 {
     const pons_model_config *c = p->context->config;
     const float *h = pons_stream_h(&p->windows, local);
-    int64_t hidden = c->hidden, places = 2 * c->layers;
+    int64_t hidden = c->hidden, places = count_norms(c->arch) * c->layers;
     float *to = p->stream_x + local * p->stream.count * hidden;
     for (int64_t i = 0; i < p->positions; i++)
         pons_rmsnorm(1, hidden, h + position_of(p, place, i) * hidden, NULL, (float)c->rms_eps,
@@ -141,13 +150,17 @@ static void take_heads(pass *p, int64_t local)
     normalize(p->positions, v_dim, ld, to + o_dim);
 }
 
-/* pons_visitor: stage 0 leaves the residual stream as it found it, stage 2 ends with the second norm. */
+/* pons_visitor: a stage that ends with a norm leaves the residual stream as the norm reads it. */
 static pons_status take_vectors(void *user, int stage, int64_t local)
 {
     pass *p = user;
-    if (stage == 0) take_stream(p, local, 2 * p->layer);
-    if (stage == 1) take_heads(p, local);
-    if (stage == 2) take_stream(p, local, 2 * p->layer + 1);
+    const pons_arch *arch = p->context->config->arch;
+    if (stage == arch->taps) return PONS_OK;
+    int64_t place = p->layer * count_norms(arch);
+    for (int t = 0; t < stage; t++)
+        place += arch->tap[t].kind == PONS_INPUT_STREAM;
+    if (arch->tap[stage].kind == PONS_INPUT_STREAM) take_stream(p, local, place);
+    if (arch->tap[stage].kind == PONS_INPUT_HEADS) take_heads(p, local);
     return PONS_OK;
 }
 
@@ -166,7 +179,7 @@ static pons_status pass_layer(const pons_team *team, pass *p, int64_t layer)
     const pons_lane lane = {block, &p->windows};
     p->layer = layer;
     p->block = block;
-    PONS_TRY_ALL(st, team->comm, pons_walk_block(NULL, 1, &lane, &visitor));
+    PONS_TRY_ALL(st, team->comm, pons_walk_block(context->config->arch, NULL, 1, &lane, &visitor));
     PONS_TRY(
         st, pons_learn_orthogonal(team->comm, &p->heads, &schedule, p->r2 + layer * size, &result));
     p->before += result.before;

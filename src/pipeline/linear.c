@@ -9,23 +9,18 @@
 #include "base/mem.h"
 #include "quant/weight.h"
 
-static bool in_group(const pons_block_linear *w, pons_group group)
+/* Rows are dealt in shares, counted over all linears of a tap so that the ranks get equal work. */
+static void deal_rows(const pons_context *context, const pons_team *team,
+                      pons_block_linear *linears)
 {
-    return pons_linear_group(w->linear) == group;
-}
-
-/* Rows are dealt in shares, counted over all linears of a group so that the ranks get equal work. */
-static void deal_rows(const pons_team *team, bool needs_all_rows,
-                      pons_block_linear linears[PONS_LINEARS])
-{
-    for (int g = 0; g < PONS_GROUPS; g++) {
+    for (int g = 0; g < context->config->arch->taps; g++) {
         int64_t shares = 0, before = 0;
-        for (int i = 0; i < PONS_LINEARS; i++)
-            if (in_group(&linears[i], (pons_group)g))
+        for (int i = 0; i < context->config->arch->linears; i++)
+            if (linears[i].tap == g)
                 shares += (linears[i].rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
-        for (int i = 0; i < PONS_LINEARS; i++) {
+        for (int i = 0; i < context->config->arch->linears; i++) {
             pons_block_linear *w = &linears[i];
-            if (!in_group(w, (pons_group)g)) continue;
+            if (w->tap != g) continue;
             int64_t own = (w->rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
             for (int r = 0; r <= team->size; r++) {
                 int64_t share = pons_team_share_begin(team, shares, r) - before;
@@ -33,7 +28,8 @@ static void deal_rows(const pons_team *team, bool needs_all_rows,
                 w->row_begin[r] =
                     share * PONS_ROW_SHARE < w->rows ? share * PONS_ROW_SHARE : w->rows;
             }
-            for (int r = 0; needs_all_rows && r <= team->size; r++)
+            for (int r = 0; pons_method_needs_all_rows(context->recipe.method) && r <= team->size;
+                 r++)
                 w->row_begin[r] = r <= w->owner ? 0 : w->rows;
             before += own;
         }
@@ -41,37 +37,44 @@ static void deal_rows(const pons_team *team, bool needs_all_rows,
 }
 
 /* Rank that reads and rotates linear i. */
-static int owner_of(const pons_team *team, int64_t layer, int i)
+static int owner_of(const pons_context *context, const pons_team *team, int64_t layer, int i)
 {
-    return pons_team_turn(team, layer * PONS_LINEARS + i);
+    return pons_team_turn(team, layer * context->config->arch->linears + i);
 }
 
 pons_status pons_linears_list(const pons_context *context, const pons_team *team, int64_t layer,
-                              pons_block_linear linears[PONS_LINEARS])
+                              pons_block_linear **out)
 {
     pons_status st = PONS_OK;
     const pons_recipe *r = &context->recipe;
-    memset(linears, 0, PONS_LINEARS * sizeof *linears);
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    const pons_arch *arch = context->config->arch;
+    pons_block_linear *linears = NULL;
+    PONS_CALLOC(st, linears, arch->linears);
+    for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
-        w->linear = (pons_linear)i;
+        w->linear = i;
+        w->tap = arch->linear[i].tap;
+        bool down = arch->tap[w->tap].kind == PONS_INPUT_MIDDLE;
         w->state = PONS_LINEAR_LISTED;
         snprintf(w->name, sizeof w->name, "block %lld %s", (long long)layer,
-                 pons_linear_short_name(w->linear));
+                 arch->linear[i].short_name);
         pons_linear_shape(context->config, w->linear, &w->rows, &w->cols);
-        w->bits = !pons_method_quantizes(r->method)                     ? 16
-                  : w->linear == PONS_DOWN && r->weights.down_proj_bits ? r->weights.down_proj_bits
-                                                                        : r->weights.bits;
+        w->bits = !pons_method_quantizes(r->method)   ? 16
+                  : down && r->weights.down_proj_bits ? r->weights.down_proj_bits
+                                                      : r->weights.bits;
         const pons_allocate_choice *choice =
-            context->choice ? &context->choice[layer * PONS_LINEARS + i] : NULL;
+            context->choice ? &context->choice[layer * context->config->arch->linears + i] : NULL;
         w->sparsity = choice ? choice->sparsity : r->prune.sparsity;
         if (choice && choice->bits) w->bits = choice->bits;
         w->groups = w->bits == 16 ? 0 : pons_weight_groups(&r->weights, w->cols);
-        w->owner = owner_of(team, layer, i);
+        w->owner = owner_of(context, team, layer, i);
         PONS_ALLOC(st, w->row_begin, team->size + 1);
     }
-    deal_rows(team, pons_method_needs_all_rows(r->method), linears);
+    deal_rows(context, team, linears);
+    *out = linears;
+    linears = NULL;
 done:
+    pons_linears_destroy(context->config->arch, &linears);
     return st;
 }
 
@@ -87,15 +90,18 @@ static void result_free(pons_row_result *r)
     memset(r, 0, sizeof *r);
 }
 
-void pons_linears_destroy(pons_block_linear linears[PONS_LINEARS])
+void pons_linears_destroy(const pons_arch *arch, pons_block_linear **linears)
 {
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        pons_mem_free(linears[i].row_begin);
-        pons_mem_free(linears[i].panel);
-        pons_mem_free(linears[i].bias);
-        result_free(&linears[i].result);
+    if (!*linears) return;
+    for (int i = 0; i < arch->linears; i++) {
+        pons_block_linear *w = &(*linears)[i];
+        pons_mem_free(w->row_begin);
+        pons_mem_free(w->panel);
+        pons_mem_free(w->bias);
+        result_free(&w->result);
     }
-    memset(linears, 0, PONS_LINEARS * sizeof *linears);
+    pons_mem_free(*linears);
+    *linears = NULL;
 }
 
 /* ---- Reading */
@@ -105,21 +111,19 @@ static pons_status read_rotated(const pons_context *context, pons_account *accou
                                 pons_block_linear *w, float *dense)
 {
     pons_status st = PONS_OK;
-    float *norms = NULL;
-    int64_t hidden = context->config->hidden;
+    float *gains = NULL;
     pons_task_span span;
-    PONS_ALLOC(st, norms, 2 * hidden);
+    PONS_ALLOC(st, gains, pons_gain_floats(context->config));
     PONS_TRY(st, pons_model_read_linear(context->model, layer, w->linear, 0, w->rows, dense));
     if (pons_model_forget_linear(context->model, layer, w->linear, &span))
         pons_trace_behind(account->trace, PONS_PHASE_READ, layer, span);
     PONS_TRY(st, pons_model_read_bias(context->model, layer, w->linear, w->bias, &w->has_bias));
-    PONS_TRY(st, pons_model_read_norms(context->model, layer, norms, norms + hidden));
-    const float *gain = pons_linear_group(w->linear) == PONS_GROUP_QKV ? norms : norms + hidden;
-    PONS_TRY(st, pons_rotation_linear(context->rotation, layer, w->linear, gain, dense,
+    PONS_TRY(st, pons_model_read_gains(context->model, layer, gains));
+    PONS_TRY(st, pons_rotation_linear(context->rotation, layer, w->linear, gains, dense,
                                       w->has_bias ? w->bias : NULL));
     if (w->has_bias) pons_dtype_round(context->recipe.output.dtype, w->bias, w->rows);
 done:
-    pons_mem_free(norms);
+    pons_mem_free(gains);
     return st;
 }
 
@@ -148,15 +152,17 @@ static void send_rows(const pons_team *team, const float *dense, pons_block_line
 }
 
 pons_status pons_linears_read(const pons_context *context, const pons_team *team,
-                              pons_account *account, int64_t layer, pons_group group,
-                              pons_block_linear linears[PONS_LINEARS])
+                              pons_account *account, int64_t layer, int tap,
+                              pons_block_linear *linears)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    float *dense[PONS_LINEARS] = {NULL};
+    int count = context->config->arch->linears;
+    float **dense = pons_mem_calloc(count, sizeof *dense);
     double start = pons_clock();
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
+    PONS_TRY_ALL(st, team->comm, dense ? PONS_OK : PONS_ERR_NOMEM);
+    for (int i = 0; i < context->config->arch->linears && local == PONS_OK; i++) {
         pons_block_linear *w = &linears[i];
-        if (!in_group(w, group)) continue;
+        if (w->tap != tap) continue;
         PONS_ASSERT(w->state == PONS_LINEAR_LISTED);
         int64_t own = w->row_begin[team->rank + 1] - w->row_begin[team->rank];
         bool owner = w->owner == team->rank;
@@ -167,26 +173,28 @@ pons_status pons_linears_read(const pons_context *context, const pons_team *team
         if (local == PONS_OK && owner) local = read_rotated(context, account, layer, w, dense[i]);
     }
     PONS_TRY_ALL(st, team->comm, local);
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        if (!in_group(&linears[i], group)) continue;
+    for (int i = 0; i < context->config->arch->linears; i++) {
+        if (linears[i].tap != tap) continue;
         send_rows(team, dense[i], &linears[i]);
         linears[i].state = PONS_LINEAR_READ;
         pons_mem_free(dense[i]);
         dense[i] = NULL;
     }
 done:
-    for (int i = 0; i < PONS_LINEARS; i++)
+    for (int i = 0; dense && i < count; i++)
         pons_mem_free(dense[i]);
+    pons_mem_free(dense);
     account->seconds.read += pons_trace_phase(account->trace, PONS_PHASE_READ, start);
     return st;
 }
 
 void pons_linears_read_ahead(const pons_context *context, const pons_team *team, int64_t layer,
-                             pons_group group)
+                             int tap)
 {
-    for (int i = 0; i < PONS_LINEARS && layer < context->config->layers; i++)
-        if (pons_linear_group((pons_linear)i) == group && owner_of(team, layer, i) == team->rank)
-            pons_model_read_ahead(context->model, layer, (pons_linear)i);
+    for (int i = 0; i < context->config->arch->linears && layer < context->config->layers; i++)
+        if (context->config->arch->linear[i].tap == tap &&
+            owner_of(context, team, layer, i) == team->rank)
+            pons_model_read_ahead(context->model, layer, i);
 }
 
 void pons_linear_gather_rows(const pons_team *team, const pons_block_linear *w, const float *own,
@@ -223,12 +231,12 @@ done:
 }
 
 pons_status pons_linears_set_dense(const pons_context *context, const pons_team *team,
-                                   pons_account *account, int64_t layer,
-                                   pons_block_linear linears[PONS_LINEARS], pons_block *block)
+                                   pons_account *account, int64_t layer, pons_block_linear *linears,
+                                   pons_block *block)
 {
     pons_status st = PONS_OK;
     double start = pons_clock();
-    for (int i = 0; i < PONS_LINEARS; i++)
+    for (int i = 0; i < context->config->arch->linears; i++)
         PONS_TRY(st, set_dense(context, team, account, layer, &linears[i], block));
 done:
     account->seconds.read += pons_trace_phase(account->trace, PONS_PHASE_READ, start);
@@ -259,12 +267,12 @@ static bool takes_codes(const pons_context *context, const pons_block_linear *w)
     return w->bits < 16 && context->recipe.output.format != PONS_OUTPUT_DENSE;
 }
 
-void pons_linears_keep(const pons_context *context, const pons_team *team, pons_group group,
-                       pons_block_linear linears[PONS_LINEARS])
+void pons_linears_keep(const pons_context *context, const pons_team *team, int tap,
+                       pons_block_linear *linears)
 {
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
-        if (!in_group(w, group)) continue;
+        if (w->tap != tap) continue;
         PONS_ASSERT(w->state == PONS_LINEAR_COMPRESSED);
         w->state = PONS_LINEAR_KEPT;
         if (team->rank != 0) {
@@ -279,11 +287,10 @@ void pons_linears_keep(const pons_context *context, const pons_team *team, pons_
     }
 }
 
-pons_status pons_linears_reserve_kept(const pons_context *context,
-                                      pons_block_linear linears[PONS_LINEARS])
+pons_status pons_linears_reserve_kept(const pons_context *context, pons_block_linear *linears)
 {
     pons_status st = PONS_OK;
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
         pons_row_result *r = &w->result;
         bool codes = takes_codes(context, w);
@@ -332,11 +339,11 @@ static int list_parts(pons_block_linear *w, void *data[PARTS], size_t bytes[PART
 
 enum { TAG_KEPT = 3 };
 
-void pons_linears_send(pons_comm *comm, int to, pons_block_linear linears[PONS_LINEARS])
+void pons_linears_send(const pons_arch *arch, pons_comm *comm, int to, pons_block_linear *linears)
 {
     void *data[PARTS];
     size_t bytes[PARTS];
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < arch->linears; i++) {
         PONS_ASSERT(linears[i].state == PONS_LINEAR_KEPT);
         int n = list_parts(&linears[i], data, bytes);
         for (int k = 0; k < n; k++)
@@ -344,11 +351,12 @@ void pons_linears_send(pons_comm *comm, int to, pons_block_linear linears[PONS_L
     }
 }
 
-void pons_linears_receive(pons_comm *comm, int from, pons_block_linear linears[PONS_LINEARS])
+void pons_linears_receive(const pons_arch *arch, pons_comm *comm, int from,
+                          pons_block_linear *linears)
 {
     void *data[PARTS];
     size_t bytes[PARTS];
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < arch->linears; i++) {
         int n = list_parts(&linears[i], data, bytes);
         for (int k = 0; k < n; k++)
             pons_comm_recv(comm, data[k], bytes[k], from, TAG_KEPT);

@@ -8,6 +8,7 @@
 #include "obr/compress.h"
 #include "pipeline/account.h"
 #include "pipeline/context.h"
+#include "pipeline/input.h"
 #include "pipeline/team.h"
 
 /** How far a linear has come, and so what it holds. */
@@ -19,7 +20,7 @@ typedef enum pons_linear_state {
 } pons_linear_state;
 
 typedef struct pons_block_linear {
-    pons_linear linear;
+    int linear, tap;
     pons_linear_state state;
     char name[64]; /* "block 3 q_proj" */
     int64_t rows, cols, groups;
@@ -37,22 +38,29 @@ typedef struct pons_block_linear {
     pons_row_metrics metrics; /* seconds of this rank, counts of all ranks */
 } pons_block_linear;
 
-/** Names, shapes, owners and the deal of rows of the linears of a block. Local, the same on every rank. */
+/** Whether an input is that of a linear. Local. */
+static inline bool pons_input_has(const pons_input *input, const pons_block_linear *w)
+{
+    return input->linear < 0 ? w->tap == input->tap : w->linear == input->linear;
+}
+
+/** Names, shapes, owners and the deal of rows of the linears of a block [arch->linears]. Local, the same
+ * on every rank. Destroy them also after a failure. */
 pons_status pons_linears_list(const pons_context *context, const pons_team *team, int64_t layer,
-                              pons_block_linear linears[PONS_LINEARS]);
+                              pons_block_linear **linears);
 
-/** Free, whatever their states. Local. */
-void pons_linears_destroy(pons_block_linear linears[PONS_LINEARS]);
+/** Free, whatever their states; takes the address, nulls it, accepts NULL. Local. */
+void pons_linears_destroy(const pons_arch *arch, pons_block_linear **linears);
 
-/** Listed to read, those of a group: owners read and rotate them, then send each rank its rows.
+/** Listed to read, those of a tap: owners read and rotate them, then send each rank its rows.
  * Collective. */
 pons_status pons_linears_read(const pons_context *context, const pons_team *team,
-                              pons_account *account, int64_t layer, pons_group group,
-                              pons_block_linear linears[PONS_LINEARS]);
+                              pons_account *account, int64_t layer, int tap,
+                              pons_block_linear *linears);
 
-/** Begin to read the own linears of a group behind what follows; none past the last block. Local. */
+/** Begin to read the own linears of a tap behind what follows; none past the last block. Local. */
 void pons_linears_read_ahead(const pons_context *context, const pons_team *team, int64_t layer,
-                             pons_group group);
+                             int tap);
 
 /** Every rank's own rows of a linear, own [own rows, cols], to all [rows, cols] on every rank. Collective.
  * @param offset [size + 1] work */
@@ -61,24 +69,24 @@ void pons_linear_gather_rows(const pons_team *team, const pons_block_linear *w, 
 
 /** Give a block the listed linears of `layer`, rotated and not compressed; they stay listed. Collective. */
 pons_status pons_linears_set_dense(const pons_context *context, const pons_team *team,
-                                   pons_account *account, int64_t layer,
-                                   pons_block_linear linears[PONS_LINEARS], pons_block *block);
+                                   pons_account *account, int64_t layer, pons_block_linear *linears,
+                                   pons_block *block);
 
 /** Room for the result of a listed or read linear. Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_linear_reserve(pons_block_linear *linear);
 
-/** Compressed to kept, those of a group, once the block holds their values: what the shard does not take
+/** Compressed to kept, those of a tap, once the block holds their values: what the shard does not take
  * is freed. Local. */
-void pons_linears_keep(const pons_context *context, const pons_team *team, pons_group group,
-                       pons_block_linear linears[PONS_LINEARS]);
+void pons_linears_keep(const pons_context *context, const pons_team *team, int tap,
+                       pons_block_linear *linears);
 
 /** Kept linears to another rank of comm, which receives them into reserved ones: they are kept there.
  * Point to point. */
-void pons_linears_send(pons_comm *comm, int to, pons_block_linear linears[PONS_LINEARS]);
-void pons_linears_receive(pons_comm *comm, int from, pons_block_linear linears[PONS_LINEARS]);
+void pons_linears_send(const pons_arch *arch, pons_comm *comm, int to, pons_block_linear *linears);
+void pons_linears_receive(const pons_arch *arch, pons_comm *comm, int from,
+                          pons_block_linear *linears);
 
 /** Room for what pons_linears_receive brings into listed linears. Local. @return PONS_OK, PONS_ERR_NOMEM. */
-pons_status pons_linears_reserve_kept(const pons_context *context,
-                                      pons_block_linear linears[PONS_LINEARS]);
+pons_status pons_linears_reserve_kept(const pons_context *context, pons_block_linear *linears);
 
 #endif

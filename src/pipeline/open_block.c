@@ -8,9 +8,10 @@ static pons_status list(const pons_context *context, const pons_team *team, int6
 {
     pons_status st;
     b->layer = layer;
-    PONS_TRY(st, pons_linears_list(context, team, layer, b->linears));
-    PONS_ALLOC(st, b->norms, 2 * context->config->hidden);
-    PONS_TRY(st, pons_context_read_norms(context, layer, b->norms));
+    b->arch = context->config->arch;
+    PONS_TRY(st, pons_linears_list(context, team, layer, &b->linears));
+    PONS_ALLOC(st, b->gains, pons_gain_floats(context->config));
+    PONS_TRY(st, pons_context_read_gains(context, layer, b->gains));
 done:
     return st;
 }
@@ -20,7 +21,7 @@ pons_status pons_open_block_create(const pons_context *context, const pons_team 
 {
     pons_status st;
     PONS_TRY(st, list(context, team, layer, b));
-    PONS_TRY(st, pons_context_create_block(context, layer, b->norms, &b->block));
+    PONS_TRY(st, pons_context_create_block(context, layer, b->gains, &b->block));
 done:
     return st;
 }
@@ -38,7 +39,7 @@ done:
 void pons_open_block_destroy(pons_open_block *b)
 {
     pons_block_destroy(&b->block);
-    pons_linears_destroy(b->linears);
-    pons_mem_free(b->norms);
+    pons_linears_destroy(b->arch, &b->linears);
+    pons_mem_free(b->gains);
     *b = (pons_open_block){0};
 }

@@ -9,9 +9,10 @@
 typedef struct pons_open_block {
     int64_t layer;
     pons_block *block; /* what windows go through; NULL on a rank that only commits */
-    float *norms;      /* [2 hidden] as the output holds them */
-    pons_block_linear linears[PONS_LINEARS]; /* listed at first */
-    double seconds;                          /* of its compression */
+    float *gains;      /* [pons_gain_floats] as the output holds them */
+    const pons_arch *arch;
+    pons_block_linear *linears; /* [arch->linears] listed at first */
+    double seconds;             /* of its compression */
 } pons_open_block;
 
 /** A block with its norms, transforms and listed linears. Local. Destroy it also after a failure. */

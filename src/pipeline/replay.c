@@ -31,11 +31,12 @@ done:
 }
 
 /* Local: a calibration stream through its block. */
-static pons_status push(pons_account *account, const pons_block *block, pons_stream *stream)
+static pons_status push(const pons_context *context, pons_account *account, const pons_block *block,
+                        pons_stream *stream)
 {
     const pons_lane lane = {block, stream};
     double start = pons_clock();
-    pons_status st = pons_walk_block(NULL, 1, &lane, NULL);
+    pons_status st = pons_walk_block(context->config->arch, NULL, 1, &lane, NULL);
     account->seconds.forward += pons_trace_phase(account->trace, PONS_PHASE_FORWARD, start);
     return st;
 }
@@ -45,16 +46,16 @@ static pons_status replay_dense(const pons_context *context, const pons_team *te
                                 pons_account *account, pons_stream *dense, int64_t layer)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_block_linear linears[PONS_LINEARS];
+    pons_block_linear *linears = NULL;
     pons_block *block = NULL;
-    local = pons_linears_list(context, team, layer, linears);
+    local = pons_linears_list(context, team, layer, &linears);
     if (local == PONS_OK) local = pons_context_create_block(context, layer, NULL, &block);
     PONS_TRY_ALL(st, team->comm, local);
     PONS_TRY(st, pons_linears_set_dense(context, team, account, layer, linears, block));
-    PONS_TRY_ALL(st, team->comm, push(account, block, dense));
+    PONS_TRY_ALL(st, team->comm, push(context, account, block, dense));
 done:
     pons_block_destroy(&block);
-    pons_linears_destroy(linears);
+    pons_linears_destroy(context->config->arch, &linears);
     return st;
 }
 
@@ -65,7 +66,8 @@ pons_status pons_replay_block(const pons_context *context, const pons_team *team
     pons_status st = PONS_OK, local = PONS_OK;
     pons_block *block = NULL;
     PONS_TRY(st, load_block(context, team, layer, &block));
-    if (calibration && streams->compressed.h) local = push(account, block, &streams->compressed);
+    if (calibration && streams->compressed.h)
+        local = push(context, account, block, &streams->compressed);
     if (local == PONS_OK) local = pons_streams_evaluate(streams, account, block);
     PONS_TRY_ALL(st, team->comm, local);
     pons_block_destroy(&block);

@@ -93,7 +93,7 @@ pons_status pons_solve_prepare(const pons_recipe *recipe, bool bf16, const pons_
     char cause[PONS_ERROR_MESSAGE_BYTES];
     if (st == PONS_ERR_NUMERIC) {
         snprintf(cause, sizeof cause, "%s", pons_error_message());
-        return pons_fail(st, "block %lld %s: %s", (long long)layer, pons_input_name(input), cause);
+        return pons_fail(st, "block %lld %s: %s", (long long)layer, input->name, cause);
     }
     if (st != PONS_OK) return st;
     double raised = pons_row_shared_damping(*out);
@@ -104,8 +104,7 @@ pons_status pons_solve_prepare(const pons_recipe *recipe, bool bf16, const pons_
 
 pons_status pons_solve_linears(const pons_context *context, const pons_team *team,
                                pons_account *account, int64_t layer, const pons_input *input,
-                               const pons_hessian_factor *factor,
-                               pons_block_linear linears[PONS_LINEARS])
+                               const pons_hessian_factor *factor, pons_block_linear *linears)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     size_t *offset = NULL;
@@ -116,15 +115,15 @@ pons_status pons_solve_linears(const pons_context *context, const pons_team *tea
     PONS_TRY(st, pons_solve_prepare(&context->recipe, context->solver_bf16, team, layer, input,
                                     factor, &damping, &shared));
     account->metrics.solve_seconds += pons_clock() - start;
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++)
-        if (pons_input_has(input, linears[i].linear) && (local = pons_stop_check()) == PONS_OK)
+    for (int i = 0; i < context->config->arch->linears && local == PONS_OK; i++)
+        if (pons_input_has(input, &linears[i]) && (local = pons_stop_check()) == PONS_OK)
             local = compress_own_rows(context, team, factor, shared, &linears[i]);
     PONS_TRY_ALL(st, team->comm, local);
     pons_row_shared_destroy(&shared);
     double gathering = pons_clock();
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
-        if (!pons_input_has(input, w->linear)) continue;
+        if (!pons_input_has(input, w)) continue;
         gather(context, team, w, offset);
         pons_counts_add_work(&account->metrics, &w->metrics);
         pons_counts_sum(team->comm, &w->metrics);

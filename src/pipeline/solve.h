@@ -18,7 +18,6 @@ pons_status pons_solve_prepare(const pons_recipe *recipe, bool bf16, const pons_
  * gathered on every rank. Collective. @param factor NULL where the method needs none */
 pons_status pons_solve_linears(const pons_context *context, const pons_team *team,
                                pons_account *account, int64_t layer, const pons_input *input,
-                               const pons_hessian_factor *factor,
-                               pons_block_linear linears[PONS_LINEARS]);
+                               const pons_hessian_factor *factor, pons_block_linear *linears);
 
 #endif

@@ -17,24 +17,19 @@ struct pons_targets {
     pons_block *block; /* the current one, with the model's own weights, rotated */
     float *dx;         /* [length, width] dense less compressed input of one window */
     float *dh;         /* [length, hidden] the same of the residual stream */
-    float *e; /* [own summed windows, length, hidden] of the linear that joins the stream */
-    float *W[PONS_LINEARS]; /* the current group's, [rows, cols]; NULL elsewhere */
+    float *e;  /* [own summed windows, length, hidden] of the linear that joins the stream */
+    float **W; /* [linears] the current tap's, [rows, cols]; NULL elsewhere */
 };
 
-static bool joins_stream(pons_group group)
+static bool joins_stream(const pons_targets *t, int tap)
 {
-    return group == PONS_GROUP_O || group == PONS_GROUP_DOWN;
+    return pons_tap_joins_stream(t->context->config->arch, tap);
 }
 
 /* Whether the targets of a group are to repair the residual stream, too. */
-static bool repairs_stream(const pons_targets *t, pons_group group)
+static bool repairs_stream(const pons_targets *t, int tap)
 {
-    return t->context->recipe.obr.residual && joins_stream(group);
-}
-
-static bool in_group(const pons_block_linear *w, pons_group group)
-{
-    return pons_linear_group(w->linear) == group;
+    return t->context->recipe.obr.residual && joins_stream(t, tap);
 }
 
 pons_status pons_targets_create(const pons_context *context, const pons_stream *compressed,
@@ -47,6 +42,7 @@ pons_status pons_targets_create(const pons_context *context, const pons_stream *
     t->context = context;
     t->compressed = compressed;
     t->dense = dense;
+    PONS_CALLOC(st, t->W, context->config->arch->linears);
     PONS_ALLOC(st, t->dx, S * dense->width);
     PONS_ALLOC(st, t->dh, S * dense->hidden);
     PONS_ALLOC(st, t->e, pons_stream_summed(dense) * S * dense->hidden);
@@ -59,7 +55,7 @@ done:
 
 static void drop_weights(pons_targets *t)
 {
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; t->W && i < t->context->config->arch->linears; i++) {
         pons_mem_free(t->W[i]);
         t->W[i] = NULL;
     }
@@ -70,6 +66,7 @@ void pons_targets_destroy(pons_targets **targets)
     pons_targets *t = *targets;
     if (!t) return;
     drop_weights(t);
+    pons_mem_free(t->W);
     pons_block_destroy(&t->block);
     pons_mem_free(t->e);
     pons_mem_free(t->dh);
@@ -78,31 +75,31 @@ void pons_targets_destroy(pons_targets **targets)
     *targets = NULL;
 }
 
-pons_status pons_targets_begin_block(pons_targets *t, int64_t layer, const float *norms)
+pons_status pons_targets_begin_block(pons_targets *t, int64_t layer, const float *gains)
 {
     drop_weights(t);
     pons_block_destroy(&t->block);
-    return pons_context_create_block(t->context, layer, norms, &t->block);
+    return pons_context_create_block(t->context, layer, gains, &t->block);
 }
 
 const pons_block *pons_targets_block(const pons_targets *t) { return t->block; }
 
-pons_status pons_targets_take_weights(pons_targets *t, const pons_team *team, pons_group group,
-                                      const pons_block_linear linears[PONS_LINEARS])
+pons_status pons_targets_take_weights(pons_targets *t, const pons_team *team, int tap,
+                                      const pons_block_linear *linears)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     size_t *offset = pons_mem_alloc(team->size + 1, sizeof *offset);
     if (!offset) local = PONS_ERR_NOMEM;
     drop_weights(t);
-    for (int i = 0; i < PONS_LINEARS && local == PONS_OK; i++) {
-        if (!in_group(&linears[i], group)) continue;
+    for (int i = 0; i < t->context->config->arch->linears && local == PONS_OK; i++) {
+        if (linears[i].tap != tap) continue;
         t->W[i] = pons_mem_alloc(linears[i].rows * linears[i].cols, sizeof *t->W[i]);
         if (!t->W[i]) local = PONS_ERR_NOMEM;
     }
     PONS_TRY_ALL(st, team->comm, local);
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < t->context->config->arch->linears; i++) {
         const pons_block_linear *w = &linears[i];
-        if (!in_group(w, group)) continue;
+        if (w->tap != tap) continue;
         pons_linear_gather_rows(team, w, w->panel, offset, t->W[i]);
         if (local == PONS_OK)
             local =
@@ -136,12 +133,12 @@ static void subtract(bool bf16, int64_t n, const float *a, const float *b, float
 }
 
 /* A window's compressed input; t->dx, t->dh become the distances that the dense one has from it. */
-static const float *compare(pons_targets *t, pons_group group, int64_t local)
+static const float *compare(pons_targets *t, int tap, int64_t local)
 {
-    int64_t S = t->dense->length, d = pons_group_dim(t->context->config, group);
+    int64_t S = t->dense->length, d = pons_tap_width(t->context->config, tap);
     const float *x = pons_stream_x(t->compressed, local);
     subtract(t->context->bf16, S * d, pons_stream_x(t->dense, local), x, t->dx);
-    if (repairs_stream(t, group))
+    if (repairs_stream(t, tap))
         subtract(false, S * t->dense->hidden, pons_stream_h(t->dense, local),
                  pons_stream_h(t->compressed, local), t->dh);
     return x;
@@ -149,7 +146,7 @@ static const float *compare(pons_targets *t, pons_group group, int64_t local)
 
 /* Local: the errors e of the one linear of a group that joins the residual stream, in every own window that
  * Hessians are made of. */
-static pons_status make_errors(pons_targets *t, pons_group group, const pons_block_linear *w)
+static pons_status make_errors(pons_targets *t, int tap, const pons_block_linear *w)
 {
     pons_status st = PONS_OK;
     pons_matmul *W = NULL;
@@ -157,9 +154,9 @@ static pons_status make_errors(pons_targets *t, pons_group group, const pons_blo
     PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], t->context->bf16, &W));
     for (int64_t i = 0; i < pons_stream_summed(t->dense); i++) {
         float *e = t->e + i * size;
-        compare(t, group, i);
+        compare(t, tap, i);
         PONS_TRY(st, pons_matmul_apply(W, S, t->dx, w->cols, e, w->rows));
-        if (!repairs_stream(t, group)) continue;
+        if (!repairs_stream(t, tap)) continue;
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < size; k++)
             e[k] += t->dh[k];
@@ -170,16 +167,16 @@ done:
 }
 
 /* Local: observe or accumulate every own window that Hessians are made of. */
-static pons_status visit(pons_targets *t, pons_group group, bool observe, pons_cross *cross)
+static pons_status visit(pons_targets *t, int tap, bool observe, pons_cross *cross)
 {
     pons_status st = PONS_OK;
     int64_t S = t->dense->length, size = S * t->dense->hidden;
     for (int64_t local = 0; st == PONS_OK && local < pons_stream_summed(t->dense); local++) {
         const float *x = pons_stream_x(t->compressed, local), *left = t->dx;
-        if (joins_stream(group))
+        if (joins_stream(t, tap))
             left = t->e + local * size;
         else
-            compare(t, group, local);
+            compare(t, tap, local);
         st = observe ? pons_cross_observe(cross, t->dense->own.begin + local, S, left, x)
                      : pons_cross_accumulate(cross, S, left, x);
     }
@@ -188,19 +185,19 @@ static pons_status visit(pons_targets *t, pons_group group, bool observe, pons_c
 
 /* Collective: what the targets of a group are made of, C of its one linear where that joins the residual stream
  * [rows, cols], else Delta of all [cols, cols]. */
-static pons_status sum_cross(pons_targets *t, const pons_team *team, pons_account *account,
-                             pons_group group, const pons_block_linear *first, pons_cross **cross)
+static pons_status sum_cross(pons_targets *t, const pons_team *team, pons_account *account, int tap,
+                             const pons_block_linear *first, pons_cross **cross)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     double start = pons_clock();
-    int64_t d = first->cols, rows = joins_stream(group) ? first->rows : d;
-    if (joins_stream(group)) local = make_errors(t, group, first);
+    int64_t d = first->cols, rows = joins_stream(t, tap) ? first->rows : d;
+    if (joins_stream(t, tap)) local = make_errors(t, tap, first);
     if (local == PONS_OK)
         local = pons_cross_create(rows, d, t->dense->windows, t->context->bf16, cross);
-    if (local == PONS_OK) local = visit(t, group, true, *cross);
+    if (local == PONS_OK) local = visit(t, tap, true, *cross);
     PONS_TRY_ALL(st, team->comm, local);
     pons_cross_agree(*cross, team->comm);
-    PONS_TRY_ALL(st, team->comm, visit(t, group, false, *cross));
+    PONS_TRY_ALL(st, team->comm, visit(t, tap, false, *cross));
     pons_cross_reduce(*cross, team->comm);
 done:
     account->seconds.hessian += pons_trace_phase(account->trace, PONS_PHASE_HESSIAN, start);
@@ -243,15 +240,15 @@ static void add(held_out *sum, held_out term)
 
 /* The sums of one window. @param W, D prepared; @param space [3, CHUNK, rows] */
 enum { CHUNK = 128 };
-static pons_status measure_window(pons_targets *t, const pons_block_linear *w, pons_group group,
+static pons_status measure_window(pons_targets *t, const pons_block_linear *w, int tap,
                                   int64_t local, const pons_matmul *W, const pons_matmul *D,
                                   float *space, held_out *out)
 {
     pons_status st = PONS_OK;
-    const float *x = compare(t, group, local), *dx = t->dx, *dh = t->dh;
+    const float *x = compare(t, tap, local), *dx = t->dx, *dh = t->dh;
     int64_t S = t->dense->length, rows = w->rows;
     const float *dense_x = pons_stream_x(t->dense, local);
-    const float *dense_h = joins_stream(group) ? pons_stream_h(t->dense, local) : NULL;
+    const float *dense_h = joins_stream(t, tap) ? pons_stream_h(t->dense, local) : NULL;
     float *e = space, *f = space + CHUNK * rows, *y = space + 2 * CHUNK * rows;
     *out = (held_out){0};
     for (int64_t s = 0; s < S; s += CHUNK) {
@@ -263,7 +260,7 @@ static pons_status measure_window(pons_targets *t, const pons_block_linear *w, p
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < n; k++)
             token[k] = measure_token(rows, e + k * rows, f + k * rows, y + k * rows,
-                                     repairs_stream(t, group) ? dh + (s + k) * rows : NULL,
+                                     repairs_stream(t, tap) ? dh + (s + k) * rows : NULL,
                                      dense_h ? dense_h + (s + k) * rows : NULL);
         for (int64_t k = 0; k < n; k++)
             add(out, token[k]);
@@ -273,8 +270,8 @@ done:
 }
 
 /* Local: the sums of this rank's held-out windows, each at its place. @param D [rows, cols] */
-static pons_status measure_own(pons_targets *t, const pons_block_linear *w, pons_group group,
-                               const float *D, held_out *window)
+static pons_status measure_own(pons_targets *t, const pons_block_linear *w, int tap, const float *D,
+                               held_out *window)
 {
     pons_status st = PONS_OK;
     pons_matmul *matrix = NULL, *step = NULL;
@@ -286,7 +283,7 @@ static pons_status measure_own(pons_targets *t, const pons_block_linear *w, pons
     PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], t->context->bf16, &matrix));
     PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, t->context->bf16, &step));
     for (int64_t i = held.begin; i < held.end; i++)
-        PONS_TRY(st, measure_window(t, w, group, summed + i - held.begin, matrix, step, space,
+        PONS_TRY(st, measure_window(t, w, tap, summed + i - held.begin, matrix, step, space,
                                     &window[i - t->dense->windows]));
 done:
     pons_matmul_destroy(&step);
@@ -312,8 +309,8 @@ static double best_share(const held_out *sum)
 
 /* Collective: what the held-out windows say of a linear's target.
  * @param own own rows of D; @param offset [size + 1] work */
-static pons_status check_target(pons_targets *t, const pons_team *team, pons_group group,
-                                const float *own, size_t *offset, pons_block_linear *w)
+static pons_status check_target(pons_targets *t, const pons_team *team, int tap, const float *own,
+                                size_t *offset, pons_block_linear *w)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     int64_t count = t->context->recipe.calibration.holdout;
@@ -323,14 +320,14 @@ static pons_status check_target(pons_targets *t, const pons_team *team, pons_gro
     D = pons_mem_alloc(w->rows * w->cols, sizeof *D);
     PONS_TRY_ALL(st, team->comm, window && D ? PONS_OK : PONS_ERR_NOMEM);
     pons_linear_gather_rows(team, w, own, offset, D);
-    local = measure_own(t, w, group, D, window);
+    local = measure_own(t, w, tap, D, window);
     PONS_TRY_ALL(st, team->comm, local);
     pons_comm_sum_f64(team->comm, &window->before, count * HELD_OUT_SUMS); /* one rank's, else 0 */
     for (int64_t i = 0; i < count; i++)
         add(&sum, window[i]);
     double after = sum.before - 2 * sum.overlap + sum.step;
     w->holdout_ratio = sum.before > 0 ? after / sum.before : after > 0 ? INFINITY : 1;
-    double most = repairs_stream(t, group) ? TOO_FAR_WITH_STREAM : TOO_FAR;
+    double most = repairs_stream(t, tap) ? TOO_FAR_WITH_STREAM : TOO_FAR;
     bool far = !(w->holdout_ratio <= most);
     w->target_share = far ? best_share(&sum) : 1;
     if (team->rank == 0)
@@ -346,7 +343,7 @@ done:
 }
 
 /* Collective: own rows of one linear to their target. @param C [rows, cols] or NULL: of Delta */
-static pons_status aim_linear(pons_targets *t, const pons_team *team, pons_group group,
+static pons_status aim_linear(pons_targets *t, const pons_team *team, int tap,
                               const pons_target *target, const double *C, size_t *offset,
                               pons_block_linear *w)
 {
@@ -359,7 +356,7 @@ static pons_status aim_linear(pons_targets *t, const pons_team *team, pons_group
     PONS_TRY_ALL(st, team->comm, local);
     w->target_share = 1;
     if (t->context->recipe.calibration.holdout > 0)
-        PONS_TRY(st, check_target(t, team, group, D, offset, w));
+        PONS_TRY(st, check_target(t, team, tap, D, offset, w));
     for (int64_t i = 0; i < rows * w->cols; i++)
         w->panel[i] += (float)w->target_share * D[i];
 done:
@@ -367,19 +364,18 @@ done:
     return st;
 }
 
-pons_status pons_targets_aim(pons_targets *t, const pons_team *team, pons_account *account,
-                             pons_group group, const pons_hessian_factor *factor,
-                             pons_block_linear linears[PONS_LINEARS])
+pons_status pons_targets_aim(pons_targets *t, const pons_team *team, pons_account *account, int tap,
+                             const pons_hessian_factor *factor, pons_block_linear *linears)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     pons_cross *cross = NULL;
     pons_target *target = NULL;
     size_t *offset = NULL;
     const pons_block_linear *w = linears;
-    bool joins = joins_stream(group);
-    while (!in_group(w, group))
+    bool joins = joins_stream(t, tap);
+    while (w->tap != tap)
         w++;
-    PONS_TRY(st, sum_cross(t, team, account, group, w, &cross));
+    PONS_TRY(st, sum_cross(t, team, account, tap, w, &cross));
     double start = pons_clock();
     const double *sums = pons_cross_matrix(cross);
     offset = pons_mem_alloc(team->size + 1, sizeof *offset);
@@ -387,10 +383,10 @@ pons_status pons_targets_aim(pons_targets *t, const pons_team *team, pons_accoun
     if (local == PONS_OK) local = pons_target_create(factor, joins ? NULL : sums, &target);
     PONS_TRY_ALL(st, team->comm, local);
     if (!joins) pons_cross_destroy(&cross);
-    for (int i = 0; i < PONS_LINEARS; i++)
-        if (in_group(&linears[i], group))
+    for (int i = 0; i < t->context->config->arch->linears; i++)
+        if (linears[i].tap == tap)
             PONS_TRY(st,
-                     aim_linear(t, team, group, target, joins ? sums : NULL, offset, &linears[i]));
+                     aim_linear(t, team, tap, target, joins ? sums : NULL, offset, &linears[i]));
     account->seconds.solve += pons_trace_phase(account->trace, PONS_PHASE_SOLVE, start);
 done:
     drop_weights(t);

@@ -30,15 +30,14 @@ void pons_targets_destroy(pons_targets **targets);
 
 /** Begin a block, empty of linears, with its norms [2 hidden]. Local. @return PONS_OK or
  * PONS_ERR_NOMEM. */
-pons_status pons_targets_begin_block(pons_targets *targets, int64_t layer, const float *norms);
+pons_status pons_targets_begin_block(pons_targets *targets, int64_t layer, const float *gains);
 
 /** The block that the dense stream goes through. Borrowed. Local. */
 const pons_block *pons_targets_block(const pons_targets *targets);
 
 /** Give it the weights of a group, which the linears hold as read. Collective. */
-pons_status pons_targets_take_weights(pons_targets *targets, const pons_team *team,
-                                      pons_group group,
-                                      const pons_block_linear linears[PONS_LINEARS]);
+pons_status pons_targets_take_weights(pons_targets *targets, const pons_team *team, int tap,
+                                      const pons_block_linear *linears);
 
 /**
  * Replace the own rows of every read linear of a group by their targets, for the inputs that both streams
@@ -48,7 +47,7 @@ pons_status pons_targets_take_weights(pons_targets *targets, const pons_team *te
  * there 4 S hidden d, for the cross Hessian, 6 S rows d a held-out window, 6 d^2 a row, there 4 d^2.
  */
 pons_status pons_targets_aim(pons_targets *targets, const pons_team *team, pons_account *account,
-                             pons_group group, const pons_hessian_factor *factor,
-                             pons_block_linear linears[PONS_LINEARS]);
+                             int tap, const pons_hessian_factor *factor,
+                             pons_block_linear *linears);
 
 #endif

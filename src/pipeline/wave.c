@@ -30,7 +30,7 @@ enum { TAG_SECONDS = 4, TAG_FORWARD = 5, TAG_BACK = 6 };
 typedef struct own_block {
     pons_open_block open;
     pons_block_work work; /* its sums */
-    bool guessed[PONS_LINEARS];
+    bool *guessed;        /* [linears] */
 } own_block;
 
 /* What a pass is for. */
@@ -63,10 +63,10 @@ static float *buffer_of(const wave *v, int64_t i) { return v->buffer[i % BUFFERS
 
 static int64_t floats(const wave *v) { return v->stream->length * v->stream->hidden; }
 
-/* Inputs of a group that have a Hessian. */
-static int list_inputs(const wave *v, int group, pons_input *inputs)
+/* The next input of a tap that has a Hessian. */
+static bool next_input(const wave *v, int tap, pons_input *input)
 {
-    return pons_input_list(&v->context->inputs, (pons_group)group, inputs);
+    return pons_input_next(v->context->config->arch, &v->context->inputs, tap, input);
 }
 
 /* ---- Passes */
@@ -79,28 +79,25 @@ static pons_status enter(void *user, int stage)
     return PONS_OK;
 }
 
-/* Visitor: a window has the inputs of a group. */
+/* Visitor: a window has the input of a tap. */
 static pons_status add_window(void *user, int stage, int64_t local)
 {
     pons_status st = PONS_OK;
     wave *v = user;
-    pons_input inputs[PONS_LINEARS];
     v->account->seconds.forward +=
         pons_trace_phase(v->account->trace, PONS_PHASE_FORWARD, v->start);
-    if (v->kind == THROUGH || stage == PONS_GROUPS) return PONS_OK;
+    if (v->kind == THROUGH || stage == v->context->config->arch->taps) return PONS_OK;
     double start = pons_clock();
-    int n = list_inputs(v, stage, inputs);
-    for (int i = 0; i < n && st == PONS_OK; i++) {
-        int index = pons_hessian_source_index(&inputs[i]);
+    for (pons_input input = PONS_INPUT_NONE; st == PONS_OK && next_input(v, stage, &input);) {
         pons_hessian_source *source = &v->block->work.source;
-        pons_hessian *sum = source->sum[index];
+        pons_hessian *sum = source->sum[input.index];
         const float *x =
-            pons_input_of_window(source->block, &v->window, &inputs[i], local, source->own_x);
+            pons_input_of_window(source->block, &v->window, &input, local, source->own_x);
         if (v->kind == OBSERVE_AND_ADD)
             st = pons_hessian_observe(sum, v->window.own.begin, v->window.length, x);
-        if (st == PONS_OK && v->kind == OBSERVE_AND_ADD && !v->block->guessed[index]) {
+        if (st == PONS_OK && v->kind == OBSERVE_AND_ADD && !v->block->guessed[input.index]) {
             pons_hessian_estimate_scales(sum, v->team->comm, 0);
-            v->block->guessed[index] = true;
+            v->block->guessed[input.index] = true;
         }
         if (st == PONS_OK) st = pons_hessian_add(sum, v->window.length, x);
         pons_hessian_release_work(sum); /* one of many */
@@ -113,17 +110,14 @@ static pons_status add_window(void *user, int stage, int64_t local)
  * none; in the order of those that it does come to. */
 static void guess_rest(wave *v)
 {
-    pons_input inputs[PONS_LINEARS];
     for (int64_t k = 0; k < v->count; k++)
-        for (int g = 0; g < PONS_GROUPS; g++) {
-            int n = list_inputs(v, g, inputs);
-            for (int i = 0; i < n; i++) {
-                int index = pons_hessian_source_index(&inputs[i]);
-                if (v->own[k].guessed[index]) continue;
-                pons_hessian_estimate_scales(v->own[k].work.source.sum[index], v->team->comm, 0);
-                v->own[k].guessed[index] = true;
+        for (int g = 0; g < v->context->config->arch->taps; g++)
+            for (pons_input input = PONS_INPUT_NONE; next_input(v, g, &input);) {
+                if (v->own[k].guessed[input.index]) continue;
+                pons_hessian_estimate_scales(v->own[k].work.source.sum[input.index], v->team->comm,
+                                             0);
+                v->own[k].guessed[input.index] = true;
             }
-        }
 }
 
 /* Window number `number` through this team's blocks, h in place. */
@@ -136,7 +130,8 @@ static pons_status run_window(wave *v, int64_t number, float *h)
     for (int64_t k = 0; k < v->count && st == PONS_OK; k++) {
         v->block = &v->own[k];
         pons_trace_set_block(v->account->trace, v->block->open.layer);
-        st = pons_walk_block(NULL, 1, &(pons_lane){v->block->open.block, &v->window}, &visitor);
+        st = pons_walk_block(v->context->config->arch, NULL, 1,
+                             &(pons_lane){v->block->open.block, &v->window}, &visitor);
     }
     if (v->kind == OBSERVE_AND_ADD) guess_rest(v);
     return st;
@@ -193,7 +188,7 @@ static bool all_fit(wave *v)
 {
     bool fits = true;
     for (int64_t k = 0; k < v->count; k++)
-        for (int i = 0; i < PONS_LINEARS; i++) {
+        for (int i = 0; i < v->context->config->arch->linears; i++) {
             pons_hessian *sum = v->own[k].work.source.sum[i];
             if (sum) fits = pons_hessian_fits(sum, v->team->comm) && fits;
         }
@@ -204,7 +199,7 @@ static pons_status agree_scales(wave *v)
 {
     pons_status st = PONS_OK;
     for (int64_t k = 0; k < v->count; k++)
-        for (int i = 0; i < PONS_LINEARS; i++) {
+        for (int i = 0; i < v->context->config->arch->linears; i++) {
             pons_hessian *sum = v->own[k].work.source.sum[i];
             if (sum) PONS_TRY(st, pons_hessian_agree(sum, v->team->comm));
         }
@@ -244,10 +239,10 @@ static pons_status hand_over_block(wave *v, pons_rundir *run, int64_t layer, int
     if (far) local = pons_open_block_reserve(v->context, v->team, layer, &arriving);
     PONS_TRY_ALL(st, v->all->comm, local);
     if (far) {
-        pons_linears_receive(v->all->comm, root, arriving.linears);
+        pons_linears_receive(v->context->config->arch, v->all->comm, root, arriving.linears);
         pons_comm_recv(v->all->comm, &arriving.seconds, sizeof arriving.seconds, root, TAG_SECONDS);
     } else if (root != 0 && v->all->rank == root) {
-        pons_linears_send(v->all->comm, 0, mine->linears);
+        pons_linears_send(v->context->config->arch, v->all->comm, 0, mine->linears);
         pons_comm_send(v->all->comm, &mine->seconds, sizeof mine->seconds, 0, TAG_SECONDS);
         v->account->seconds.pack += pons_trace_phase(v->account->trace, PONS_PHASE_PACK, start);
     }
@@ -286,16 +281,16 @@ static pons_status create_sums(const wave *v, own_block *b)
 {
     pons_status st = PONS_OK;
     pons_hessian_source *source = &b->work.source;
-    pons_input inputs[PONS_LINEARS];
+    const pons_arch *arch = v->context->config->arch;
     source->origin = PONS_HESSIAN_SUM;
     source->block = b->open.block;
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        int n = list_inputs(v, g, inputs);
-        for (int i = 0; i < n; i++)
-            PONS_TRY(st, pons_hessian_create(pons_group_dim(v->context->config, (pons_group)g),
-                                             v->stream->windows, v->context->bf16,
-                                             &source->sum[pons_hessian_source_index(&inputs[i])]));
-    }
+    PONS_CALLOC(st, b->guessed, arch->linears);
+    PONS_CALLOC(st, source->sum, arch->linears);
+    for (int g = 0; g < arch->taps; g++)
+        for (pons_input input = PONS_INPUT_NONE; next_input(v, g, &input);)
+            PONS_TRY(st,
+                     pons_hessian_create(pons_tap_width(v->context->config, g), v->stream->windows,
+                                         v->context->bf16, &source->sum[input.index]));
     if (!pons_block_shares_input(&v->context->inputs))
         PONS_ALLOC(st, source->own_x, v->stream->length * v->stream->width);
 done:
@@ -320,8 +315,10 @@ static void close_wave(wave *v)
 {
     for (int64_t k = 0; v->own && k < v->count; k++) {
         pons_hessian_source *source = &v->own[k].work.source;
-        for (int i = 0; i < PONS_LINEARS; i++)
+        for (int i = 0; source->sum && i < v->context->config->arch->linears; i++)
             pons_hessian_destroy(&source->sum[i]);
+        pons_mem_free(source->sum);
+        pons_mem_free(v->own[k].guessed);
         pons_mem_free(source->own_x);
         pons_open_block_destroy(&v->own[k].open);
     }
@@ -334,8 +331,8 @@ static void close_wave(wave *v)
 /* The dense linears of a block that this team opens next. */
 static void read_block_ahead(const wave *v, int64_t layer)
 {
-    for (int g = 0; g < PONS_GROUPS; g++)
-        pons_linears_read_ahead(v->context, v->team, layer, (pons_group)g);
+    for (int g = 0; g < v->context->config->arch->taps; g++)
+        pons_linears_read_ahead(v->context, v->team, layer, g);
 }
 
 /* Those of its first block in the wave after this one. */

@@ -35,15 +35,15 @@ static const char *bound_of(const part *p)
                                 : "latency";
 }
 
-/* Rows and weights of a group. */
-static void measure_group(const pons_model_config *m, int g, double *rows, double *cells,
-                          double *shares)
+/* Rows and weights of the linears of a tap. */
+static void measure_tap(const pons_model_config *m, int g, double *rows, double *cells,
+                        double *shares)
 {
     int64_t r, c;
     *rows = *cells = *shares = 0;
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        if (pons_linear_group((pons_linear)i) != (pons_group)g) continue;
-        pons_linear_shape(m, (pons_linear)i, &r, &c);
+    for (int i = 0; i < m->arch->linears; i++) {
+        if (m->arch->linear[i].tap != g) continue;
+        pons_linear_shape(m, i, &r, &c);
         *rows += (double)r;
         *cells += (double)r * (double)c;
         *shares += (double)((r + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE);
@@ -53,13 +53,6 @@ static void measure_group(const pons_model_config *m, int g, double *rows, doubl
 /* Share of the workers that are busy when n things are dealt to them. */
 static double balance(double n, int workers) { return n / (ceil(n / workers) * workers); }
 
-static int group_of(const char *name)
-{
-    for (int g = 0; g < PONS_GROUPS; g++)
-        if (!strcmp(pons_group_name((pons_group)g), name)) return g;
-    return -1;
-}
-
 /* Multiplications of a forward pass: each weight once per token, and the attention. */
 static double forward_flop(const pons_plan_input *in, int g)
 {
@@ -68,19 +61,19 @@ static double forward_flop(const pons_plan_input *in, int g)
     double tokens = (double)((r->calibration.windows + r->calibration.holdout) *
                              r->calibration.length * (pons_plan_follows(r) ? 2 : 1));
     double rows, cells, shares;
-    measure_group(m, g, &rows, &cells, &shares);
-    double attention = g == PONS_GROUP_QKV
-                           ? 2 * (double)r->calibration.length * (double)(m->heads * m->head_dim)
-                           : 0;
+    measure_tap(m, g, &rows, &cells, &shares);
+    bool attends = g + 1 < m->arch->taps && m->arch->tap[g + 1].kind == PONS_INPUT_HEADS;
+    double attention =
+        attends ? 2 * (double)r->calibration.length * (double)(m->heads * m->head_dim) : 0;
     return tokens * (2 * cells + attention);
 }
 
 static void cost_solve(const pons_plan_input *in, int g, int workers, pons_plan_phase *p, part *t)
 {
     const pons_recipe *r = in->recipe;
-    double d = (double)pons_group_dim(in->model, (pons_group)g), rows, cells, shares;
+    double d = (double)pons_tap_width(in->model, g), rows, cells, shares;
     double n = d - floor(r->obr.alpha * d);
-    measure_group(in->model, g, &rows, &cells, &shares);
+    measure_tap(in->model, g, &rows, &cells, &shares);
     double speed = 1e9 * in->threads * workers * balance(shares, workers);
     double solve = 0, gptq = 0, inverse = 0, shifted = 0, order = 0;
     double on_node = (double)in->ranks / in->nodes, makers = on_node;
@@ -132,16 +125,16 @@ static void cost_allocate(const pons_plan_input *in, int workers, pons_plan_phas
     const pons_plan_rates *v = &in->rates;
     double S = (double)r->calibration.length, all = in->threads * 1e9, widest = 0;
     double weights = 0, squares = 0, cubes = 0, rows, cells, shares;
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        double d = (double)pons_group_dim(in->model, (pons_group)g);
-        measure_group(in->model, g, &rows, &cells, &shares);
+    for (int g = 0; g < in->model->arch->taps; g++) {
+        double d = (double)pons_tap_width(in->model, g);
+        measure_tap(in->model, g, &rows, &cells, &shares);
         weights += cells;
         squares += d * d;
         cubes += d * d * d;
         widest = fmax(widest, d);
     }
     double windows = fmin(ceil(8 * widest / S), (double)r->calibration.windows);
-    double forward = (windows + PONS_LINEARS) * S *
+    double forward = (windows + in->model->arch->linears) * S *
                      (2 * weights + 2 * S * (double)(in->model->heads * in->model->head_dim));
     double sums = windows * S * squares, factors = 2 * cubes / 3, inverses = cubes / 3;
     p->flop = forward + sums + factors + inverses * in->nodes;
@@ -157,18 +150,21 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
 {
     const pons_recipe *r = in->recipe;
     const pons_plan_rates *v = &in->rates;
-    int g = group_of(p->group), workers = in->ranks - (in->ranks > 1 && !r->coordinator_works);
+    int g = p->tap, workers = in->ranks - (in->ranks > 1 && !r->coordinator_works);
     double others = 1 - 1.0 / in->ranks, rounds = ceil(log2((double)in->ranks));
     double windows = (double)r->calibration.windows, rows = 0, cells = 0, shares = 0, d = 0;
+    int linears = 0;
     double all = in->threads * 1e9;
     part t = {0};
     if (g >= 0) {
-        measure_group(in->model, g, &rows, &cells, &shares);
-        d = (double)pons_group_dim(in->model, (pons_group)g);
+        measure_tap(in->model, g, &rows, &cells, &shares);
+        d = (double)pons_tap_width(in->model, g);
+        for (int i = 0; i < in->model->arch->linears; i++)
+            linears += in->model->arch->linear[i].tap == g;
     }
     if (!strcmp(p->name, "read")) {
         double bytes = cells * (double)pons_dtype_bytes(in->model->dtype, 1);
-        double owners = fmin(workers, g == PONS_GROUP_QKV ? 3 : g == PONS_GROUP_GATE_UP ? 2 : 1);
+        double owners = fmin(workers, linears);
         p->moved = 4 * cells / workers * others;
         p->busy = owners / in->ranks;
         t.disk = bytes / (v->disk * 1e9 * fmin(owners, in->nodes));
@@ -176,14 +172,14 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
         t.network = 4 * cells * others / (v->network * 1e9 * owners);
     } else if (!strcmp(p->name, "forward") || !strcmp(p->name, "end of block")) {
         if (g < 0 && !pons_method_needs_hessian(r->method)) return;
-        /* a stage runs the linears of the group before it */
-        p->flop = forward_flop(in, g < 0 ? PONS_GROUP_DOWN : g - 1);
+        /* a stage runs the linears of the tap before it */
+        p->flop = forward_flop(in, (g < 0 ? in->model->arch->taps : g) - 1);
         p->busy = balance(windows, workers);
         t.compute = p->flop / (v->forward * all * workers * p->busy);
         if (g < 0) { /* rank 0 writes the shard */
             double bytes = 0;
-            for (int k = 0; k < PONS_GROUPS; k++) {
-                measure_group(in->model, k, &rows, &cells, &shares);
+            for (int k = 0; k < in->model->arch->taps; k++) {
+                measure_tap(in->model, k, &rows, &cells, &shares);
                 bytes += cells * (r->output.format == PONS_OUTPUT_DENSE ? 2 : 0.5);
             }
             t.disk = bytes / (v->disk * 1e9);
@@ -199,7 +195,7 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
     } else if (!strcmp(p->name, "allocate")) {
         cost_allocate(in, workers, p, &t);
     } else if (!strcmp(p->name, "targets")) {
-        bool joins = g == PONS_GROUP_O || g == PONS_GROUP_DOWN;
+        bool joins = pons_tap_joins_stream(in->model->arch, g);
         double left = joins ? (double)in->model->hidden : d, S = (double)r->calibration.length;
         double sums = 2 * windows * S * (left * d + (joins ? cells : 0)); /* the errors, too */
         double checks = 6 * (double)r->calibration.holdout * S * cells;

@@ -26,17 +26,18 @@ typedef struct shape {
     double packed, inputs; /* linears of the block set so far; inputs touched so far */
     double followed,
         errors;     /* dense stream: linears set so far; 1 once o_proj's errors are touched */
-    double sums;    /* Hessians of all groups of the team's blocks */
+    double sums;    /* Hessians of all taps of the team's blocks */
     double work;    /* of the forward pass */
     double kept;    /* codes that rank 0 keeps for the shard */
     double leaving; /* those of the block before, until they are written */
 } shape;
 
-static pons_plan_phase *add_phase(shape *s, const char *name, const char *group)
+static pons_plan_phase *add_phase(shape *s, const char *name, int tap)
 {
     pons_plan_phase *p = &s->plan->phase[s->plan->phases++];
     PONS_ASSERT(s->plan->phases <= PONS_PLAN_PHASES);
-    *p = (pons_plan_phase){.name = name, .group = group, .busy = 1};
+    *p = (pons_plan_phase){.name = name, .tap = tap, .busy = 1};
+    p->group = tap < 0 ? "" : s->in->model->arch->tap[tap].name;
     return p;
 }
 
@@ -66,51 +67,51 @@ static void add_window(const shape *s, pons_plan_phase *p, int64_t d)
         fmin(window, p->bytes[PONS_PLAN_DISK]));
 }
 
-static bool in_group(int linear, int group)
+static bool takes(const shape *s, int linear, int tap)
 {
-    return pons_linear_group((pons_linear)linear) == (pons_group)group;
+    return s->in->model->arch->linear[linear].tap == tap;
 }
 
 /* Rows of a linear that the fullest rank compresses: whole shares, dealt over the group. */
-static int64_t own_rows(const shape *s, int group, int linear)
+static int64_t own_rows(const shape *s, int tap, int linear)
 {
     int64_t shares = 0, rows, cols;
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
-        if (in_group(i, group)) shares += (rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
+    for (int i = 0; i < s->in->model->arch->linears; i++) {
+        pons_linear_shape(s->in->model, i, &rows, &cols);
+        if (takes(s, i, tap)) shares += (rows + PONS_ROW_SHARE - 1) / PONS_ROW_SHARE;
     }
-    pons_linear_shape(s->in->model, (pons_linear)linear, &rows, &cols);
+    pons_linear_shape(s->in->model, linear, &rows, &cols);
     if (pons_method_needs_all_rows(s->in->recipe->method)) return rows;
     int64_t own = (shares + s->workers - 1) / s->workers * PONS_ROW_SHARE;
     return own < rows ? own : rows;
 }
 
 /* Sum over the group of rows * cols, of all rows or of the fullest rank's. */
-static double cells(const shape *s, int group, bool own)
+static double cells(const shape *s, int tap, bool own)
 {
     double sum = 0, most = 0;
     int64_t rows, cols;
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        if (!in_group(i, group)) continue;
-        pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+    for (int i = 0; i < s->in->model->arch->linears; i++) {
+        if (!takes(s, i, tap)) continue;
+        pons_linear_shape(s->in->model, i, &rows, &cols);
         sum += (double)rows * (double)cols;
-        most += (double)own_rows(s, group, i) * (double)cols;
+        most += (double)own_rows(s, tap, i) * (double)cols;
     }
     if (!own) return sum;
-    int64_t slack = PONS_ROW_SHARE * pons_group_dim(s->in->model, (pons_group)group);
+    int64_t slack = PONS_ROW_SHARE * pons_tap_width(s->in->model, tap);
     return fmin(most, sum / s->workers + (double)slack);
 }
 
 /* Of the linears of a group (-1: of all), those that the fullest rank reads and rotates. */
-static double owned_cells(const shape *s, int group)
+static double owned_cells(const shape *s, int tap)
 {
     double most = 0;
     int64_t rows, cols;
-    for (int owner = 0; owner < s->workers && owner < PONS_LINEARS; owner++) {
+    for (int owner = 0; owner < s->workers && owner < s->in->model->arch->linears; owner++) {
         double own = 0;
-        for (int i = owner; i < PONS_LINEARS; i += s->workers) {
-            if (group >= 0 && !in_group(i, group)) continue;
-            pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
+        for (int i = owner; i < s->in->model->arch->linears; i += s->workers) {
+            if (tap >= 0 && !takes(s, i, tap)) continue;
+            pons_linear_shape(s->in->model, i, &rows, &cols);
             own += (double)rows * (double)cols;
         }
         most = fmax(most, own);
@@ -166,10 +167,10 @@ static void add_standing(const shape *s, pons_plan_phase *p)
 }
 
 /* calib/block.c: RoPE tables, q, k and v, the input once more as products take it, and what threads make of it. */
-static void grow_work(shape *s, int group)
+static void grow_work(shape *s, int tap)
 {
     const pons_model_config *m = s->in->model;
-    double S = (double)s->S, d = (double)pons_group_dim(m, (pons_group)group);
+    double S = (double)s->S, d = (double)pons_tap_width(m, tap);
     double fixed = 4 * S * (double)((m->heads + 2 * m->kv_heads) * m->head_dim + m->head_dim);
     s->inputs = fmax(s->inputs, s->blocks ? 4 * S * (double)(s->widest + 3 * m->hidden)
                                           : 4 * (double)s->streamed * S * d);
@@ -178,25 +179,25 @@ static void grow_work(shape *s, int group)
 }
 
 /* pipeline/linear.c: the owner's dense linears and everyone's panels. */
-static void plan_read(shape *s, int group)
+static void plan_read(shape *s, int tap)
 {
-    pons_plan_phase *p = add_phase(s, "read", pons_group_name((pons_group)group));
+    pons_plan_phase *p = add_phase(s, "read", tap);
     add_standing(s, p);
-    add(p, "linears of the owner, dense", PONS_PLAN_RANK, false, 4 * owned_cells(s, group));
-    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
+    add(p, "linears of the owner, dense", PONS_PLAN_RANK, false, 4 * owned_cells(s, tap));
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, tap, true));
 }
 
 /* hessian/accumulate.c, kern/gram.c, hessian/factor.c. */
-static void plan_hessian(shape *s, int group)
+static void plan_hessian(shape *s, int tap)
 {
     const pons_recipe *r = s->in->recipe;
-    int64_t d = pons_group_dim(s->in->model, (pons_group)group), room = 8;
+    int64_t d = pons_tap_width(s->in->model, tap), room = 8;
     int64_t panel = r->keep_hessians ? d : pons_hessian_panel_rows(d);
-    double square = (double)d * (double)d, own = 4 * cells(s, group, true);
+    double square = (double)d * (double)d, own = 4 * cells(s, tap, true);
     double tiles = (double)pons_tiles_bytes(d, s->plan->team_ranks);
     while (room < s->windows)
         room *= 2;
-    pons_plan_phase *p = add_phase(s, "hessian", pons_group_name((pons_group)group));
+    pons_plan_phase *p = add_phase(s, "hessian", tap);
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
     if (!s->blocks)
@@ -210,7 +211,7 @@ static void plan_hessian(shape *s, int group)
     add_window(s, p, d);
 
     if (s->blocks) s->sums -= 8 * square; /* freed before it is factored */
-    p = add_phase(s, "factor", pons_group_name((pons_group)group));
+    p = add_phase(s, "factor", tap);
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
@@ -221,20 +222,20 @@ static void plan_hessian(shape *s, int group)
 }
 
 /* pipeline/target.c, hessian/cross.c, obr/target.c: the targets of a group. */
-static void plan_targets(shape *s, int group)
+static void plan_targets(shape *s, int tap)
 {
     const pons_recipe *r = s->in->recipe;
-    bool joins = group == PONS_GROUP_O || group == PONS_GROUP_DOWN;
-    int64_t d = pons_group_dim(s->in->model, (pons_group)group);
+    bool joins = pons_tap_joins_stream(s->in->model->arch, tap);
+    int64_t d = pons_tap_width(s->in->model, tap);
     int64_t left = joins ? s->in->model->hidden : d;
     double held_out = 0;
-    double square = (double)d * (double)d, all = cells(s, group, false);
+    double square = (double)d * (double)d, all = cells(s, tap, false);
     s->followed += all * (s->in->bf16 ? 2 : 4);
     if (joins) s->errors = 1;
     if (r->calibration.holdout > 0) held_out = all * (s->in->bf16 ? 2 : 4);
-    pons_plan_phase *p = add_phase(s, "targets", pons_group_name((pons_group)group));
+    pons_plan_phase *p = add_phase(s, "targets", tap);
     add_standing(s, p);
-    add(p, "rows of this rank, their steps", PONS_PLAN_RANK, false, 12 * cells(s, group, true));
+    add(p, "rows of this rank, their steps", PONS_PLAN_RANK, false, 12 * cells(s, tap, true));
     add(p, "linears of the group, dense", PONS_PLAN_RANK, true, 4 * all);
     add(p, "steps of the group, dense, both packed", PONS_PLAN_RANK, true,
         held_out > 0 ? 4 * all + 2 * held_out : 0);
@@ -295,9 +296,9 @@ static double chunk_bytes(const shape *s, int64_t d, int64_t rows)
 {
     int64_t padded = pons_product_tiles_of(d).padded;
     double most = rows > 0 ? (double)pons_dual_rows(d, rows, s->in->threads) : 0.0;
-    double group = most > 0 ? PONS_PRODUCT_SPACE : 0, alpha = s->in->recipe->obr.alpha;
+    double tap = most > 0 ? PONS_PRODUCT_SPACE : 0, alpha = s->in->recipe->obr.alpha;
     double cell = 28.125 + (alpha > 0 ? 4 * (1 - alpha) : 0); /* the dual in bf16 two less */
-    return s->in->threads * (cell * most * (double)padded + group);
+    return s->in->threads * (cell * most * (double)padded + tap);
 }
 
 /* obr/form.c: rows that each thread measures, and a tile of the Hessian. */
@@ -310,19 +311,19 @@ static double form_bytes(const shape *s, int64_t d, int64_t rows)
 }
 
 /* hessian/inverse.c and obr: what the rows of a group share, and one linear's rows. */
-static void plan_solve(shape *s, int group)
+static void plan_solve(shape *s, int tap)
 {
     const pons_recipe *r = s->in->recipe;
-    int64_t d = pons_group_dim(s->in->model, (pons_group)group), rows, cols, most = 0;
+    int64_t d = pons_tap_width(s->in->model, tap), rows, cols, most = 0;
     int64_t split = (int64_t)(r->obr.alpha * (double)d), padded = pons_product_tiles_of(d).padded;
     double square = (double)d * (double)d, whole = (double)padded * (double)padded;
     double tail = (double)(d - split) * (double)(d - split);
     double cross = (double)split * (double)(d - split), shared = 0;
     bool dual = pons_row_solver(r, d, s->in->solver_bf16) != PONS_SOLVER_DIRECT,
          hessian = pons_method_needs_hessian(r->method);
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        pons_linear_shape(s->in->model, (pons_linear)i, &rows, &cols);
-        int64_t own = in_group(i, group) ? own_rows(s, group, i) : 0;
+    for (int i = 0; i < s->in->model->arch->linears; i++) {
+        pons_linear_shape(s->in->model, i, &rows, &cols);
+        int64_t own = takes(s, i, tap) ? own_rows(s, tap, i) : 0;
         most = own > most ? own : most;
     }
     bool compensates = pons_method_compensates(r->method);
@@ -332,11 +333,10 @@ static void plan_solve(shape *s, int group)
     else if (dual)
         shared =
             inverse_entry(s) * whole + (inverse_entry(s) + 1) * tail + product_entry(s) * cross;
-    pons_plan_phase *p = add_phase(s, "solve", pons_group_name((pons_group)group));
+    pons_plan_phase *p = add_phase(s, "solve", tap);
     add_standing(s, p);
-    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, group, true));
-    add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false,
-        5 * cells(s, group, true));
+    add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, tap, true));
+    add(p, "codes and values of this rank's rows", PONS_PLAN_RANK, false, 5 * cells(s, tap, true));
     double cell = 5; /* obr/compress.c; beside it obr/rest.c or obr/polish.c */
     if (compensates && !halves && r->method != PONS_METHOD_EXACT_OBS)
         cell += 17;
@@ -357,8 +357,8 @@ static void plan_solve(shape *s, int group)
                    8 * (r->method == PONS_METHOD_OBR_GPTQ ? tail : square));
     add_window(s, p, d);
 
-    p = add_phase(s, "gather", pons_group_name((pons_group)group));
-    double all = cells(s, group, false), packed = all * (s->in->bf16 ? 2 : 4);
+    p = add_phase(s, "gather", tap);
+    double all = cells(s, tap, false), packed = all * (s->in->bf16 ? 2 : 4);
     add_standing(s, p);
     add(p, "codes and values of the whole group", PONS_PLAN_RANK, true, 5 * all);
     add(p, "linears of the group, packed for products", PONS_PLAN_RANK, true, packed);
@@ -375,8 +375,8 @@ static void open_wave(shape *s)
     const pons_model_config *m = s->in->model;
     int64_t wave = s->in->recipe->wave < m->layers ? s->in->recipe->wave : m->layers;
     s->blocks = (wave + s->plan->teams - 1) / s->plan->teams;
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        double d = (double)pons_group_dim(m, (pons_group)g);
+    for (int g = 0; g < s->in->model->arch->taps; g++) {
+        double d = (double)pons_tap_width(m, g);
         s->packed += (double)s->blocks * cells(s, g, false) * (s->in->bf16 ? 2 : 4);
         s->sums += (double)s->blocks * 8 * d * d;
         grow_work(s, g);
@@ -393,12 +393,12 @@ static void plan_allocate(shape *s)
     double S = (double)s->S, windows = fmin(ceil(8 * d / S), (double)r->calibration.windows);
     double pass = ceil(windows / s->workers);
     shape work = *s;
-    for (int g = 0; g < PONS_GROUPS; g++) {
+    for (int g = 0; g < s->in->model->arch->taps; g++) {
         all += cells(s, g, false);
         own += cells(s, g, true);
         grow_work(&work, g);
     }
-    pons_plan_phase *p = add_phase(s, "allocate", "");
+    pons_plan_phase *p = add_phase(s, "allocate", -1);
     add_always(s, p);
     add(p, "windows of the pass", PONS_PLAN_RANK, false, 4 * pass * S * ((double)m->hidden + d));
     add(p, "a window that is probed", PONS_PLAN_RANK, true, 4 * S * (3 * (double)m->hidden + d));
@@ -436,24 +436,24 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     s.windows = hessian ? (r->calibration.windows + s.workers - 1) / s.workers : 0;
     s.streamed = /* pipeline/job.h: no rank has more than both, divided and rounded up */
         hessian ? (r->calibration.windows + r->calibration.holdout + s.workers - 1) / s.workers : 0;
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        int64_t d = pons_group_dim(in->model, (pons_group)g);
+    for (int g = 0; g < in->model->arch->taps; g++) {
+        int64_t d = pons_tap_width(in->model, g);
         s.widest = d > s.widest ? d : s.widest;
         s.leaving += cells(&s, g, false) * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1);
     }
     if (r->wave > 1) open_wave(&s);
     if (r->prune.allocate == PONS_ALLOCATE_BUDGET) plan_allocate(&s);
-    for (int g = 0; g < PONS_GROUPS; g++) {
+    for (int g = 0; g < in->model->arch->taps; g++) {
         plan_read(&s, g);
         if (hessian) {
             grow_work(&s, g);
-            add_standing(&s, add_phase(&s, "forward", pons_group_name((pons_group)g)));
+            add_standing(&s, add_phase(&s, "forward", g));
             plan_hessian(&s, g);
             if (pons_plan_follows(r)) plan_targets(&s, g);
         }
         plan_solve(&s, g);
     }
-    add_standing(&s, add_phase(&s, "end of block", ""));
+    add_standing(&s, add_phase(&s, "end of block", -1));
     double on_node = ceil((double)in->ranks / in->nodes);
     double teams_on_node = fmax(1, floor(on_node / plan->team_ranks));
     for (int i = 0; i < plan->phases; i++) {

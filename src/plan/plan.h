@@ -58,7 +58,9 @@ typedef struct pons_plan_term {
 enum { PONS_PLAN_TERMS = 32, PONS_PLAN_PHASES = 32 };
 
 typedef struct pons_plan_phase {
-    const char *name, *group; /* "solve", "down"; group "" where it is none of one group */
+    const char *name,
+        *group; /* "solve", "down"; group: the tap's name, "" where it is none of one */
+    int tap;    /* -1: of none */
     pons_plan_term term[PONS_PLAN_TERMS];
     int terms;
     double bytes[PONS_PLAN_KINDS];

@@ -6,7 +6,7 @@
 #include "report/run.h"
 
 /* Add the codes of one linear, when it has 4-bit symmetric ones. */
-static pons_status count_linear(const pons_model *model, int64_t layer, pons_linear linear,
+static pons_status count_linear(const pons_model *model, int64_t layer, int linear,
                                 int64_t codes[PONS_REPORT_CODES])
 {
     pons_status st = PONS_OK;
@@ -38,10 +38,11 @@ static pons_status count_own_blocks(pons_comm *comm, const char *path,
     pons_model *model = NULL;
     PONS_TRY(st, pons_model_open(path, &model));
     if (!pons_model_is_packed(model)) goto done;
+    const pons_arch *arch = pons_model_get_config(model)->arch;
     int64_t layers = pons_model_get_config(model)->layers;
     for (int64_t l = pons_comm_rank(comm); l < layers; l += pons_comm_size(comm))
-        for (int i = 0; i < PONS_LINEARS; i++)
-            PONS_TRY(st, count_linear(model, l, (pons_linear)i, codes));
+        for (int i = 0; i < arch->linears; i++)
+            PONS_TRY(st, count_linear(model, l, i, codes));
 done:
     pons_model_close(&model);
     return st;

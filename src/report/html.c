@@ -107,16 +107,18 @@ static void compare_errors(FILE *out, const pons_report_page *page)
     fputs("</div>\n", out);
 }
 
-/* A line for each of the seven linears. */
-static void chart_linears(FILE *out, const char *title, const char *unit, bool log, int64_t blocks,
-                          const double *values)
+/* A line for each linear, as many as there are colours. @param values [blocks, linears] */
+static void chart_linears(FILE *out, const char *title, const char *unit, bool log,
+                          const pons_report_run *run, const double *values)
 {
-    pons_svg_series series[PONS_LINEARS];
-    for (int i = 0; i < PONS_LINEARS; i++) {
-        series[i] = (pons_svg_series){.y = values + i, .stride = PONS_LINEARS, .points = blocks};
-        snprintf(series[i].name, sizeof series->name, "%s", pons_linear_short_name((pons_linear)i));
+    pons_svg_series series[PONS_SVG_COLOURS];
+    int count = run->linears < PONS_SVG_COLOURS ? run->linears : PONS_SVG_COLOURS;
+    for (int i = 0; i < count; i++) {
+        series[i] =
+            (pons_svg_series){.y = values + i, .stride = run->linears, .points = run->blocks};
+        snprintf(series[i].name, sizeof series->name, "%s", pons_report_linear_name(run, i));
     }
-    pons_svg_lines(out, &(pons_svg_chart){title, "block", unit, log, PONS_LINEARS, series});
+    pons_svg_lines(out, &(pons_svg_chart){title, "block", unit, log, count, series});
 }
 
 static void chart_codes(FILE *out, const pons_report_run *run)
@@ -190,10 +192,8 @@ static void print_run(FILE *out, const pons_report_run *run)
         fputs("</p>\n", out);
     }
     fputs("<div class=\"figures\">\n", out);
-    chart_linears(out, "Relative output error of each linear", "error", true, run->blocks,
-                  run->error);
-    chart_linears(out, "Zeros of each linear", "share of weights", false, run->blocks,
-                  run->sparsity);
+    chart_linears(out, "Relative output error of each linear", "error", true, run, run->error);
+    chart_linears(out, "Zeros of each linear", "share of weights", false, run, run->sparsity);
     chart_codes(out, run);
     chart_iterations(out, run);
     chart_phases(out, run, "seconds", "Time of each phase, rank 0", "seconds", 1);

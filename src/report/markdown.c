@@ -36,21 +36,21 @@ static void print_table(FILE *out, const pons_report_table *t)
 static void print_errors(FILE *out, const pons_report_run *run)
 {
     bool any = false;
-    for (int64_t i = 0; i < run->blocks * PONS_LINEARS; i++)
+    for (int64_t i = 0; i < run->blocks * run->linears; i++)
         any |= isfinite(run->error[i]);
     if (!any) return;
     fputs("| block |", out);
-    for (int i = 0; i < PONS_LINEARS; i++)
-        fprintf(out, " %s |", pons_linear_short_name((pons_linear)i));
+    for (int i = 0; i < run->linears; i++)
+        fprintf(out, " %s |", pons_report_linear_name(run, i));
     fputs("\n|---", out);
-    for (int i = 0; i < PONS_LINEARS; i++)
+    for (int i = 0; i < run->linears; i++)
         fputs("|---:", out);
     fputs("|\n", out);
     for (int64_t b = 0; b < run->blocks; b++) {
         fprintf(out, "| %lld |", (long long)b);
-        for (int i = 0; i < PONS_LINEARS; i++)
-            fprintf(out, isfinite(run->error[b * PONS_LINEARS + i]) ? " %.3g |" : " - |",
-                    run->error[b * PONS_LINEARS + i]);
+        for (int i = 0; i < run->linears; i++)
+            fprintf(out, isfinite(run->error[b * run->linears + i]) ? " %.3g |" : " - |",
+                    run->error[b * run->linears + i]);
         fputc('\n', out);
     }
     fputs("\nRelative output error of each linear.\n\n", out);

@@ -93,18 +93,52 @@ static pons_status find_output(pons_report_run *run)
     return PONS_OK;
 }
 
-/* "model.layers.3.self_attn.k_proj" */
-static bool parse_name(const json_t *linear, int64_t *block, int *index)
+/* "model.layers.3.self_attn.k_proj": block and the rest, or NULL. */
+static const char *parse_name(const json_t *linear, int64_t *block)
 {
     static const char prefix[] = "model.layers.";
     const char *name = json_string_value(json_object_get(linear, "name"));
     char *end;
-    if (!name || strncmp(name, prefix, sizeof prefix - 1)) return false;
+    if (!name || strncmp(name, prefix, sizeof prefix - 1)) return NULL;
     *block = strtoll(name + sizeof prefix - 1, &end, 10);
-    if (*block < 0 || *block > 100000 || *end != '.') return false;
-    for (*index = 0; *index < PONS_LINEARS; ++*index)
-        if (!strcmp(end + 1, pons_linear_name((pons_linear)*index))) return true;
-    return false;
+    return *block < 0 || *block > 100000 || *end != '.' ? NULL : end + 1;
+}
+
+/* Place of a name among the linears of a block; run->linears when it is not there. */
+static int find_linear(const pons_report_run *run, const char *name)
+{
+    int i = 0;
+    while (i < run->linears && strcmp(run->linear[i], name))
+        i++;
+    return i;
+}
+
+const char *pons_report_linear_name(const pons_report_run *run, int linear)
+{
+    const char *dot = strrchr(run->linear[linear], '.');
+    return dot ? dot + 1 : run->linear[linear];
+}
+
+/* Count the blocks and take the names of a list of linears, in its order. */
+static pons_status note_linears(pons_report_run *run, const json_t *linears)
+{
+    const json_t *item;
+    int64_t block;
+    size_t i;
+    json_array_foreach(linears, i, item)
+    {
+        const char *name = parse_name(item, &block);
+        if (!name) continue;
+        if (block >= run->blocks) run->blocks = block + 1;
+        if (find_linear(run, name) < run->linears) continue;
+        char(*more)[sizeof *run->linear] = pons_mem_alloc(run->linears + 1, sizeof *more);
+        if (!more) return PONS_ERR_NOMEM;
+        if (run->linears) memcpy(more, run->linear, (size_t)run->linears * sizeof *more);
+        snprintf(more[run->linears++], sizeof *more, "%s", name);
+        pons_mem_free(run->linear);
+        run->linear = more;
+    }
+    return PONS_OK;
 }
 
 static double ratio(double part, double whole) { return whole > 0 ? part / whole : NAN; }
@@ -113,13 +147,14 @@ static double ratio(double part, double whole) { return whole > 0 ? part / whole
 static void take_linear(pons_report_run *run, const json_t *linear)
 {
     int64_t block;
-    int index;
-    if (!parse_name(linear, &block, &index) || block >= run->blocks) return;
-    double *error = &run->error[block * PONS_LINEARS + index];
+    const char *name = parse_name(linear, &block);
+    int index = name ? find_linear(run, name) : 0;
+    if (!name || block >= run->blocks || index == run->linears) return;
+    double *error = &run->error[block * run->linears + index];
     *error = pons_report_number(linear, "relative_error");
     if (isnan(*error))
         *error = ratio(pons_report_number(linear, "error"), pons_report_number(linear, "energy"));
-    run->sparsity[block * PONS_LINEARS + index] =
+    run->sparsity[block * run->linears + index] =
         ratio(pons_report_number(linear, "zeros"),
               pons_report_number(linear, "rows") * pons_report_number(linear, "cols"));
 }
@@ -148,19 +183,16 @@ static pons_status collect(pons_report_run *run)
     pons_status st = PONS_OK;
     const json_t *linears = json_object_get(run->manifest, "linears"), *item;
     int64_t block;
-    int index;
     size_t i;
     json_array_foreach(run->journal, i, item)
     {
         block = json_integer_value(json_object_get(item, "block"));
-        if (is_event(item, "block") && block >= run->blocks && block < 100000)
-            run->blocks = block + 1;
+        if (!is_event(item, "block")) continue;
+        if (block >= run->blocks && block < 100000) run->blocks = block + 1;
+        PONS_TRY(st, note_linears(run, json_object_get(item, "linears")));
     }
-    json_array_foreach(linears, i, item)
-    {
-        if (parse_name(item, &block, &index) && block >= run->blocks) run->blocks = block + 1;
-    }
-    int64_t cells = run->blocks * PONS_LINEARS;
+    PONS_TRY(st, note_linears(run, linears));
+    int64_t cells = run->blocks * run->linears;
     PONS_ALLOC(st, run->error, cells);
     PONS_ALLOC(st, run->sparsity, cells);
     PONS_ALLOC(st, run->block_error, run->blocks);
@@ -227,6 +259,7 @@ void pons_report_run_free(pons_report_run *run)
     pons_mem_free(run->path);
     pons_mem_free(run->out);
     pons_mem_free(run->recipe_text);
+    pons_mem_free(run->linear);
     pons_mem_free(run->error);
     pons_mem_free(run->sparsity);
     pons_mem_free(run->block_error);

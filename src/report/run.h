@@ -21,8 +21,10 @@ typedef struct pons_report_run {
     json_t *report, *tasks;           /* NULL when absent */
     json_t *manifest;                 /* pons.json; NULL when absent */
     int64_t blocks;                   /* with linears in the manifest or the journal */
-    double *error;                    /* [blocks, PONS_LINEARS] relative error; NaN when unknown */
-    double *sparsity;                 /* [blocks, PONS_LINEARS] share of zeros; NaN when unknown */
+    int linears;                      /* of a block, by the names in both */
+    char (*linear)[64];               /* [linears] "self_attn.k_proj" */
+    double *error;                    /* [blocks, linears] relative error; NaN when unknown */
+    double *sparsity;                 /* [blocks, linears] share of zeros; NaN when unknown */
     double *block_error;              /* [blocks] relative error of the block; NaN when unknown */
     double *block_seconds;            /* [blocks]; NaN when unknown */
     int64_t codes[PONS_REPORT_CODES]; /* weights with code i - 8, of all 4-bit symmetric linears */
@@ -37,6 +39,9 @@ pons_status pons_report_run_read(const char *path, pons_report_run *out);
 pons_status pons_report_count_codes(pons_comm *comm, pons_report_run *run);
 
 void pons_report_run_free(pons_report_run *run);
+
+/** Name of a linear without its module: "k_proj". Borrowed. Local. */
+const char *pons_report_linear_name(const pons_report_run *run, int linear);
 
 /** The number at a path like "seconds.total"; NaN when it is not there. Local. */
 double pons_report_number(const json_t *object, const char *path);

@@ -22,19 +22,19 @@ typedef struct input_side {
     int scale; /* part, or -1 */
 } input_side;
 
-static input_side input_of(const pons_flatquant *flat, pons_linear linear)
+static input_side input_of(const pons_flatquant *flat, int tap)
 {
     const pons_model_config *c = &flat->config;
     input_side s = {0};
-    switch (pons_linear_group(linear)) {
-    case PONS_GROUP_O:
+    switch (pons_transform_of_tap(c->arch, tap)) {
+    case PONS_TRANSFORM_HEADS:
         return (input_side){c->heads, c->head_dim, PONS_FLAT_HEADS_INVERSE, PONS_FLAT_VALUE_INVERSE,
                             -1};
-    case PONS_GROUP_GATE_UP:
+    case PONS_TRANSFORM_GATE_UP_LEFT:
         s = (input_side){0, 0, PONS_FLAT_GATE_UP_LEFT_INVERSE, PONS_FLAT_GATE_UP_RIGHT_INVERSE,
                          PONS_FLAT_GATE_UP_SCALE};
         break;
-    case PONS_GROUP_DOWN:
+    case PONS_TRANSFORM_DOWN_LEFT:
         s = (input_side){0, 0, PONS_FLAT_DOWN_LEFT_INVERSE, PONS_FLAT_DOWN_RIGHT_INVERSE,
                          PONS_FLAT_DOWN_SCALE};
         break;
@@ -42,7 +42,7 @@ static input_side input_of(const pons_flatquant *flat, pons_linear linear)
         s = (input_side){0, 0, PONS_FLAT_QKV_LEFT_INVERSE, PONS_FLAT_QKV_RIGHT_INVERSE,
                          PONS_FLAT_QKV_SCALE};
     }
-    pons_kronecker_factors(pons_group_dim(c, pons_linear_group(linear)), &s.L, &s.R);
+    pons_kronecker_factors(pons_tap_width(c, tap), &s.L, &s.R);
     return s;
 }
 
@@ -60,12 +60,12 @@ static double *widen(const pons_flatquant *flat, int64_t layer, int part)
 }
 
 /* Each row [cols] of W: divided, transformed, clipped to a share of its range. */
-static pons_status transform_rows(const pons_flatquant *flat, int64_t layer, pons_linear linear,
+static pons_status transform_rows(const pons_flatquant *flat, int64_t layer, int linear,
                                   int64_t rows, int64_t cols, float *W)
 {
     pons_status st = PONS_OK;
-    input_side side = input_of(flat, linear);
-    int clip = PONS_FLAT_LINEARS + 4 * (int)linear;
+    input_side side = input_of(flat, flat->config.arch->linear[linear].tap);
+    int clip = PONS_FLAT_LINEARS + 4 * linear;
     const float *most = pons_flatquant_part(flat, layer, clip + PONS_FLAT_WEIGHT_MAX);
     const float *least = pons_flatquant_part(flat, layer, clip + PONS_FLAT_WEIGHT_MIN);
     const float *scale = side.scale < 0 ? NULL : pons_flatquant_part(flat, layer, side.scale);
@@ -115,15 +115,16 @@ done:
     return st;
 }
 
-pons_status pons_flatquant_linear(const pons_flatquant *flat, int64_t layer, pons_linear linear,
-                                  float *W, float *bias)
+pons_status pons_flatquant_linear(const pons_flatquant *flat, int64_t layer, int linear, float *W,
+                                  float *bias)
 {
     pons_status st;
     int64_t rows, cols;
     pons_linear_shape(&flat->config, linear, &rows, &cols);
     PONS_TRY(st, transform_rows(flat, layer, linear, rows, cols, W));
-    if (linear == PONS_V) PONS_TRY(st, transform_values(flat, layer, cols, W, bias));
-    if (linear == PONS_UP) {
+    pons_output output = flat->config.arch->linear[linear].output;
+    if (output == PONS_OUTPUT_VALUES) PONS_TRY(st, transform_values(flat, layer, cols, W, bias));
+    if (output == PONS_OUTPUT_MIDDLE) {
         const float *scale = pons_flatquant_part(flat, layer, PONS_FLAT_DOWN_SCALE);
         for (int64_t r = 0; r < rows; r++) {
             for (int64_t j = 0; j < cols; j++)
@@ -135,13 +136,15 @@ done:
     return st;
 }
 
-void pons_flatquant_norms(const pons_flatquant *flat, int64_t layer, float *attention, float *mlp)
+void pons_flatquant_gains(const pons_flatquant *flat, int64_t layer, float *gains)
 {
-    const float *qkv = pons_flatquant_part(flat, layer, PONS_FLAT_QKV_SCALE);
-    const float *gate_up = pons_flatquant_part(flat, layer, PONS_FLAT_GATE_UP_SCALE);
-    for (int64_t j = 0; j < flat->config.hidden; j++) {
-        attention[j] *= qkv[j];
-        mlp[j] *= gate_up[j];
+    const pons_model_config *c = &flat->config;
+    for (int t = 0; t < c->arch->taps; t++) {
+        if (c->arch->tap[t].kind != PONS_INPUT_STREAM) continue;
+        const float *scale = pons_flatquant_part(flat, layer, input_of(flat, t).scale);
+        float *gain = gains + pons_gain_offset(c, c->arch->tap[t].gain);
+        for (int64_t j = 0; j < c->hidden; j++)
+            gain[j] *= scale[j];
     }
 }
 
@@ -177,7 +180,7 @@ void pons_flatquant_transforms(const pons_flatquant *flat, int64_t layer, float 
     for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
         put_matrix(flat, layer, matrices[i].from, matrices[i].transposed, matrices[i].to, out);
     float *clip = out + pons_transform_offset(&flat->config, PONS_TRANSFORM_INPUT_CLIP);
-    for (int l = 0; l < PONS_LINEARS; l++)
+    for (int l = 0; l < flat->config.arch->linears; l++)
         for (int k = 0; k < 2; k++)
             clip[2 * l + k] = sigmoid(*pons_flatquant_part(
                 flat, layer, PONS_FLAT_LINEARS + 4 * l + PONS_FLAT_INPUT_MAX + k));

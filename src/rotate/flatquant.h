@@ -35,8 +35,7 @@ typedef enum pons_flat_part {
     PONS_FLAT_KEY_CLIP_MIN,
     PONS_FLAT_VALUE_CLIP_MAX,
     PONS_FLAT_VALUE_CLIP_MIN,
-    PONS_FLAT_LINEARS,                                     /* from here on per linear: */
-    PONS_FLAT_PARTS = PONS_FLAT_LINEARS + 4 * PONS_LINEARS /* weight max, min; input max, min */
+    PONS_FLAT_LINEARS /* from here on per linear: weight max, min; input max, min */
 } pons_flat_part;
 
 /** Parts of a linear, from PONS_FLAT_LINEARS + 4 linear on. */
@@ -44,8 +43,9 @@ enum { PONS_FLAT_WEIGHT_MAX, PONS_FLAT_WEIGHT_MIN, PONS_FLAT_INPUT_MAX, PONS_FLA
 
 typedef struct pons_flatquant {
     pons_model_config config;
-    int64_t offset[PONS_FLAT_PARTS + 1]; /* of each part in a layer's values */
-    float *values;                       /* [layers, offset[PONS_FLAT_PARTS]] */
+    int parts;        /* PONS_FLAT_LINEARS and four of each linear */
+    int64_t *offset;  /* [parts + 1] of each part in a layer's values */
+    float *values;    /* [layers, offset[parts]] */
     double deviation; /* largest entry of |M^T M^-T - I| over all pairs of the file */
 } pons_flatquant;
 
@@ -66,16 +66,16 @@ void pons_flatquant_destroy(pons_flatquant **flat);
 /** Values of a part. Borrowed. */
 const float *pons_flatquant_part(const pons_flatquant *flat, int64_t layer, int part);
 
-/** Norm gains [hidden] of a block, in place: times the scales that the linears are divided by. */
-void pons_flatquant_norms(const pons_flatquant *flat, int64_t layer, float *attention, float *mlp);
+/** Norm gains [pons_gain_floats] of a block, in place: times the scales that the linears are divided by. */
+void pons_flatquant_gains(const pons_flatquant *flat, int64_t layer, float *gains);
 
 /**
  * Reparameterize one whole linear in place: W [rows, cols] divided by its scale, transformed,
  * clipped, then the output side of v (per head) and of up (the scale of down).
  * @param bias [rows] or NULL @return PONS_OK, PONS_ERR_NOMEM. Cost 2 rows cols (L + R) flop, fp64.
  */
-pons_status pons_flatquant_linear(const pons_flatquant *flat, int64_t layer, pons_linear linear,
-                                  float *W, float *bias);
+pons_status pons_flatquant_linear(const pons_flatquant *flat, int64_t layer, int linear, float *W,
+                                  float *bias);
 
 /** A block's online transforms as model/transforms.h lays them out. @param out
  * [pons_transforms_floats] */

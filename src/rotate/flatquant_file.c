@@ -88,6 +88,8 @@ static int64_t length_of(const pons_model_config *c, extent e)
     return 1;
 }
 
+static int part_count(const pons_arch *arch) { return PONS_FLAT_LINEARS + 4 * arch->linears; }
+
 /* Name, dimensions and shape of a part. */
 static int describe(const pons_model_config *c, int part, char name[NAME_BYTES], int64_t shape[2])
 {
@@ -101,10 +103,10 @@ static int describe(const pons_model_config *c, int part, char name[NAME_BYTES],
         if (parts[part].square) shape[1] = shape[0];
         return parts[part].square ? 2 : 1;
     }
-    pons_linear linear = (pons_linear)((part - PONS_FLAT_LINEARS) / 4);
+    int linear = (part - PONS_FLAT_LINEARS) / 4;
     int kind = (part - PONS_FLAT_LINEARS) % 4;
     int64_t cols;
-    snprintf(name, NAME_BYTES, "%s.%s", pons_linear_name(linear), of_linear[kind]);
+    snprintf(name, NAME_BYTES, "%s.%s", c->arch->linear[linear].name, of_linear[kind]);
     pons_linear_shape(c, linear, &shape[0], &cols);
     if (kind < PONS_FLAT_INPUT_MAX) return 2;
     shape[0] = 1;
@@ -157,7 +159,7 @@ static pons_status check_names(const pons_torch_file *file, const pons_torch_val
         bool known = false;
         pons_torch_value_at(dict, i, &key);
         pons_torch_value_text(key, &text);
-        for (int p = 0; text && !known && p < PONS_FLAT_PARTS; p++) {
+        for (int p = 0; text && !known && p < part_count(c->arch); p++) {
             describe(c, p, name, shape);
             known = !strcmp(text, name);
         }
@@ -212,12 +214,12 @@ static pons_status read_layer(pons_torch_file *file, int64_t layer, double toler
 {
     pons_status st = PONS_OK;
     const pons_torch_value *dict = pons_torch_find_int(pons_torch_root(file), layer);
-    float *values = flat->values + layer * flat->offset[PONS_FLAT_PARTS];
+    float *values = flat->values + layer * flat->offset[flat->parts];
     if (!dict || pons_torch_value_kind(dict) != PONS_TORCH_DICT)
         return pons_fail(PONS_ERR_INPUT, "%s: layer %lld is missing or no dictionary",
                          pons_torch_path(file), (long long)layer);
     PONS_TRY(st, check_names(file, dict, layer, &flat->config));
-    for (int p = 0; p < PONS_FLAT_PARTS; p++)
+    for (int p = 0; p < flat->parts; p++)
         PONS_TRY(st, read_part(file, dict, layer, p, &flat->config, values + flat->offset[p]));
     PONS_TRY(st, check_inverses(pons_torch_path(file), flat, layer, tolerance));
 done:
@@ -246,11 +248,13 @@ pons_status pons_flatquant_read(const char *path, const pons_model_config *confi
     }
     PONS_CALLOC(st, flat, 1);
     flat->config = *config;
-    for (int p = 0; p < PONS_FLAT_PARTS; p++) {
+    flat->parts = part_count(config->arch);
+    PONS_CALLOC(st, flat->offset, flat->parts + 1);
+    for (int p = 0; p < flat->parts; p++) {
         describe(config, p, name, shape);
         flat->offset[p + 1] = flat->offset[p] + shape[0] * shape[1];
     }
-    PONS_ALLOC(st, flat->values, config->layers * flat->offset[PONS_FLAT_PARTS]);
+    PONS_ALLOC(st, flat->values, config->layers * flat->offset[flat->parts]);
     for (int64_t layer = 0; layer < config->layers; layer++)
         PONS_TRY(st, read_layer(file, layer, tolerance, flat));
     *out = flat;
@@ -265,11 +269,12 @@ void pons_flatquant_destroy(pons_flatquant **flat)
 {
     if (!*flat) return;
     pons_mem_free((*flat)->values);
+    pons_mem_free((*flat)->offset);
     pons_mem_free(*flat);
     *flat = NULL;
 }
 
 const float *pons_flatquant_part(const pons_flatquant *flat, int64_t layer, int part)
 {
-    return flat->values + layer * flat->offset[PONS_FLAT_PARTS] + flat->offset[part];
+    return flat->values + layer * flat->offset[flat->parts] + flat->offset[part];
 }

@@ -21,7 +21,7 @@ struct pons_rotation {
     pons_dtype hadamard_dtype;
     pons_act_quant activations;
     pons_kv_quant kv, values;
-    int64_t hidden, intermediate, layers, heads, kv_heads, head_dim;
+    pons_model_config config;
     pons_orthogonal r1;
     pons_orthogonal *r2; /* [r2_count]: one per layer (spinquant), or one for all (quarot) */
     int64_t r2_count;
@@ -83,13 +83,13 @@ static pons_status draw(const pons_recipe *recipe, pons_rotation *r)
     pons_mt19937 rng; /* R1 first, then R2 of layer 0, 1, ... */
     pons_mt19937_seed(&rng, recipe->rotation.seed);
     if (recipe->rotation.mode == PONS_ROTATE_RANDOM)
-        PONS_TRY(st, pons_orthogonal_random(r->hidden, &rng, &r->r1));
+        PONS_TRY(st, pons_orthogonal_random(r->config.hidden, &rng, &r->r1));
     else
-        PONS_TRY(st, pons_orthogonal_hadamard(r->hidden, &rng, &r->r1));
-    int64_t count = spinquant ? r->layers : 1;
+        PONS_TRY(st, pons_orthogonal_hadamard(r->config.hidden, &rng, &r->r1));
+    int64_t count = spinquant ? r->config.layers : 1;
     PONS_CALLOC(st, r->r2, count);
     for (r->r2_count = 0; r->r2_count < count; r->r2_count++)
-        PONS_TRY(st, pons_orthogonal_hadamard(r->head_dim, spinquant ? &rng : NULL,
+        PONS_TRY(st, pons_orthogonal_hadamard(r->config.head_dim, spinquant ? &rng : NULL,
                                               &r->r2[r->r2_count]));
 done:
     return st;
@@ -105,8 +105,8 @@ static pons_status read_file(const pons_recipe *recipe, const pons_model_config 
         r->deviation = r->flat->deviation;
         return PONS_OK;
     }
-    PONS_CALLOC(st, r->r2, r->layers);
-    r->r2_count = r->layers;
+    PONS_CALLOC(st, r->r2, r->config.layers);
+    r->r2_count = r->config.layers;
     st = pons_spinquant_read(recipe->rotation.file, config, recipe->rotation.tolerance, &r->r1,
                              r->r2, &r->deviation);
 done:
@@ -128,12 +128,7 @@ pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_con
     r->activations = recipe->activations;
     r->kv = recipe->kv;
     r->values = recipe->values;
-    r->hidden = config->hidden;
-    r->intermediate = config->intermediate;
-    r->layers = config->layers;
-    r->heads = config->heads;
-    r->kv_heads = config->kv_heads;
-    r->head_dim = config->head_dim;
+    r->config = *config;
     if (active)
         PONS_TRY(st, recipe->rotation.file[0] ? read_file(recipe, config, r) : draw(recipe, r));
     *out = r;
@@ -179,18 +174,19 @@ double pons_rotation_deviation(const pons_rotation *r) { return r->deviation; }
 
 static const pons_orthogonal *r2_of(const pons_rotation *r, int64_t layer)
 {
-    PONS_ASSERT(layer >= 0 && layer < r->layers);
+    PONS_ASSERT(layer >= 0 && layer < r->config.layers);
     return &r->r2[r->kind == PONS_ROTATION_SPINQUANT ? layer : 0];
 }
 
 /* W [rows, hidden] <- W diag(gain) R1. */
 static pons_status rotate_input(const pons_rotation *r, const float *gain, float *W, int64_t rows)
 {
+    int64_t hidden = r->config.hidden;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < r->hidden; j++)
-            W[i * r->hidden + j] = (float)((double)W[i * r->hidden + j] * gain[j]);
-    return pons_orthogonal_rows(&r->r1, W, rows, r->hidden);
+        for (int64_t j = 0; j < hidden; j++)
+            W[i * hidden + j] = (float)((double)W[i * hidden + j] * gain[j]);
+    return pons_orthogonal_rows(&r->r1, W, rows, hidden);
 }
 
 /* W [hidden, cols] <- R1^T W, bias likewise. */
@@ -203,25 +199,26 @@ done:
     return st;
 }
 
-/* Each kv head's rows W [head_dim, hidden] <- R2^T W, bias likewise. */
-static pons_status rotate_values(const pons_rotation *r, int64_t layer, float *W, float *bias)
+/* Each kv head's rows W [head_dim, cols] <- R2^T W, bias likewise. */
+static pons_status rotate_values(const pons_rotation *r, int64_t layer, float *W, int64_t cols,
+                                 float *bias)
 {
     pons_status st = PONS_OK;
     const pons_orthogonal *r2 = r2_of(r, layer);
-    for (int64_t head = 0; head < r->kv_heads; head++) {
-        int64_t row = head * r->head_dim;
-        PONS_TRY(st, pons_orthogonal_columns(r2, W + row * r->hidden, r->hidden, r->hidden));
+    for (int64_t head = 0; head < r->config.kv_heads; head++) {
+        int64_t row = head * r->config.head_dim;
+        PONS_TRY(st, pons_orthogonal_columns(r2, W + row * cols, cols, cols));
         if (bias) PONS_TRY(st, pons_orthogonal_columns(r2, bias + row, 1, 1));
     }
 done:
     return st;
 }
 
-/* Each row of W [hidden, heads * head_dim], seen as [heads, head_dim], <- Had_heads row. */
-static pons_status rotate_across_heads(const pons_rotation *r, float *W)
+/* Each row of W [rows, heads * head_dim], seen as [heads, head_dim], <- Had_heads row. */
+static pons_status rotate_across_heads(const pons_rotation *r, float *W, int64_t rows)
 {
     pons_status st = PONS_OK;
-    int64_t heads = r->heads, width = r->head_dim, rows = r->hidden;
+    int64_t heads = r->config.heads, width = r->config.head_dim;
     size_t bytes = (size_t)width * sizeof *W;
     float *by_head = NULL; /* [heads, rows * head_dim]: what is to be mixed stands in columns */
     PONS_ALLOC(st, by_head, rows * heads * width);
@@ -237,45 +234,41 @@ done:
     return st;
 }
 
-/* The input side of o_proj: per query head W[:, head] <- W[:, head] R2, and under quarot's online
- * transform Had_heads across heads. The two together are the full Hadamard of the width; written
- * as the product they undo the online side whatever factors that width has. */
-static pons_status rotate_heads(const pons_rotation *r, int64_t layer, float *W)
+/* The input side of a linear [rows, heads * head_dim] of attention's outputs: per query head
+ * W[:, head] <- W[:, head] R2, and under quarot's online transform Had_heads across heads. The two
+ * together are the full Hadamard of the width; written as the product they undo the online side whatever
+ * factors that width has. */
+static pons_status rotate_heads(const pons_rotation *r, int64_t layer, float *W, int64_t rows)
 {
     pons_status st;
-    /* W [hidden, heads * head_dim] seen as [hidden * heads, head_dim] */
-    PONS_TRY(st, pons_orthogonal_rows(r2_of(r, layer), W, r->hidden * r->heads, r->head_dim));
-    if (r->online && r->kind == PONS_ROTATION_QUAROT) PONS_TRY(st, rotate_across_heads(r, W));
+    int64_t heads = r->config.heads;
+    /* seen as [rows * heads, head_dim] */
+    PONS_TRY(st, pons_orthogonal_rows(r2_of(r, layer), W, rows * heads, r->config.head_dim));
+    if (r->online && r->kind == PONS_ROTATION_QUAROT) PONS_TRY(st, rotate_across_heads(r, W, rows));
 done:
     return st;
 }
 
-pons_status pons_rotation_linear(const pons_rotation *r, int64_t layer, pons_linear linear,
-                                 const float *gain, float *W, float *bias)
+pons_status pons_rotation_linear(const pons_rotation *r, int64_t layer, int linear,
+                                 const float *gains, float *W, float *bias)
 {
     pons_status st = PONS_OK;
+    const pons_arch_linear *of = &r->config.arch->linear[linear];
+    const pons_arch_tap *tap = &r->config.arch->tap[of->tap];
+    int64_t rows, cols;
     if (r->flat) return pons_flatquant_linear(r->flat, layer, linear, W, bias);
     if (!pons_rotation_folds(r)) return PONS_OK;
-    switch (linear) {
-    case PONS_Q: return rotate_input(r, gain, W, r->heads * r->head_dim);
-    case PONS_K: return rotate_input(r, gain, W, r->kv_heads * r->head_dim);
-    case PONS_UP: /* fall through */
-    case PONS_GATE: return rotate_input(r, gain, W, r->intermediate);
-    case PONS_V:
-        PONS_TRY(st, rotate_input(r, gain, W, r->kv_heads * r->head_dim));
-        PONS_TRY(st, rotate_values(r, layer, W, bias));
-        break;
-    case PONS_O:
-        PONS_TRY(st, rotate_heads(r, layer, W));
-        PONS_TRY(st, rotate_output(r, W, r->heads * r->head_dim, bias));
-        break;
-    case PONS_DOWN:
-        if (r->online)
-            PONS_TRY(st, pons_hadamard_rows_f64(W, r->hidden, r->intermediate, r->intermediate));
-        PONS_TRY(st, rotate_output(r, W, r->intermediate, bias));
-        break;
-    case PONS_LINEARS: PONS_ASSERT(!"a linear");
-    }
+    pons_linear_shape(&r->config, linear, &rows, &cols);
+    if (tap->kind == PONS_INPUT_STREAM)
+        PONS_TRY(st, rotate_input(r, gains + pons_gain_offset(&r->config, tap->gain), W, rows));
+    else if (tap->kind == PONS_INPUT_HEADS)
+        PONS_TRY(st, rotate_heads(r, layer, W, rows));
+    else if (r->online)
+        PONS_TRY(st, pons_hadamard_rows_f64(W, rows, cols, cols));
+    if (of->output == PONS_OUTPUT_VALUES)
+        PONS_TRY(st, rotate_values(r, layer, W, cols, bias));
+    else if (of->output == PONS_OUTPUT_STREAM)
+        PONS_TRY(st, rotate_output(r, W, cols, bias));
 done:
     return st;
 }
@@ -284,13 +277,14 @@ pons_status pons_rotation_replace(pons_rotation *r, const float *R1, const float
 {
     pons_status st = PONS_OK;
     double deviation;
-    int64_t count = 0, size = r->head_dim * r->head_dim;
+    int64_t count = 0, size = r->config.head_dim * r->config.head_dim;
     pons_orthogonal r1 = {0}, *r2 = NULL;
     PONS_ASSERT(r->kind == PONS_ROTATION_SPINQUANT);
-    PONS_TRY(st, pons_orthogonal_given(r->hidden, R1, &deviation, &r1));
-    PONS_CALLOC(st, r2, r->layers);
-    for (; count < r->layers; count++)
-        PONS_TRY(st, pons_orthogonal_given(r->head_dim, R2 + count * size, &deviation, &r2[count]));
+    PONS_TRY(st, pons_orthogonal_given(r->config.hidden, R1, &deviation, &r1));
+    PONS_CALLOC(st, r2, r->config.layers);
+    for (; count < r->config.layers; count++)
+        PONS_TRY(st, pons_orthogonal_given(r->config.head_dim, R2 + count * size, &deviation,
+                                           &r2[count]));
     clear_matrices(r);
     r->r1 = r1;
     r->r2 = r2;
@@ -309,23 +303,30 @@ void pons_rotation_center(const pons_rotation *r, float *E, int64_t n)
     if (!r->center_embedding) return;
     for (int64_t i = 0; i < n; i++) {
         double sum = 0;
-        for (int64_t j = 0; j < r->hidden; j++)
-            sum += E[i * r->hidden + j];
-        for (int64_t j = 0; j < r->hidden; j++)
-            E[i * r->hidden + j] = (float)(E[i * r->hidden + j] - sum / (double)r->hidden);
+        for (int64_t j = 0; j < r->config.hidden; j++)
+            sum += E[i * r->config.hidden + j];
+        for (int64_t j = 0; j < r->config.hidden; j++)
+            E[i * r->config.hidden + j] =
+                (float)(E[i * r->config.hidden + j] - sum / (double)r->config.hidden);
     }
 }
 
-void pons_rotation_norms(const pons_rotation *r, int64_t layer, float *attention, float *mlp)
+void pons_rotation_gains(const pons_rotation *r, int64_t layer, float *gains)
 {
-    if (r->flat) pons_flatquant_norms(r->flat, layer, attention, mlp);
-    for (int64_t j = 0; pons_rotation_folds(r) && j < r->hidden; j++)
-        attention[j] = mlp[j] = 1;
+    const pons_model_config *c = &r->config;
+    if (r->flat) pons_flatquant_gains(r->flat, layer, gains);
+    if (!pons_rotation_folds(r)) return;
+    for (int t = 0; t < c->arch->taps; t++) {
+        if (c->arch->tap[t].kind != PONS_INPUT_STREAM) continue;
+        float *gain = gains + pons_gain_offset(c, c->arch->tap[t].gain);
+        for (int64_t j = 0; j < c->hidden; j++)
+            gain[j] = 1;
+    }
 }
 
 void pons_rotation_transforms(const pons_rotation *r, int64_t layer, float *out)
 {
-    PONS_ASSERT(r->flat && layer >= 0 && layer < r->layers);
+    PONS_ASSERT(r->flat && layer >= 0 && layer < r->config.layers);
     pons_flatquant_transforms(r->flat, layer, out);
 }
 
@@ -333,7 +334,7 @@ pons_status pons_rotation_embedding(const pons_rotation *r, float *E, int64_t n)
 {
     if (!pons_rotation_folds(r)) return PONS_OK;
     pons_rotation_center(r, E, n);
-    return pons_orthogonal_rows(&r->r1, E, n, r->hidden);
+    return pons_orthogonal_rows(&r->r1, E, n, r->config.hidden);
 }
 
 pons_status pons_rotation_head(const pons_rotation *r, const float *final_gain, float *W, int64_t n)
@@ -352,25 +353,25 @@ static pons_status write_explicit(const pons_orthogonal *Q, int64_t n, float *R)
 
 pons_status pons_rotation_r1(const pons_rotation *r, float *R)
 {
-    return write_explicit(pons_rotation_folds(r) ? &r->r1 : NULL, r->hidden, R);
+    return write_explicit(pons_rotation_folds(r) ? &r->r1 : NULL, r->config.hidden, R);
 }
 
 pons_status pons_rotation_r2(const pons_rotation *r, int64_t layer, float *R)
 {
-    return write_explicit(pons_rotation_folds(r) ? r2_of(r, layer) : NULL, r->head_dim, R);
+    return write_explicit(pons_rotation_folds(r) ? r2_of(r, layer) : NULL, r->config.head_dim, R);
 }
 
 pons_status pons_rotation_export(const pons_rotation *r, const char *path)
 {
     pons_status st = PONS_OK;
-    int64_t size = r->head_dim * r->head_dim;
+    int64_t size = r->config.head_dim * r->config.head_dim;
     float *r1 = NULL, *r2 = NULL;
-    PONS_ALLOC(st, r1, r->hidden * r->hidden);
-    PONS_ALLOC(st, r2, r->layers * size);
+    PONS_ALLOC(st, r1, r->config.hidden * r->config.hidden);
+    PONS_ALLOC(st, r2, r->config.layers * size);
     PONS_TRY(st, pons_rotation_r1(r, r1));
-    for (int64_t layer = 0; layer < r->layers; layer++)
+    for (int64_t layer = 0; layer < r->config.layers; layer++)
         PONS_TRY(st, pons_rotation_r2(r, layer, r2 + layer * size));
-    st = pons_spinquant_write(path, r->hidden, r->head_dim, r->layers, r1, r2);
+    st = pons_spinquant_write(path, r->config.hidden, r->config.head_dim, r->config.layers, r1, r2);
 done:
     pons_mem_free(r2);
     pons_mem_free(r1);

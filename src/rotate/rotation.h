@@ -38,10 +38,10 @@ pons_runtime pons_rotation_runtime(const pons_rotation *rotation);
  * ones, tied embeddings untied. Local. */
 bool pons_rotation_folds(const pons_rotation *rotation);
 
-/** Norm gains [hidden] of a block, in place, to what the forward pass uses: ones when folded, with
- * the scales of the linears behind them under flatquant. Local. */
-void pons_rotation_norms(const pons_rotation *rotation, int64_t layer, float *attention,
-                         float *mlp);
+/** Norm gains [pons_gain_floats] of a block, in place, to what the forward pass uses: those of the
+ * residual stream are ones when folded, and have the scales of the linears behind them under flatquant.
+ * Local. */
+void pons_rotation_gains(const pons_rotation *rotation, int64_t layer, float *gains);
 
 /** Online transforms of a block, when the runtime has any: model/transforms.h. Local.
  * @param out [pons_transforms_floats] */
@@ -70,14 +70,13 @@ pons_status pons_rotation_head(const pons_rotation *rotation, const float *final
 
 /**
  * One whole linear in place, weight and bias; nothing when inactive. Local.
- * @param gain  gain [hidden] of the norm in front (k, v, q: attention norm; up, gate: MLP norm; o,
- * down: ignored)
+ * @param gains [pons_gain_floats] the block's as stored: that of the norm in front is folded in
  * @param W     [rows, cols]; @param bias [rows] or NULL
  * @return PONS_OK or PONS_ERR_NOMEM. Cost: rows cols log2 for Hadamards, 2 rows cols hidden for
  * random orthogonal. Memory: a copy of o_proj under quarot online, else O(width) per thread.
  */
-pons_status pons_rotation_linear(const pons_rotation *rotation, int64_t layer, pons_linear linear,
-                                 const float *gain, float *W, float *bias);
+pons_status pons_rotation_linear(const pons_rotation *rotation, int64_t layer, int linear,
+                                 const float *gains, float *W, float *bias);
 
 /** R1 as an explicit matrix [hidden, hidden] and R2 of a layer [head_dim, head_dim] (quarot: the
  * Hadamard of head_dim transposed), fp32, for tests and export; the identity unless the rotation folds. */

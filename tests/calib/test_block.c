@@ -18,11 +18,12 @@
 #include "base/mt19937.h"
 #include "calib/block.h"
 #include "kern/gemm.h"
+#include "model/arch_tables.h"
 
 /* Widths of Hadamard transforms are powers of two here, so that the oracle can use Sylvester's. */
 static pons_model_config small_config(void)
 {
-    pons_model_config c = {.arch = PONS_ARCH_QWEN2,
+    pons_model_config c = {.arch = &pons_arch_qwen2,
                            .vocab = 10,
                            .hidden = 24,
                            .intermediate = 32,
@@ -42,7 +43,7 @@ static pons_model_config small_config(void)
 
 typedef struct weights {
     pons_model_config config;
-    float *W[PONS_LINEARS], *bias[PONS_LINEARS], *norm[2];
+    float *W[PONS_LINEARS], *bias[PONS_LINEARS], *gains, *norm[2]; /* norm: the parts of gains */
 } weights;
 
 static float *random_floats(pons_mt19937 *rng, int64_t n, double scale, double shift)
@@ -64,12 +65,13 @@ static weights random_weights(const pons_model_config *config, uint32_t seed, bo
     pons_mt19937_seed(&rng, seed);
     for (int i = 0; i < PONS_LINEARS; i++) {
         int64_t rows, cols;
-        pons_linear_shape(config, (pons_linear)i, &rows, &cols);
+        pons_linear_shape(config, i, &rows, &cols);
         w.W[i] = random_floats(&rng, rows * cols, 1.5 / sqrt((double)cols), 0);
         w.bias[i] = bias ? random_floats(&rng, rows, 0.5, 0) : NULL;
     }
+    w.gains = random_floats(&rng, pons_gain_floats(config), 0.2, 1);
     for (int i = 0; i < 2; i++)
-        w.norm[i] = random_floats(&rng, config->hidden, 0.2, 1);
+        w.norm[i] = w.gains + i * config->hidden;
     return w;
 }
 
@@ -79,8 +81,7 @@ static void free_weights(weights *w)
         free(w->W[i]);
         free(w->bias[i]);
     }
-    free(w->norm[0]);
-    free(w->norm[1]);
+    free(w->gains);
 }
 
 static float *random_hidden(const pons_model_config *c, int64_t S, uint32_t seed)
@@ -95,8 +96,8 @@ static pons_block *make_block(const weights *w, int64_t layer, bool bf16)
     pons_block *b = NULL;
     assert_int_equal(pons_block_create(&w->config, layer, bf16, &b), PONS_OK);
     for (int i = 0; i < PONS_LINEARS; i++)
-        assert_int_equal(pons_block_set_linear(b, (pons_linear)i, w->W[i], w->bias[i]), PONS_OK);
-    assert_int_equal(pons_block_set_norms(b, w->norm[0], w->norm[1]), PONS_OK);
+        assert_int_equal(pons_block_set_linear(b, i, w->W[i], w->bias[i]), PONS_OK);
+    assert_int_equal(pons_block_set_gains(b, w->gains), PONS_OK);
     return b;
 }
 
@@ -152,7 +153,7 @@ static void oracle_quantize(oracle *o, int bits, bool symmetric, double clip, in
     }
 }
 
-static double *oracle_linear(const oracle *o, pons_linear linear)
+static double *oracle_linear(const oracle *o, int linear)
 {
     int64_t rows, cols;
     pons_linear_shape(&o->w->config, linear, &rows, &cols);
@@ -266,7 +267,7 @@ static void oracle_mlp(oracle *o)
     free(up);
 }
 
-static void oracle_residual(oracle *o, pons_linear linear)
+static void oracle_residual(oracle *o, int linear)
 {
     double *y = oracle_linear(o, linear);
     for (int64_t i = 0; i < o->S * o->w->config.hidden; i++)
@@ -322,11 +323,10 @@ static bool compare(const pons_model_config *config, const pons_runtime *runtime
         o.h[i] = (double)h[i];
     pons_block *b = make_block(&w, layer, false);
     double worst = 0;
-    for (int stage = 0; stage < PONS_STAGES; stage++) {
+    for (int stage = 0; stage <= PONS_TAPS; stage++) {
         oracle_stage(&o, stage);
         assert_int_equal(pons_block_stage(b, runtime, stage, S, h, x), PONS_OK);
-        if (stage < 4)
-            worst = fmax(worst, deviation(S * pons_group_dim(config, (pons_group)stage), x, o.x));
+        if (stage < 4) worst = fmax(worst, deviation(S * pons_tap_width(config, stage), x, o.x));
         worst = fmax(worst, deviation(S * config->hidden, h, o.h));
     }
     if (o.margin > 2e-4) {
@@ -405,7 +405,7 @@ static void online_and_quantized(void **state)
 
 static void run_all(const pons_block *b, const pons_runtime *runtime, int64_t S, float *h, float *x)
 {
-    for (int stage = 0; stage < PONS_STAGES; stage++)
+    for (int stage = 0; stage <= PONS_TAPS; stage++)
         assert_int_equal(pons_block_stage(b, runtime, stage, S, h, x), PONS_OK);
 }
 
@@ -467,14 +467,14 @@ static void half_hadamards(void **state)
     r.hadamard_heads = r.hadamard_down = true;
     half = r;
     half.hadamard_dtype = PONS_DTYPE_BF16;
-    for (int stage = 0; stage < PONS_STAGES - 1; stage++) {
-        bool online = stage == PONS_GROUP_O || stage == PONS_GROUP_DOWN;
+    for (int stage = 0; stage < PONS_TAPS; stage++) {
+        bool online = stage == PONS_TAP_O || stage == PONS_TAP_DOWN;
         float most = 0, off = 0;
         memcpy(fine, x, wide);
         memcpy(fine_h, h, hidden);
         assert_int_equal(pons_block_stage(b, &r, stage, S, fine_h, fine), PONS_OK);
         assert_int_equal(pons_block_stage(b, &half, stage, S, h, x), PONS_OK);
-        for (int64_t i = 0; i < S * pons_group_dim(&c, (pons_group)stage); i++) {
+        for (int64_t i = 0; i < S * pons_tap_width(&c, stage); i++) {
             float rounded = x[i];
             pons_dtype_round(PONS_DTYPE_BF16, &rounded, 1);
             if (online) assert_true(rounded == x[i]);

@@ -11,6 +11,7 @@
 #include "eval/perplexity.h"
 #include "kern/fused.h"
 #include "kern/transformer.h"
+#include "model/arch_tables.h"
 #include "support/mpi_harness.h"
 #include "support/stored.h"
 
@@ -79,7 +80,7 @@ static double plain_forward(pons_comm *comm, const pons_model *model, const pons
         CHECK(pons_block_create(c, layer, false, &block) == PONS_OK);
         CHECK(pons_eval_load_block(comm, model, layer, block) == PONS_OK);
         for (int64_t w = 0; w < windows; w++)
-            for (int stage = 0; stage < PONS_STAGES; stage++)
+            for (int stage = 0; stage < pons_block_stages(c); stage++)
                 CHECK(pons_block_stage(block, runtime, stage, S, h + w * floats, x) == PONS_OK);
         pons_block_destroy(&block);
     }
@@ -204,7 +205,8 @@ static pons_status faulty_head(void *user, int64_t row, int64_t n, float *out)
 static pons_status run_faulty(faults *f, double *perplexity)
 {
     /* Three panels of the head, the last one small. */
-    pons_model_config c = {.vocab = 16400,
+    pons_model_config c = {.arch = &pons_arch_llama,
+                           .vocab = 16400,
                            .hidden = 96,
                            .intermediate = 192,
                            .layers = 1,

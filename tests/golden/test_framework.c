@@ -69,12 +69,12 @@ static void check_linears(const framework *f, const rotated_model *m, const char
 {
     char name[256];
     for (int64_t layer = 0; layer < layers; layer++)
-        for (int i = 0; i < PONS_LINEARS; i++) {
+        for (int i = 0; i < m->config->arch->linears; i++) {
             int64_t rows, cols;
-            pons_linear_shape(m->config, (pons_linear)i, &rows, &cols);
-            float *W = rotated_linear(m, layer, (pons_linear)i, NULL, NULL);
+            pons_linear_shape(m->config, i, &rows, &cols);
+            float *W = rotated_linear(m, layer, i, NULL, NULL);
             snprintf(name, sizeof name, "%s.model.layers.%lld.%s.weight", prefix, (long long)layer,
-                     pons_linear_name((pons_linear)i));
+                     m->config->arch->linear[i].name);
             check(name, W, expected(f->expected, name, rows * cols), rows * cols, 1e-5);
             pons_mem_free(W);
         }
@@ -156,17 +156,17 @@ static void check_flatquant(const char *folder)
     int64_t hidden = m.config->hidden;
     print_message("%s: inverses up to %.2g\n", folder, pons_rotation_deviation(m.rotation));
     check_linears(&f, &m, "reparameterized", m.config->layers);
-    float *norms = pons_mem_alloc(2 * hidden, sizeof *norms);
+    float *gains = pons_mem_alloc(pons_gain_floats(m.config), sizeof *gains);
     for (int64_t layer = 0; layer < m.config->layers; layer++) {
-        assert_int_equal(pons_model_read_norms(m.model, layer, norms, norms + hidden), PONS_OK);
-        pons_rotation_norms(m.rotation, layer, norms, norms + hidden);
+        assert_int_equal(pons_model_read_gains(m.model, layer, gains), PONS_OK);
+        pons_rotation_gains(m.rotation, layer, gains);
         for (int i = 0; i < 2; i++) {
             snprintf(name, sizeof name, "reparameterized.model.layers.%lld.%s_layernorm.weight",
                      (long long)layer, i ? "post_attention" : "input");
-            check(name, norms + i * hidden, expected(f.expected, name, hidden), hidden, 1e-5);
+            check(name, gains + i * hidden, expected(f.expected, name, hidden), hidden, 1e-5);
         }
     }
-    pons_mem_free(norms);
+    pons_mem_free(gains);
     rotated_close(&m);
 
     float *logits = logits_of(&f, &r, &n);

@@ -36,24 +36,22 @@ static pons_block *read_block(const pons_model *model, int64_t layer)
     const pons_model_config *c = pons_model_get_config(model);
     pons_block *b = NULL;
     assert_int_equal(pons_block_create(c, layer, false, &b), PONS_OK);
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < c->arch->linears; i++) {
         int64_t rows, cols;
         bool biased;
-        pons_linear_shape(c, (pons_linear)i, &rows, &cols);
+        pons_linear_shape(c, i, &rows, &cols);
         float *W = malloc((size_t)(rows * cols) * sizeof *W);
         float *bias = malloc((size_t)rows * sizeof *bias);
-        assert_int_equal(pons_model_read_linear(model, layer, (pons_linear)i, 0, rows, W), PONS_OK);
-        assert_int_equal(pons_model_read_bias(model, layer, (pons_linear)i, bias, &biased),
-                         PONS_OK);
-        assert_int_equal(pons_block_set_linear(b, (pons_linear)i, W, biased ? bias : NULL),
-                         PONS_OK);
+        assert_int_equal(pons_model_read_linear(model, layer, i, 0, rows, W), PONS_OK);
+        assert_int_equal(pons_model_read_bias(model, layer, i, bias, &biased), PONS_OK);
+        assert_int_equal(pons_block_set_linear(b, i, W, biased ? bias : NULL), PONS_OK);
         free(W);
         free(bias);
     }
-    float *norms = malloc(2 * (size_t)c->hidden * sizeof *norms);
-    assert_int_equal(pons_model_read_norms(model, layer, norms, norms + c->hidden), PONS_OK);
-    assert_int_equal(pons_block_set_norms(b, norms, norms + c->hidden), PONS_OK);
-    free(norms);
+    float *gains = malloc((size_t)pons_gain_floats(c) * sizeof *gains);
+    assert_int_equal(pons_model_read_gains(model, layer, gains), PONS_OK);
+    assert_int_equal(pons_block_set_gains(b, gains), PONS_OK);
+    free(gains);
     return b;
 }
 
@@ -98,7 +96,7 @@ static void check_model(const char *directory)
     for (int64_t layer = 0; layer < c->layers; layer++) {
         pons_block *b = read_block(model, layer);
         for (int64_t w = 0; w < windows; w++)
-            for (int stage = 0; stage < PONS_STAGES; stage++)
+            for (int stage = 0; stage < pons_block_stages(c); stage++)
                 assert_int_equal(pons_block_stage(b, runtime, stage, S, h + w * S * c->hidden, x),
                                  PONS_OK);
         pons_block_destroy(&b);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "io/scratch.h"
 #include "model/config.h"
+#include "model/arch_tables.h"
 #include "model/model.h"
 #include "model/quant_config.h"
 
@@ -46,7 +47,7 @@ static pons_status read_patched(const char *patch, pons_model_config *out)
 
 static void assert_same(const pons_model_config *a, const pons_model_config *b)
 {
-    assert_int_equal(a->arch, b->arch);
+    assert_ptr_equal(a->arch, b->arch);
     assert_int_equal(a->vocab, b->vocab);
     assert_int_equal(a->hidden, b->hidden);
     assert_int_equal(a->intermediate, b->intermediate);
@@ -149,7 +150,7 @@ static void defaults(void **state)
     assert_int_equal(c.sliding_window, 0);
 
     assert_int_equal(read_patched("{\"model_type\": \"-\", \"head_dim\": 32}", &c), PONS_OK);
-    assert_int_equal(c.arch, PONS_ARCH_LLAMA);
+    assert_ptr_equal(c.arch, &pons_arch_llama);
     assert_int_equal(c.head_dim, 32);
     int64_t rows, cols;
     pons_linear_shape(&c, PONS_Q, &rows, &cols);

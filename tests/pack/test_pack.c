@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "io/scratch.h"
+#include "model/arch_tables.h"
 #include "pack/writer.h"
 #include "support/model_files.h"
 
@@ -74,12 +75,12 @@ typedef struct block {
     pons_pack_linear linear[PONS_LINEARS];
     int8_t *codes[PONS_LINEARS], *zero[PONS_LINEARS];
     float *scale[PONS_LINEARS], *value[PONS_LINEARS], *bias[PONS_LINEARS];
-    float norms[2][128];
+    float gains[256];
 } block;
 
 typedef struct plan {
     int bits, down_bits;
-    bool symmetric, bias;
+    bool symmetric;
     int64_t group_size;
 } plan;
 
@@ -93,7 +94,7 @@ static void block_make(block *b, const pons_model_config *c, const plan *p, uint
         int64_t rows, cols;
         int bits = l == PONS_DOWN && p->down_bits ? p->down_bits : p->bits,
             code_bits = bits < 16 ? bits : 4;
-        pons_linear_shape(c, (pons_linear)l, &rows, &cols);
+        pons_linear_shape(c, l, &rows, &cols);
         int64_t groups = p->group_size ? cols / p->group_size : 1, size = cols / groups;
         b->codes[l] = malloc((size_t)(rows * cols));
         b->zero[l] = malloc((size_t)(rows * groups));
@@ -116,7 +117,7 @@ static void block_make(block *b, const pons_model_config *c, const plan *p, uint
             b->codes[l][i] = (int8_t)code;
             b->value[l][i] = b->scale[l][g] * (float)(code - b->zero[l][g]);
         }
-        b->linear[l] = (pons_pack_linear){.linear = (pons_linear)l,
+        b->linear[l] = (pons_pack_linear){.linear = l,
                                           .bits = bits,
                                           .symmetric = p->symmetric,
                                           .group_size = p->group_size,
@@ -124,11 +125,10 @@ static void block_make(block *b, const pons_model_config *c, const plan *p, uint
                                           .scale = b->scale[l],
                                           .zero = p->symmetric ? NULL : b->zero[l],
                                           .value = b->value[l],
-                                          .bias = p->bias ? b->bias[l] : NULL};
+                                          .bias = pons_linear_has_bias(c, l) ? b->bias[l] : NULL};
     }
-    for (int n = 0; n < 2; n++)
-        for (int64_t i = 0; i < c->hidden; i++)
-            b->norms[n][i] = 1 + uniform(&seed) * 0.1f;
+    for (int64_t i = 0; i < pons_gain_floats(c); i++)
+        b->gains[i] = 1 + uniform(&seed) * 0.1f;
 }
 
 static void block_free(block *b)
@@ -187,7 +187,7 @@ static pons_status write_model(const char *source, const char *out, const plan *
     for (int64_t layer = c->layers - 1; layer >= 0; layer--) {
         block b;
         block_make(&b, c, p, SEED + (uint64_t)layer);
-        st = pons_pack_writer_block(w, layer, b.linear, b.norms[0], b.norms[1]);
+        st = pons_pack_writer_block(w, layer, b.linear, b.gains);
         block_free(&b);
         if (st != PONS_OK) goto done;
     }
@@ -220,46 +220,43 @@ static void check_model(const char *source, const char *out, const plan *p,
     assert_true(pons_model_runtime(m)->hadamard_down);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         block b;
-        float norms[2][128];
+        float gains[256];
         block_make(&b, c, p, SEED + (uint64_t)layer);
         for (int l = 0; l < PONS_LINEARS; l++) {
             int64_t rows, cols, groups;
             int bits;
             bool symmetric, present;
-            pons_linear_shape(c, (pons_linear)l, &rows, &cols);
+            pons_linear_shape(c, l, &rows, &cols);
             int8_t *codes = malloc((size_t)(rows * cols)), *zero = malloc((size_t)(rows * cols));
             float *x = malloc((size_t)(rows * cols) * sizeof *x);
-            pons_model_linear_format(m, layer, (pons_linear)l, &bits, &groups, &symmetric);
+            pons_model_linear_format(m, layer, l, &bits, &groups, &symmetric);
             assert_int_equal(bits, dense ? 16 : b.linear[l].bits);
             if (!dense) {
                 assert_int_equal(groups, p->group_size ? cols / p->group_size : 1);
                 assert_int_equal(symmetric, p->symmetric);
-                assert_int_equal(pons_model_read_codes(m, layer, (pons_linear)l, codes, x, zero),
-                                 PONS_OK);
+                assert_int_equal(pons_model_read_codes(m, layer, l, codes, x, zero), PONS_OK);
                 assert_memory_equal(codes, b.codes[l], (size_t)(rows * cols));
                 assert_memory_equal(x, b.scale[l], (size_t)(rows * groups) * sizeof *x);
                 assert_memory_equal(zero, b.zero[l], (size_t)(rows * groups));
             }
             if (dense) pons_dtype_round(recipe->output.dtype, b.value[l], rows * cols);
-            assert_int_equal(pons_model_read_linear(m, layer, (pons_linear)l, 0, rows, x), PONS_OK);
+            assert_int_equal(pons_model_read_linear(m, layer, l, 0, rows, x), PONS_OK);
             for (int64_t i = 0; i < rows * cols; i++)
                 assert_true(x[i] == b.value[l][i]);
-            assert_int_equal(pons_model_read_linear(m, layer, (pons_linear)l, 7, 3, x), PONS_OK);
+            assert_int_equal(pons_model_read_linear(m, layer, l, 7, 3, x), PONS_OK);
             for (int64_t i = 0; i < 3 * cols; i++)
                 assert_true(x[i] == b.value[l][7 * cols + i]);
-            assert_int_equal(pons_model_read_bias(m, layer, (pons_linear)l, x, &present), PONS_OK);
-            assert_int_equal(present, p->bias);
+            assert_int_equal(pons_model_read_bias(m, layer, l, x, &present), PONS_OK);
+            assert_int_equal(present, pons_linear_has_bias(c, l));
             pons_dtype_round(recipe->output.dtype, b.bias[l], rows);
             if (present) assert_memory_equal(x, b.bias[l], (size_t)rows * sizeof *x);
             free(x);
             free(zero);
             free(codes);
         }
-        assert_int_equal(pons_model_read_norms(m, layer, norms[0], norms[1]), PONS_OK);
-        for (int n = 0; n < 2; n++) {
-            pons_dtype_round(recipe->output.dtype, b.norms[n], c->hidden);
-            assert_memory_equal(norms[n], b.norms[n], (size_t)c->hidden * sizeof(float));
-        }
+        assert_int_equal(pons_model_read_gains(m, layer, gains), PONS_OK);
+        pons_dtype_round(recipe->output.dtype, b.gains, pons_gain_floats(c));
+        assert_memory_equal(gains, b.gains, (size_t)pons_gain_floats(c) * sizeof(float));
         block_free(&b);
     }
     int64_t n = c->vocab * c->hidden;
@@ -290,41 +287,17 @@ static void whole_models(void **state)
         pons_dtype dtype;
         bool untie;
     } cases[] = {
-        {"llama-gqa", {4, 0, true, false, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
-        {"llama-gqa", {4, 8, true, false, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
-        {"llama31-rope",
-         {3, 0, false, false, 0},
-         PONS_OUTPUT_PACK_QUANTIZED,
-         PONS_DTYPE_F32,
-         false},
-        {"llama31-rope",
-         {5, 0, false, true, 32},
-         PONS_OUTPUT_PACK_QUANTIZED,
-         PONS_DTYPE_BF16,
-         false},
-        {"mistral-headdim",
-         {6, 0, true, false, 16},
-         PONS_OUTPUT_PACK_QUANTIZED,
-         PONS_DTYPE_F32,
-         false},
-        {"mistral-headdim",
-         {7, 2, false, false, 32},
-         PONS_OUTPUT_PACK_QUANTIZED,
-         PONS_DTYPE_F16,
-         false},
-        {"qwen2-bias-tied",
-         {4, 0, true, true, 0},
-         PONS_OUTPUT_PACK_QUANTIZED,
-         PONS_DTYPE_BF16,
-         false},
-        {"qwen2-bias-tied",
-         {2, 0, true, true, 0},
-         PONS_OUTPUT_PACK_QUANTIZED,
-         PONS_DTYPE_F32,
-         true},
-        {"qwen2-bias-tied", {4, 0, true, true, 0}, PONS_OUTPUT_DENSE, PONS_DTYPE_BF16, true},
-        {"llama-gqa", {16, 0, true, false, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
-        {"llama-gqa", {4, 0, true, true, 0}, PONS_OUTPUT_DENSE, PONS_DTYPE_F32, false},
+        {"llama-gqa", {4, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
+        {"llama-gqa", {4, 8, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
+        {"llama31-rope", {3, 0, false, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F32, false},
+        {"llama31-rope", {5, 0, false, 32}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
+        {"mistral-headdim", {6, 0, true, 16}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F32, false},
+        {"mistral-headdim", {7, 2, false, 32}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
+        {"qwen2-bias-tied", {4, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
+        {"qwen2-bias-tied", {2, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F32, true},
+        {"qwen2-bias-tied", {4, 0, true, 0}, PONS_OUTPUT_DENSE, PONS_DTYPE_BF16, true},
+        {"llama-gqa", {16, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
+        {"llama-gqa", {4, 0, true, 0}, PONS_OUTPUT_DENSE, PONS_DTYPE_F32, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const pons_recipe recipe = recipe_of(cases[i].format, cases[i].dtype);
@@ -342,7 +315,7 @@ static void whole_models(void **state)
 static void directory(void **state)
 {
     (void)state;
-    const plan p = {4, 8, true, false, 0};
+    const plan p = {4, 8, true, 0};
     const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16);
     const char *source = scratch("source");
     model_edit edit = {.key = "attention_dropout", .json = "0.25"};
@@ -416,7 +389,7 @@ static void directory(void **state)
 static void digest(void **state)
 {
     (void)state;
-    const plan p = {4, 0, true, false, 0};
+    const plan p = {4, 0, true, 0};
     const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16);
     char hex[65], want[65];
     pons_model *m = NULL;
@@ -432,7 +405,7 @@ static void digest(void **state)
         block_make(&b, c, &p, SEED + (uint64_t)layer);
         for (int l = 0; l < PONS_LINEARS; l++) {
             int64_t rows, cols;
-            pons_linear_shape(c, (pons_linear)l, &rows, &cols);
+            pons_linear_shape(c, l, &rows, &cols);
             for (int64_t i = 0; i < rows * cols; i += 2) { /* two nibbles a byte, low one first */
                 uint8_t byte = (uint8_t)((b.codes[l][i] + 8) | (b.codes[l][i + 1] + 8) << 4);
                 pons_sha256_update(&s, &byte, 1);
@@ -453,7 +426,7 @@ static void digest(void **state)
 static void from_gguf(void **state)
 {
     (void)state;
-    const plan p = {4, 0, true, false, 0};
+    const plan p = {4, 0, true, 0};
     const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16);
     model_to_gguf(golden("llama31-rope"), scratch("m.gguf"));
     if (write_model(scratch("m.gguf"), scratch("out"), &p, &recipe, true, true) != PONS_OK)
@@ -465,7 +438,7 @@ static void from_gguf(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    const plan p = {4, 0, true, false, 0};
+    const plan p = {4, 0, true, 0};
     const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16);
     pons_model *m = NULL;
     pons_pack_writer *w = NULL;
@@ -491,7 +464,7 @@ static void refusals(void **state)
     block_make(&b, c, &p, SEED);
     assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
-    assert_int_equal(pons_pack_writer_block(w, 1, b.linear, b.norms[0], b.norms[1]), PONS_OK);
+    assert_int_equal(pons_pack_writer_block(w, 1, b.linear, b.gains), PONS_OK);
     assert_false(pons_dir_exists(scratch("gone")));
     pons_pack_writer_abandon(&w);
     assert_null(w);
@@ -501,20 +474,18 @@ static void refusals(void **state)
     /* a value the output type cannot hold */
     assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
-    b.norms[1][17] = 1e6f;
-    assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.norms[0], b.norms[1]),
-                     PONS_ERR_NUMERIC);
+    b.gains[pons_model_get_config(m)->hidden + 17] = 1e6f;
+    assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.gains), PONS_ERR_NUMERIC);
     assert_non_null(strstr(pons_error_message(), "model.layers.0.post_attention_layernorm.weight"));
     pons_pack_writer_abandon(&w);
     block_free(&b);
 
     /* a group size that does not divide the columns */
-    const plan odd = {4, 0, true, false, 64};
+    const plan odd = {4, 0, true, 64};
     block_make(&b, c, &odd, SEED);
     assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
                      PONS_OK);
-    assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.norms[0], b.norms[1]),
-                     PONS_ERR_SHAPE);
+    assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.gains), PONS_ERR_SHAPE);
     pons_pack_writer_abandon(&w);
     block_free(&b);
 
@@ -523,8 +494,7 @@ static void refusals(void **state)
                      PONS_OK);
     for (int64_t layer = 0; layer < c->layers; layer++) {
         block_make(&b, c, &p, SEED);
-        assert_int_equal(pons_pack_writer_block(w, layer, b.linear, b.norms[0], b.norms[1]),
-                         PONS_OK);
+        assert_int_equal(pons_pack_writer_block(w, layer, b.linear, b.gains), PONS_OK);
         block_free(&b);
     }
     assert_int_equal(pons_model_read_final_norm(m, gain), PONS_OK);

@@ -53,10 +53,10 @@ static void make_inputs(pons_torch_file *file, const char *model_path, const int
                         double *x)
 {
     pons_model *model = NULL;
-    float row[HIDDEN], gain[HIDDEN], mlp[HIDDEN], scale[HIDDEN], A[L * L], B[R * R];
+    float row[HIDDEN], gain[2 * HIDDEN], scale[HIDDEN], A[L * L], B[R * R];
     int64_t start[WINDOWS];
     CHECK(pons_model_open(model_path, &model) == PONS_OK);
-    CHECK(pons_model_read_norms(model, 0, gain, mlp) == PONS_OK);
+    CHECK(pons_model_read_gains(model, 0, gain) == PONS_OK);
     CHECK(pons_windows_draw("ids", TOKENS, LENGTH, WINDOWS, 0, start) == PONS_OK);
     entry(file, "self_attn.ln_trans.diag_scale", scale);
     entry(file, "self_attn.ln_trans.matrix_left", A);

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/mt19937.h"
 #include "kern/hadamard.h"
+#include "model/arch_tables.h"
 #include "rotate/rotation.h"
 
 enum { T = 5, LARGEST = 160 };
@@ -21,7 +22,8 @@ enum { T = 5, LARGEST = 160 };
 static pons_model_config model(int64_t hidden, int64_t intermediate, int64_t heads,
                                int64_t kv_heads, int64_t head_dim)
 {
-    return (pons_model_config){.hidden = hidden,
+    return (pons_model_config){.arch = &pons_arch_llama,
+                               .hidden = hidden,
                                .intermediate = intermediate,
                                .layers = 3,
                                .heads = heads,
@@ -181,7 +183,7 @@ static void check_placement(const pons_recipe *r, const pons_model_config *c)
     pons_mt19937_seed(&rng, 5);
     int64_t h = c->hidden, f = c->intermediate, a = c->heads * c->head_dim,
             v = c->kv_heads * c->head_dim;
-    float *gain = random_floats(&rng, h);
+    float *gain = random_floats(&rng, 2 * h);
     float *R1f = pons_mem_alloc(h * h, sizeof *R1f);
     float *R2f = pons_mem_alloc(c->head_dim * c->head_dim, sizeof *R2f);
     assert_int_equal(pons_rotation_r1(rotation, R1f), PONS_OK);
@@ -203,7 +205,9 @@ static void check_placement(const pons_recipe *r, const pons_model_config *c)
         double *X = pons_mem_alloc(rows * cols, sizeof *X);
         double *b = pons_mem_alloc(rows, sizeof *b);
         for (int64_t i = 0; i < rows * cols; i++)
-            X[i] = (double)W[i] * (l == PONS_O || l == PONS_DOWN ? 1 : gain[i % cols]);
+            X[i] = (double)W[i] * (l == PONS_O || l == PONS_DOWN    ? 1
+                                   : l == PONS_UP || l == PONS_GATE ? gain[h + i % cols]
+                                                                    : gain[i % cols]);
         for (int64_t i = 0; i < rows; i++)
             b[i] = bias[i];
         if (l == PONS_O) {
@@ -222,7 +226,7 @@ static void check_placement(const pons_recipe *r, const pons_model_config *c)
             if (l == PONS_V) left(values, X, rows, cols);
             if (l == PONS_V) left(values, b, rows, 1);
         }
-        assert_int_equal(pons_rotation_linear(rotation, layer, (pons_linear)l,
+        assert_int_equal(pons_rotation_linear(rotation, layer, l,
                                               l == PONS_O || l == PONS_DOWN ? NULL : gain, W, bias),
                          PONS_OK);
         assert_close(W, X, rows * cols, 2e-6);
@@ -375,13 +379,13 @@ static void check_invariance(const pons_recipe *r, const pons_model_config *c)
         w.bias[l] = random_floats(&rng, shape[l][0]);
     }
     w.head = random_floats(&rng, c->vocab * h);
-    float *gain = random_floats(&rng, h), *x = random_floats(&rng, T * h);
+    float *gain = random_floats(&rng, 2 * h), *x = random_floats(&rng, T * h);
+    memcpy(gain + h, gain, (size_t)h * sizeof *gain);
     float *mixing = random_floats(&rng, c->heads * T * T);
     outputs before = run(c, &w, gain, x, mixing, &plain);
 
     for (int l = 0; l < PONS_LINEARS; l++)
-        assert_int_equal(pons_rotation_linear(rotation, 1, (pons_linear)l, gain, w.W[l], w.bias[l]),
-                         PONS_OK);
+        assert_int_equal(pons_rotation_linear(rotation, 1, l, gain, w.W[l], w.bias[l]), PONS_OK);
     assert_int_equal(pons_rotation_head(rotation, gain, w.head, c->vocab), PONS_OK);
     assert_int_equal(pons_rotation_embedding(rotation, x, T), PONS_OK); /* x is embedding rows */
     bool active = pons_rotation_folds(rotation);

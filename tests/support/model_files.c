@@ -47,6 +47,10 @@ void model_copy(const char *from, const char *to, const model_edit *edit)
                 must(pons_st_writer_declare(w, t->name, t->dtype, flat ? 1 : t->ndim,
                                             flat ? &n : t->shape) == PONS_OK,
                      t->name);
+                if (is(edit->copy, t->name))
+                    must(pons_st_writer_declare(w, edit->as, t->dtype, t->ndim, t->shape) ==
+                             PONS_OK,
+                         edit->as);
                 continue;
             }
             char *copy = malloc(bytes);
@@ -57,6 +61,8 @@ void model_copy(const char *from, const char *to, const model_edit *edit)
                                       copy + pons_dtype_bytes(t->dtype, edit->poison_at));
             }
             must(pons_st_writer_write(w, copy, bytes) == PONS_OK, t->name);
+            if (is(edit->copy, t->name))
+                must(pons_st_writer_write(w, copy, bytes) == PONS_OK, edit->as);
             free(copy);
         }
         if (edit->add)

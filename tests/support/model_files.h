@@ -14,6 +14,7 @@ typedef struct model_edit {
     int64_t poison_at;      /* ... at this element */
     const char *flatten;    /* tensor written as [rows * cols] */
     const char *add;        /* extra F32 tensor [4] of this name */
+    const char *copy, *as;  /* a second tensor with the bytes of `copy`, named `as` */
     const char *key, *json; /* config.json: set key to this JSON text */
 } model_edit;
 

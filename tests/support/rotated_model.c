@@ -40,22 +40,21 @@ void rotated_close(rotated_model *m)
     pons_model_close(&m->model);
 }
 
-float *rotated_linear(const rotated_model *m, int64_t layer, pons_linear linear, float *bias,
+float *rotated_linear(const rotated_model *m, int64_t layer, int linear, float *bias,
                       bool *has_bias)
 {
     const pons_model_config *c = m->config;
     int64_t rows, cols;
     bool present = false;
     pons_linear_shape(c, linear, &rows, &cols);
-    float *W = floats(rows * cols), *own = floats(rows), *norms = floats(2 * c->hidden);
+    float *W = floats(rows * cols), *own = floats(rows), *gains = floats(pons_gain_floats(c));
     if (!bias) bias = own;
-    ok(pons_model_read_norms(m->model, layer, norms, norms + c->hidden));
+    ok(pons_model_read_gains(m->model, layer, gains));
     ok(pons_model_read_linear(m->model, layer, linear, 0, rows, W));
     ok(pons_model_read_bias(m->model, layer, linear, bias, &present));
-    const float *gain = pons_linear_group(linear) == PONS_GROUP_QKV ? norms : norms + c->hidden;
-    ok(pons_rotation_linear(m->rotation, layer, linear, gain, W, present ? bias : NULL));
+    ok(pons_rotation_linear(m->rotation, layer, linear, gains, W, present ? bias : NULL));
     if (has_bias) *has_bias = present;
-    pons_mem_free(norms);
+    pons_mem_free(gains);
     pons_mem_free(own);
     return W;
 }
@@ -84,21 +83,21 @@ static pons_block *rotated_block(const rotated_model *m, int64_t layer)
 {
     const pons_model_config *c = m->config;
     pons_block *block = NULL;
-    float *norms = floats(2 * c->hidden);
+    float *gains = floats(pons_gain_floats(c));
     ok(pons_block_create(c, layer, false, &block));
-    for (int i = 0; i < PONS_LINEARS; i++) {
+    for (int i = 0; i < c->arch->linears; i++) {
         int64_t rows, cols;
         bool has_bias;
-        pons_linear_shape(c, (pons_linear)i, &rows, &cols);
-        float *bias = floats(rows), *W = rotated_linear(m, layer, (pons_linear)i, bias, &has_bias);
-        ok(pons_block_set_linear(block, (pons_linear)i, W, has_bias ? bias : NULL));
+        pons_linear_shape(c, i, &rows, &cols);
+        float *bias = floats(rows), *W = rotated_linear(m, layer, i, bias, &has_bias);
+        ok(pons_block_set_linear(block, i, W, has_bias ? bias : NULL));
         pons_mem_free(W);
         pons_mem_free(bias);
     }
-    ok(pons_model_read_norms(m->model, layer, norms, norms + c->hidden));
-    pons_rotation_norms(m->rotation, layer, norms, norms + c->hidden);
-    ok(pons_block_set_norms(block, norms, norms + c->hidden));
-    pons_mem_free(norms);
+    ok(pons_model_read_gains(m->model, layer, gains));
+    pons_rotation_gains(m->rotation, layer, gains);
+    ok(pons_block_set_gains(block, gains));
+    pons_mem_free(gains);
     if (pons_rotation_runtime(m->rotation).transforms) {
         float *transforms = floats(pons_transforms_floats(c));
         pons_rotation_transforms(m->rotation, layer, transforms);
@@ -121,7 +120,7 @@ float *rotated_logits(const rotated_model *m, const int32_t *ids, int64_t B, int
     for (int64_t layer = 0; layer < c->layers; layer++) {
         pons_block *block = rotated_block(m, layer);
         for (int64_t b = 0; b < B; b++)
-            for (int stage = 0; stage < PONS_STAGES; stage++)
+            for (int stage = 0; stage < pons_block_stages(c); stage++)
                 ok(pons_block_stage(block, &runtime, stage, S, h + b * S * c->hidden, x));
         pons_block_destroy(&block);
     }

@@ -18,7 +18,7 @@ void rotated_close(rotated_model *m);
 
 /** Weight [rows, cols] of a linear, bias to bias [rows] when there is one (NULL: dropped). Free with
  * pons_mem_free. */
-float *rotated_linear(const rotated_model *m, int64_t layer, pons_linear linear, float *bias,
+float *rotated_linear(const rotated_model *m, int64_t layer, int linear, float *bias,
                       bool *has_bias);
 
 /** The embedding table, or the head, [vocab, hidden]. Free with pons_mem_free. */
