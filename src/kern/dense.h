@@ -1,7 +1,7 @@
 /**
  * Small dense algebra for one thread: Cholesky factors and triangular solves in fp32, eigenvalues of small
- * tridiagonal matrices in fp64. For algorithms that run on the host whatever the back end: the direct solver, the
- * samples of the dual_swap mask, Lanczos quadrature.
+ * tridiagonal matrices in fp64. For algorithms that run on the host whatever the back end: the direct solver,
+ * Lanczos quadrature.
  *
  * All are Local. Matrices are row-major with leading dimension ld; R and U are upper triangular, and what lies
  * below the diagonal is neither read nor written. Called inside a parallel region, so that the library does not
@@ -21,9 +21,6 @@ void pons_dense_solve(int64_t n, const float *R, int64_t ld, float *x);
 
 /** x [n] <- R^-1 x. */
 void pons_dense_solve_upper(int64_t n, const float *R, int64_t ld, float *x);
-
-/** Each row b of B [count, n] <- R^-T b. */
-void pons_dense_solve_transposed(int64_t n, const float *R, int64_t ld, int64_t count, float *B);
 
 /** y [rows] = A x, A [rows, columns]. */
 void pons_dense_multiply(int64_t rows, int64_t columns, const float *A, int64_t ld, const float *x,

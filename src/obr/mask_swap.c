@@ -1,14 +1,13 @@
 /* Swaps of pruned and kept weights on the solved problem. Owns their prices and their choice; solving is
  * in subproblem.c. */
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/mt19937.h"
-#include "kern/dense.h"
 #include "kern/panel.h"
+#include "kern/vector.h"
 #include "obr/masks.h"
 
 enum { ROUNDS = 4, SAMPLES = 64, SEED = 7 };
@@ -31,17 +30,6 @@ static void draw_set(int64_t d, int64_t count, int64_t *set, int64_t *others)
     }
 }
 
-/* Squared norms of R^-T b for the rows b of B [samples, n]. */
-static void solve_sample(int64_t n, const float *R, int64_t samples, float *B, double *square)
-{
-    pons_dense_solve_transposed(n, R, n, samples, B);
-    for (int64_t s = 0; s < samples; s++) {
-        square[s] = 0.0;
-        for (int64_t i = 0; i < n; i++)
-            square[s] += (double)B[s * n + i] * (double)B[s * n + i];
-    }
-}
-
 static double inverse_diagonal(const pons_hessian_factor *f, int64_t j)
 {
     double sum = 0.0;
@@ -50,75 +38,82 @@ static double inverse_diagonal(const pons_hessian_factor *f, int64_t j)
     return sum;
 }
 
-/* S drawn, E the others, H_SS = R^T R: [H_SS^-1]_jj = |R^-T e_j|^2 and
- * [(H^-1)_EE^-1]_ii = H_ii - |R^-T H_Si|^2. */
-static void average(const pons_hessian_factor *f, int64_t n, const int64_t *S, int64_t m,
-                    const int64_t *E, const float *R, float *B, pons_row_shared *shared)
+/* b (H_SS)^-1 b^T = |U b^T|^2 for the rows b of B [samples, n]. @param part [n, samples] work */
+static void inverse_forms(const pons_hessian_factor *set, int64_t samples, const float *B,
+                          double *part, double *form)
 {
-    double square[SAMPLES];
-    int64_t d = f->d, samples = n < SAMPLES ? n : SAMPLES;
-    memset(B, 0, (size_t)(n * samples) * sizeof *B);
-    for (int64_t s = 0; s < samples; s++)
-        B[s * n + s * n / samples] = 1.0f;
-    solve_sample(n, R, samples, B, square);
-    shared->kept = 0.0;
-    for (int64_t s = 0; s < samples; s++)
-        shared->kept += square[s] / inverse_diagonal(f, S[s * n / samples]) / (double)samples;
+    int64_t n = set->d;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t s = 0; s < samples; s++)
+            part[i * samples + s] = pons_vector_dot(n - i, set->U + i * n + i, B + s * n + i);
+    for (int64_t s = 0; s < samples; s++) {
+        form[s] = 0.0;
+        for (int64_t i = 0; i < n; i++)
+            form[s] += part[i * samples + s] * part[i * samples + s];
+    }
+}
+
+/* Means over samples of the set S and of the other columns E, m of them:
+ * [(H^-1)_EE^-1]_ii = H_ii - H_iS (H_SS)^-1 H_Si. @param set the factor of H_SS */
+static pons_status average(const pons_hessian_factor *f, const pons_hessian_factor *set,
+                           const int64_t *S, int64_t m, const int64_t *E, pons_row_shared *shared)
+{
+    pons_status st = PONS_OK;
+    double form[SAMPLES], *part = NULL;
+    float *B = NULL;
+    int64_t d = f->d, n = set->d, samples = n < SAMPLES ? n : SAMPLES;
+    PONS_ALLOC(st, B, n * SAMPLES);
+    PONS_ALLOC(st, part, n * SAMPLES);
+    shared->kept = shared->pruned = 0.0;
+    for (int64_t s = 0; s < samples; s++) {
+        int64_t j = s * n / samples;
+        shared->kept += inverse_diagonal(set, j) / inverse_diagonal(f, S[j]) / (double)samples;
+    }
     samples = m < SAMPLES ? m : SAMPLES;
     for (int64_t s = 0; s < samples; s++)
         for (int64_t i = 0; i < n; i++)
             B[s * n + i] = f->H[E[s * m / samples] * d + S[i]];
-    solve_sample(n, R, samples, B, square);
-    shared->pruned = 0.0;
+    inverse_forms(set, samples, B, part, form);
     for (int64_t s = 0; s < samples; s++) {
         double h = f->H[E[s * m / samples] * (d + 1)];
-        shared->pruned += (h - square[s]) / h / (double)samples;
+        shared->pruned += (h - form[s]) / h / (double)samples;
     }
+done:
+    pons_mem_free(part);
+    pons_mem_free(B);
+    return st;
 }
 
-static pons_status make_means(const pons_hessian_factor *f, int64_t n, pons_row_shared *shared)
+static pons_status refuse(int64_t columns)
 {
-    pons_status st = PONS_OK;
-    int64_t d = f->d, m = d - n;
-    int64_t *set = NULL;
-    float *R = NULL, *B = NULL;
-    int64_t info = 0;
-    PONS_ALLOC(st, set, d);
-    PONS_ALLOC(st, R, n * n);
-    PONS_ALLOC(st, B, n * SAMPLES);
-    draw_set(d, n, set, set + n);
-    for (int64_t a = 0; a < n; a++)
-        for (int64_t b = 0; b < n; b++)
-            R[a * n + b] = f->H[set[a] * d + set[b]];
-#pragma omp parallel
-#pragma omp single
-    { /* inside a parallel region the library does not thread */
-        info = pons_dense_factor(n, R, n);
-        if (info == 0) average(f, n, set, m, set + n, R, B, shared);
-    }
-    if (info != 0 || !(shared->kept > 0.0) || !(shared->pruned > 0.0))
-        st = pons_fail(PONS_ERR_NUMERIC,
-                       "prune.mask dual_swap: the Hessian of a set of %lld columns is not positive "
-                       "definite; raise obr.damping",
-                       (long long)n);
-done:
-    pons_mem_free(B);
-    pons_mem_free(R);
-    pons_mem_free(set);
-    return st;
+    return pons_fail(PONS_ERR_NUMERIC,
+                     "prune.mask dual_swap: the Hessian of a set of %lld columns is not positive "
+                     "definite; raise obr.damping",
+                     (long long)columns);
 }
 
 pons_status pons_mask_swap_prepare(const pons_hessian_factor *f, double sparsity,
                                    pons_row_shared *shared)
 {
     pons_status st = PONS_OK;
-    int64_t n = f->d - pons_mask_pruned_per_row(f->d, sparsity);
+    pons_hessian_factor *kept = NULL;
+    int64_t d = f->d, n = d - pons_mask_pruned_per_row(d, sparsity), info = 0, *set = NULL;
     shared->kept = shared->pruned = 1.0;
-    if (n == 0 || n == f->d) return PONS_OK; /* nothing to swap */
-    PONS_TRY_ALL(st, f->comm, pons_comm_rank(f->comm) == 0 ? make_means(f, n, shared) : PONS_OK);
+    if (n == 0 || n == d) return PONS_OK; /* nothing to swap */
+    set = pons_mem_alloc(d, sizeof *set);
+    PONS_TRY_ALL(st, f->comm, set ? PONS_OK : PONS_ERR_NOMEM);
+    draw_set(d, n, set, set + n);
+    PONS_TRY(st, pons_hessian_factor_ordered(f, n, set, 0.0, &info, &kept));
+    if (info == 0 && pons_comm_rank(f->comm) == 0)
+        st = average(f, kept, set, d - n, set + n, shared);
+    PONS_TRY_ALL(st, f->comm, st);
     pons_comm_bcast(f->comm, &shared->kept, sizeof shared->kept, 0);
     pons_comm_bcast(f->comm, &shared->pruned, sizeof shared->pruned, 0);
+    if (info != 0 || !(shared->kept > 0.0) || !(shared->pruned > 0.0)) st = refuse(n);
 done:
+    pons_hessian_factor_destroy(&kept);
+    pons_mem_free(set);
     return st;
 }
 

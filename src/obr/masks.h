@@ -34,8 +34,12 @@ pons_status pons_mask_choose(const pons_row_shared *shared, const pons_recipe *r
 pons_status pons_mask_admm(const pons_row_shared *shared, pons_mask_rule rule,
                            const pons_solve_panel *panel, uint8_t *mask, pons_row_metrics *metrics);
 
-/** Means that price swaps: shared->kept and shared->pruned. Collective on the comm of the factor: its
- * rank 0 works on one thread. Cost (d / 2)^3 / 3 flop. */
+/**
+ * Means that price swaps, of a drawn set of n columns that stands for the kept ones: shared->kept and
+ * shared->pruned. Collective on the comm of the factor.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_NUMERIC, the same on every rank. Cost
+ * 2 n^3 / 3 flop over the ranks; memory while it runs 8 n^2 bytes per node and 4 n^2 over the ranks.
+ */
 pons_status pons_mask_swap_prepare(const pons_hessian_factor *factor, double sparsity,
                                    pons_row_shared *shared);
 

@@ -255,7 +255,7 @@ static double product_entry(const shape *s) { return s->in->solver_bf16 ? 4 : 6;
 /* hessian/inverse.c: of an entry of K and H. */
 static double inverse_entry(const shape *s) { return 2 * product_entry(s); }
 
-/* obr/rest.c: the trailing problem from a column on, and what a dual solver of it prepares. */
+/* obr/subproblem.c: the trailing problem from a column on, and what a dual solver of it prepares. */
 static double rest_bytes(const shape *s, int64_t d, int64_t from)
 {
     double n = (double)pons_product_tiles_of(d - from).padded;
@@ -281,12 +281,13 @@ static double mask_bytes(const shape *s, int64_t d, double rest)
 {
     double whole = (double)pons_product_tiles_of(d).padded, square = (double)d * (double)d;
     double each = (s->in->solver_bf16 ? 2 : 4) * whole * whole;
+    double kept = (double)d * (1 - s->in->recipe->prune.sparsity);
     switch (s->in->recipe->prune.mask) {
     case PONS_MASK_ADMM:
         return d <= PONS_SHRINK_NARROW
                    ? fmax(PONS_ADMM_STAGES * each, PONS_ADMM_STAGES * 4 * square + each)
                    : fmax(PONS_ADMM_STAGES * each, (PONS_ADMM_STAGES - 1) * each + 12 * square);
-    case PONS_MASK_DUAL_SWAP: return rest;
+    case PONS_MASK_DUAL_SWAP: return rest + 12 * kept * kept;
     default: return 0;
     }
 }

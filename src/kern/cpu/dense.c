@@ -27,12 +27,6 @@ void pons_dense_solve_upper(int64_t n, const float *R, int64_t ld, float *x)
     cblas_strsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, (int)n, R, (int)ld, x, 1);
 }
 
-void pons_dense_solve_transposed(int64_t n, const float *R, int64_t ld, int64_t count, float *B)
-{
-    cblas_strsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, (int)n,
-                (int)count, 1.0f, R, (int)ld, B, (int)n);
-}
-
 void pons_dense_multiply(int64_t rows, int64_t columns, const float *A, int64_t ld, const float *x,
                          float *y)
 {
