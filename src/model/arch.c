@@ -7,7 +7,8 @@
 #include "model/arch_tables.h"
 #include "model/config.h"
 
-static const pons_arch *const families[] = {&pons_arch_llama, &pons_arch_mistral, &pons_arch_qwen2};
+static const pons_arch *const families[] = {&pons_arch_llama, &pons_arch_mistral, &pons_arch_qwen2,
+                                            &pons_arch_qwen3};
 enum { FAMILIES = sizeof families / sizeof *families };
 
 const pons_arch *pons_arch_at(int number) { return number < FAMILIES ? families[number] : NULL; }

@@ -45,6 +45,6 @@ extern const pons_arch_gain pons_prenorm_gains[PONS_GAINS];
 enum { PONS_PRENORM_STEPS = 15 };
 extern const pons_arch_step pons_prenorm_steps[PONS_PRENORM_STEPS];
 
-extern const pons_arch pons_arch_llama, pons_arch_mistral, pons_arch_qwen2;
+extern const pons_arch pons_arch_llama, pons_arch_mistral, pons_arch_qwen2, pons_arch_qwen3;
 
 #endif

@@ -209,6 +209,19 @@ static void sylvester(double *x, int64_t n, int64_t step)
         x[i * step] = y[i] / sqrt((double)n);
 }
 
+/* Each of n heads of queries or keys. */
+static void oracle_head_norm(const pons_model_config *c, int64_t n, const float *gain, double *x)
+{
+    for (double *head = x; head < x + n * c->head_dim; head += c->head_dim) {
+        double square = 0;
+        for (int64_t i = 0; i < c->head_dim; i++)
+            square += head[i] * head[i];
+        double scale = 1 / sqrt(square / (double)c->head_dim + c->rms_eps);
+        for (int64_t i = 0; i < c->head_dim; i++)
+            head[i] *= scale * (double)gain[i];
+    }
+}
+
 static void oracle_attention(oracle *o)
 {
     const pons_model_config *c = &o->w->config;
@@ -216,6 +229,10 @@ static void oracle_attention(oracle *o)
     int64_t hd = c->head_dim, H = c->heads, G = c->kv_heads, S = o->S;
     double *q = oracle_linear(o, PONS_Q), *k = oracle_linear(o, PONS_K),
            *v = oracle_linear(o, PONS_V), *score = malloc((size_t)S * sizeof *score);
+    if (c->arch == &pons_arch_qwen3) {
+        oracle_head_norm(c, S * H, o->w->gains + 2 * c->hidden, q);
+        oracle_head_norm(c, S * G, o->w->gains + 2 * c->hidden + hd, k);
+    }
     oracle_rope(o, H, q);
     oracle_rope(o, G, k);
     if (keys->bits < 16 && o->runtime->hadamard_qk) {
@@ -361,6 +378,19 @@ static void plain(void **state)
     compare_seeds(&c, &r, 0);
     c.head_dim = 16; /* wider than hidden / heads */
     c.kv_heads = 4;
+    compare_seeds(&c, &r, 0);
+}
+
+/* Qwen3: a norm of each head of queries and keys. */
+static void head_norms(void **state)
+{
+    (void)state;
+    pons_model_config c = small_config();
+    pons_runtime r = pons_runtime_plain();
+    c.arch = &pons_arch_qwen3;
+    compare_seeds(&c, &r, 0);
+    r.hadamard_qk = true;
+    r.kv = (pons_kv_quant){.bits = 4, .symmetric = false, .per_head = true, .clip_ratio = 1};
     compare_seeds(&c, &r, 0);
 }
 
@@ -588,6 +618,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(plain, nothing_leaks),
+        cmocka_unit_test_teardown(head_norms, nothing_leaks),
         cmocka_unit_test_teardown(sliding_window, nothing_leaks),
         cmocka_unit_test_teardown(online_and_quantized, nothing_leaks),
         cmocka_unit_test_teardown(rotated_weights_cancel, nothing_leaks),

@@ -32,6 +32,10 @@ made w3-groups mistral-headdim method=gptq rotation.kind=none weights.bits=3 wei
 made asymmetric llama-gqa method=rtn rotation.kind=spinquant weights.symmetric=false
 made biased-untied qwen2-bias-tied method=wanda_rtn rotation.kind=spinquant
 made tied qwen2-bias-tied method=rtn rotation.kind=none
+made qwen3-spinquant ../families/qwen3 method=obr_gptq rotation.kind=spinquant
+made qwen3-quarot ../families/qwen3 method=rtn rotation.kind=quarot
+made qwen3-none ../families/qwen3 method=obr_rtn rotation.kind=none
+made qwen3-dense ../families/qwen3 method=rtn rotation.kind=spinquant output.format=dense
 made pruned llama-gqa method=wanda rotation.kind=quarot
 made dense llama-gqa method=rtn rotation.kind=spinquant output.format=dense
 "$python" "$PONS_SOURCE/tests/interop/load_compressed_tensors.py" "${outputs[@]}" --pons "$PONS_BIN" \

@@ -80,8 +80,8 @@ static void golden_styles(void **state)
 {
     (void)state;
     static const char *const names[] = {"llama-gqa", "llama31-rope", "mistral-headdim",
-                                        "qwen2-bias-tied"};
-    for (int i = 0; i < 4; i++) {
+                                        "qwen2-bias-tied", "../families/qwen3"};
+    for (int i = 0; i < 5; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s/models/%s/config.json", getenv("PONS_FIXTURES"), names[i]);
         pons_model_config new, old, again;
@@ -217,7 +217,9 @@ static void refusals(void **state)
         int status;
         const char *patch, *says;
     } cases[] = {
-        {U, "{\"model_type\": \"gemma\"}", "model_type: found \"gemma\", allowed llama"},
+        {U, "{\"model_type\": \"gemma\"}",
+         "model_type: found \"gemma\", allowed llama, mistral, "
+         "qwen2, qwen3"},
         {I, "{\"model_type\": 3}", "model_type: found 3"},
         {I, "{\"model_type\": \"-\", \"architectures\": \"-\"}", "model_type: found nothing"},
         {U, "{\"architectures\": [\"LlamaForSequenceClassification\"]}", "architectures: found"},

@@ -111,10 +111,12 @@ static void check_against_files(const char *directory)
             assert_int_equal(equals(&s, name, 0, present ? rows : 0, x), present);
         }
         assert_int_equal(pons_model_read_gains(m, layer, x), PONS_OK);
-        snprintf(name, sizeof name, "model.layers.%d.input_layernorm.weight", (int)layer);
-        assert_true(equals(&s, name, 0, c->hidden, x));
-        snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm.weight", (int)layer);
-        assert_true(equals(&s, name, 0, c->hidden, x + c->hidden));
+        for (int g = 0; g < c->arch->gains; g++) {
+            snprintf(name, sizeof name, "model.layers.%d.%s.weight", (int)layer,
+                     c->arch->gain[g].name);
+            assert_true(equals(&s, name, 0, pons_width_of(c, c->arch->gain[g].width),
+                               x + pons_gain_offset(c, g)));
+        }
     }
     assert_int_equal(pons_model_read_final_norm(m, x), PONS_OK);
     assert_true(equals(&s, "model.norm.weight", 0, c->hidden, x));
@@ -147,6 +149,7 @@ static void golden_models(void **state)
     for (size_t i = 0; i < found.gl_pathc; i++)
         check_against_files(found.gl_pathv[i]);
     globfree(&found);
+    check_against_files(golden("../families/qwen3"));
 }
 
 /* ---- The same weights through GGUF. */
@@ -196,14 +199,17 @@ static void assert_equal_models(const pons_model *a, const pons_model *b)
 static void gguf(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama-gqa", "llama31-rope", "qwen2-bias-tied"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"llama-gqa", "llama31-rope", "qwen2-bias-tied",
+                                        "../families/qwen3"};
+    const pons_arch *const archs[] = {&pons_arch_llama, &pons_arch_llama, &pons_arch_qwen2,
+                                      &pons_arch_qwen3};
+    for (int i = 0; i < 4; i++) {
         pons_model *a = NULL, *b = NULL;
         model_to_gguf(golden(names[i]), scratch("m.gguf"));
         assert_int_equal(pons_model_open(golden(names[i]), &a), PONS_OK);
         if (pons_model_open(scratch("m.gguf"), &b) != PONS_OK) fail_msg("%s", pons_error_message());
         const pons_model_config *c = pons_model_get_config(b);
-        assert_ptr_equal(c->arch, i == 2 ? &pons_arch_qwen2 : &pons_arch_llama);
+        assert_ptr_equal(c->arch, archs[i]);
         assert_int_equal(c->rope.type, i == 1 ? PONS_ROPE_LLAMA3 : PONS_ROPE_DEFAULT);
         assert_equal_models(a, b);
         pons_model_close(&b);
@@ -312,6 +318,8 @@ static void refusals(void **state)
     expect("qwen2-bias-tied",
            &(model_edit){.copy = "model.embed_tokens.weight", .as = "lm_head.weight"}, PONS_OK,
            NULL);
+    expect("../families/qwen3", &(model_edit){.drop = "model.layers.1.self_attn.k_norm.weight"}, I,
+           "k_norm.weight is missing");
     expect("mistral-headdim", &(model_edit){.key = "attention_bias", .json = "true"}, PONS_OK,
            NULL); /* not a key of the class */
     expect("llama-gqa",

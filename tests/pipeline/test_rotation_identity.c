@@ -66,8 +66,8 @@ static void identity(void **state)
 {
     (void)state;
     static const char *const models[] = {"llama-gqa", "llama31-rope", "mistral-headdim",
-                                         "qwen2-bias-tied"};
-    for (size_t i = 0; i < 4; i++) {
+                                         "qwen2-bias-tied", "../families/qwen3"};
+    for (size_t i = 0; i < 5; i++) {
         check_model(models[i], PONS_ROTATION_NONE, PONS_ROTATE_HADAMARD, false);
         for (int online = 0; online < 2; online++)
             check_model(models[i], PONS_ROTATION_SPINQUANT, PONS_ROTATE_HADAMARD, online);

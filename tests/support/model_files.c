@@ -116,12 +116,17 @@ static void key_f32(FILE *f, const char *arch, const char *key, double x)
 /* model.layers.3.mlp.up_proj.weight -> blk.3.ffn_up.weight */
 static void gguf_name(const char *name, char out[128])
 {
-    static const char *const map[][2] = {
-        {"self_attn.q_proj", "attn_q"},          {"self_attn.k_proj", "attn_k"},
-        {"self_attn.v_proj", "attn_v"},          {"self_attn.o_proj", "attn_output"},
-        {"mlp.gate_proj", "ffn_gate"},           {"mlp.up_proj", "ffn_up"},
-        {"mlp.down_proj", "ffn_down"},           {"input_layernorm", "attn_norm"},
-        {"post_attention_layernorm", "ffn_norm"}};
+    static const char *const map[][2] = {{"self_attn.q_proj", "attn_q"},
+                                         {"self_attn.k_proj", "attn_k"},
+                                         {"self_attn.v_proj", "attn_v"},
+                                         {"self_attn.o_proj", "attn_output"},
+                                         {"mlp.gate_proj", "ffn_gate"},
+                                         {"mlp.up_proj", "ffn_up"},
+                                         {"mlp.down_proj", "ffn_down"},
+                                         {"input_layernorm", "attn_norm"},
+                                         {"post_attention_layernorm", "ffn_norm"},
+                                         {"self_attn.q_norm", "attn_q_norm"},
+                                         {"self_attn.k_norm", "attn_k_norm"}};
     int layer, used = 0;
     if (sscanf(name, "model.layers.%d.%n", &layer, &used) == 1) {
         for (size_t i = 0; i < sizeof map / sizeof *map; i++) {
@@ -162,8 +167,11 @@ static gguf_settings read_settings(const char *from)
     char path[512];
     snprintf(path, sizeof path, "%s/config.json", from);
     json_t *c = json_load_file(path, 0, NULL), *rope = json_object_get(c, "rope_parameters");
+    const char *type = json_string_value(json_object_get(c, "model_type"));
     gguf_settings s = {
-        is(json_string_value(json_object_get(c, "model_type")), "qwen2") ? "qwen2" : "llama",
+        is(type, "qwen2")   ? "qwen2"
+        : is(type, "qwen3") ? "qwen3"
+                            : "llama",
         json_integer_value(json_object_get(c, "hidden_size")),
         json_integer_value(json_object_get(c, "num_attention_heads")),
         json_integer_value(json_object_get(c, "num_key_value_heads")),
