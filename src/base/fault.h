@@ -12,7 +12,7 @@
 
 /** X(SITE, name, ranks that pass it, what happens there). The one table of sites. */
 #define PONS_FAULT_LIST(X)                                                                         \
-    X(MEMORY, "memory", "all", "memory is out")                                                    \
+    X(MEMORY, "memory", "all", "out of memory")                                                    \
     X(MODEL_READ, "model.read", "all", "a linear of the model cannot be read")                     \
     X(STORE_READ, "store.read", "all", "the disk gives an error for bytes of a model file")        \
     X(STORE_AHEAD, "store.ahead", "all", "a tensor cannot be read ahead: it is read when wanted")  \

@@ -14,7 +14,7 @@
 /**
  * Allocate n * size bytes, uninitialised, 64-byte aligned (n or size 0: one byte).
  *
- * Local. NULL when the product overflows or memory is out; the sentence is then recorded, return
+ * Local. NULL when the product overflows or out of memory; the sentence is then recorded, return
  * PONS_ERR_NOMEM.
  */
 void *pons_mem_alloc(int64_t n, size_t size);
@@ -22,10 +22,10 @@ void *pons_mem_alloc(int64_t n, size_t size);
 /** Like pons_mem_alloc, zeroed: a large block by all OpenMP threads, near which its pages then lie. Local. */
 void *pons_mem_calloc(int64_t n, size_t size);
 
-/** Copy of a string in counted memory; NULL when memory is out or text is NULL. Local. */
+/** Copy of a string in counted memory; NULL when out of memory or text is NULL. Local. */
 char *pons_mem_strdup(const char *text);
 
-/** Printed string in counted memory; NULL when memory is out. Local. */
+/** Printed string in counted memory; NULL when out of memory. Local. */
 char *pons_mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /** Grow or shrink to n * size bytes keeping the contents (old_bytes of them); NULL and `block`

@@ -210,8 +210,8 @@ static pons_status open_source(source *s)
     PONS_TRY(st, pons_recipe_load(path, NULL, 0, &s->recipe));
     if (s->recipe.rotation.learn)
         PONS_TRY(st, pons_fail(PONS_ERR_UNSUPPORTED,
-                               "%s: rotation.learn: its rotations are not at hand; use a run "
-                               "with drawn ones or rotation.file",
+                               "%s: rotation.learn: its learned rotations are not available; use a "
+                               "run with random ones or rotation.file",
                                path));
     PONS_TRY(st, pons_rotation_create(&s->recipe, s->config, &s->rotation));
 done:

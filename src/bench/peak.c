@@ -305,8 +305,8 @@ pons_status pons_bench_gemm(const pons_bench_setting *s, bool bf16, int64_t rows
     float *B = pons_mem_alloc(d * d, sizeof *B);
     if (!X || !Y || !B) local = PONS_ERR_NOMEM;
     if (local == PONS_OK && M < 1)
-        local = pons_fail(PONS_ERR_SHAPE, "%lld rows cannot be dealt to %d ranks", (long long)rows,
-                          r.ranks);
+        local = pons_fail(PONS_ERR_SHAPE, "%lld rows cannot be distributed over %d ranks",
+                          (long long)rows, r.ranks);
     PONS_TRY_ALL(st, s->comm, local);
     fill(M * d, X);
     fill(d * d, B);

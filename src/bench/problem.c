@@ -220,7 +220,7 @@ pons_status pons_bench_problem_create(pons_comm *comm, const pons_bench_layer *l
     *out = (pons_bench_problem){0};
     pons_status st = pons_comm_agree(comm, make(comm, layer, out));
     if (st == PONS_OK && out->total < pons_comm_size(comm)) /* the same on every rank */
-        st = pons_fail(PONS_ERR_SHAPE, "%lld rows cannot be dealt to %d ranks",
+        st = pons_fail(PONS_ERR_SHAPE, "%lld rows cannot be distributed over %d ranks",
                        (long long)out->total, pons_comm_size(comm));
     if (st != PONS_OK) pons_bench_problem_clear(out);
     return st;

@@ -77,35 +77,35 @@ enum { CHOICES = sizeof choices / sizeof *choices };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Shape:", 1},
-    {"rows", KEY_ROWS, "N", 0, "Rows (default: 1024; with a file, its own)", 0},
-    {"dim", KEY_DIM, "D", 0, "Columns (default: 1024; with a file, its own)", 0},
-    {"sparsity", KEY_SPARSITY, "S", 0, "Share pruned, [0, 1) (default: 0.5)", 0},
+    {"rows", KEY_ROWS, "N", 0, "Rows (default: 1024, or those of the file)", 0},
+    {"dim", KEY_DIM, "D", 0, "Columns (default: 1024, or those of the file)", 0},
+    {"sparsity", KEY_SPARSITY, "S", 0, "Pruned share, [0, 1) (default: 0.5)", 0},
     {"pattern", KEY_PATTERN, "N:M", 0, "Prune N of every M columns (default: unstructured)", 0},
     {"alpha", KEY_ALPHA, "A", 0, "Share of columns evicted in stage 2, [0, 1] (default: 0.5)", 0},
-    {"damping", KEY_DAMPING, "L", 0, "Of the mean diagonal, [0, 1] (default: 0.01)", 0},
-    {"tokens", KEY_TOKENS, "S", 0, "Tokens of a window (default: 2048)", 0},
-    {"windows", KEY_WINDOWS, "N", 0, "Windows of all ranks (default: 8)", 0},
+    {"damping", KEY_DAMPING, "L", 0, "Relative to the mean diagonal, [0, 1] (default: 0.01)", 0},
+    {"tokens", KEY_TOKENS, "S", 0, "Tokens per window (default: 2048)", 0},
+    {"windows", KEY_WINDOWS, "N", 0, "Windows over all ranks (default: 8)", 0},
     {NULL, 0, NULL, 0, "Data:", 2},
     {"hessian", KEY_HESSIAN, "FILE", 0,
-     "A kept Hessian, FILE.h5:GROUP (qkv, o, gate_up, down), or tensors H and perhaps W in "
-     "FILE.safetensors (default: drawn)",
+     "A kept Hessian, FILE.h5:GROUP (qkv, o, gate_up, down), or tensors H and optionally W in "
+     "FILE.safetensors (default: synthetic)",
      0},
     {"spectrum", KEY_SPECTRUM, "KIND", 0,
-     "power: random eigenvectors; channels: channels of unlike size, six of them 30 times larger, "
-     "then a Hadamard rotation (default: power)",
+     "power: random eigenvectors; channels: channels of different scale, six of them 30 times "
+     "larger, then a Hadamard rotation (default: power)",
      0},
     {"power", KEY_POWER, "P", 0, "Eigenvalue i is i^-P (default: 1)", 0},
     {"outliers", KEY_OUTLIERS, "LIST", 0,
-     "First eigenvalues instead, like 1000,300,100 (at most 8)", 0},
+     "Replace the first eigenvalues, for example 1000,300,100 (at most 8)", 0},
     {"haar", KEY_HAAR, NULL, 0, "Eigenvectors uniformly random (slow) instead of signed Hadamards",
      0},
-    {"seed", KEY_SEED, "N", 0, "Of what is drawn (default: 0)", 0},
-    {"run", KEY_RUN, "DIR", 0, "Directory of a run that kept its Hessians (layers)", 0},
+    {"seed", KEY_SEED, "N", 0, "Seed of synthetic data (default: 0)", 0},
+    {"run", KEY_RUN, "DIR", 0, "State directory of a run that kept its Hessians (layers)", 0},
     {"model", KEY_MODEL, "PATH", 0,
-     "Model whose block 0 is run (forward, all); that of --run (layers)", 0},
+     "Model whose block 0 runs (forward, all); the model of --run (layers)", 0},
     {"fixtures", KEY_FIXTURES, "DIR", 0,
-     "quality: where layers are, FILE.safetensors with W and H, also one folder below (default: "
-     "$PONS_GOLDEN, else tests/golden)",
+     "quality: directory of the layers, FILE.safetensors with W and H, there or one level below "
+     "(default: $PONS_GOLDEN, else tests/golden)",
      0},
     {NULL, 0, NULL, 0, "Measuring:", 3},
     {"precision", KEY_PRECISION, "TYPE", 0,
@@ -116,12 +116,14 @@ static const struct argp_option options[] = {
     {"solver", KEY_SOLVER, "NAME", 0, "dual, primal or direct (default: dual)", 0},
     {"sample", KEY_SAMPLE, "N", 0, "Rows of the baseline per rank (default: 32)", 0},
     {"threads", KEY_THREADS, "N", 0,
-     "Per rank (default: OMP_NUM_THREADS, else its share of the cores; gemm: 1, 2, 4 ... up to "
-     "that)",
+     "Threads per rank (default: OMP_NUM_THREADS, else the node's cores divided by its ranks; "
+     "gemm: 1, 2, 4 ... up to that)",
      0},
-    {"repeat", KEY_REPEAT, "N", 0, "The best of N runs counts (default: 3)", 0},
+    {"repeat", KEY_REPEAT, "N", 0, "Runs, of which the best counts (default: 3)", 0},
     {"clock", KEY_CLOCK, "NAME", 0,
-     "wall, or cpu: processor time over threads, for a machine that others use (default: wall)", 0},
+     "wall, or cpu: processor time divided by threads, for machines with other load (default: "
+     "wall)",
+     0},
     {"sweep", KEY_SWEEP, "WHAT", 0,
      "solver: dim (512, 1024, ...) or rows (256, 512, ...) and the exponents fitted to the cost",
      0},
@@ -261,32 +263,27 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "gemm|solver|hessian|factor|memory|forward|clip|gptq|layers|quality|all",
-    .doc =
-        "Measure one phase of the job, or all, next to a plain way that runs in the same process "
-        "on "
-        "the same data.\n\n"
-        "gemm: a prepared matrix product; bf16 tiles streamed from beyond the caches against tiles "
-        "that stay in them.  "
-        "solver: both stages of the compensation, against one "
-        "spotrf per row.  hessian: windows summed, against the full fp32 product.  factor: the "
-        "inverse Cholesky factor over all ranks, ours and ScaLAPACK's, against LAPACK on the same "
-        "cores (square, --dim).  memory: bytes per rank of one linear on its whole way.  forward: "
-        "block 0 of a model, against fp32.  clip: scales with the "
-        "search, against powf.  gptq: the sweep "
-        "over the last columns, against column by column.  layers (not in all): every linear of a "
-        "model on the "
-        "Hessians of a run, against the direct solver on sampled rows.  all: each of them, forward "
-        "with "
-        "--model.  quality (not in all): layer errors of every way to prune and round, on real "
-        "layers.\n\n"
-        "GF/s counts the flop that the method needs. 'of peak' is their share of what a matrix "
-        "product of that shape, type and number of threads reaches here. Workspace is measured: "
-        "the "
-        "peak of resident memory above what was there before. 'error' is the error of the result "
-        "over that of the exact way on the sampled rows. Baselines run on sampled rows; what all "
-        "rows would take is extrapolated, and said so. Under mpirun the rows are dealt to the "
-        "ranks "
-        "and the slowest rank counts."};
+    .doc = "Measure one phase of the job, or all, beside a baseline that runs in the same process "
+           "on the same data.\n\n"
+           "gemm: a prepared matrix product; bf16 tiles streamed from beyond the caches and tiles "
+           "that stay in cache.  "
+           "solver: both stages of the compensation; baseline: one spotrf per row.  hessian: sum "
+           "over windows; baseline: the full fp32 product.  factor: the inverse Cholesky factor "
+           "over all ranks, by Pons and by ScaLAPACK; baseline: LAPACK on the same cores (square, "
+           "--dim).  memory: bytes per rank of one linear from windows to packed rows.  forward: "
+           "block 0 of a model; baseline: fp32.  clip: scales with the clip search; baseline: "
+           "powf.  gptq: the sweep over the last columns; baseline: column by column.  layers (not "
+           "in all): every linear of a model on the Hessians of a run; baseline: the direct solver "
+           "on sampled rows.  all: each of them, forward "
+           "with "
+           "--model.  quality (not in all): layer errors of every mask and rounding, on real "
+           "layers.\n\n"
+           "GF/s counts the flop that the method needs. 'of peak' is their share of what a matrix "
+           "product of that shape, type and number of threads reaches here. Workspace is measured: "
+           "the peak of resident memory above the level before. 'error' is the error of the result "
+           "over that of the exact method on the sampled rows. Baselines run on sampled rows; "
+           "their time for all rows is extrapolated and marked as such. Under mpirun the rows are "
+           "distributed over the ranks and the slowest rank counts."};
 
 /* ---- What a call asks for */
 
@@ -333,7 +330,7 @@ static pons_status check_options(const pons_bench_options *a, const measurement 
                                       {KEY_SWEEP, KEY_DUMP}};
     for (int i = 0; i < CHOICES; i++)
         if (a->given >> i & 1 && !(choices[i].bit & m->takes))
-            return pons_fail(PONS_ERR_USAGE, "--%s means nothing to bench %s",
+            return pons_fail(PONS_ERR_USAGE, "--%s has no effect on bench %s",
                              option_name(choices[i].key), m->name);
     for (size_t i = 0; i < sizeof excluded / sizeof *excluded; i++)
         if (was_given(a, excluded[i][0]) && was_given(a, excluded[i][1]))
@@ -347,7 +344,7 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
     const measurement *m = NULL;
     if (!a->what)
         return pons_fail(PONS_ERR_USAGE,
-                         "say what to measure: gemm, solver, hessian, factor, memory, forward, "
+                         "name what to measure: gemm, solver, hessian, factor, memory, forward, "
                          "clip, gptq, layers, quality or "
                          "all (see %s --help)",
                          command);
@@ -356,7 +353,7 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
     if (!m)
         return pons_fail(
             PONS_ERR_USAGE,
-            "bench '%s' is not known; known are gemm, solver, hessian, factor, memory, forward, "
+            "bench '%s' is unknown; known are gemm, solver, hessian, factor, memory, forward, "
             "clip, gptq, layers, quality, all (see %s --help)",
             a->what, command);
     pons_status st = check_options(a, m);
@@ -372,10 +369,10 @@ static pons_status check(const pons_bench_options *a, const char *command, int r
     const char *over = a->sweep == 'd' ? "dim" : "rows";
     if (a->to && !a->sweep) return pons_fail(PONS_ERR_USAGE, "--to needs --sweep");
     if (a->to && a->to < first)
-        return pons_fail(PONS_ERR_USAGE, "--to: found %lld, a sweep over %s starts at %d",
+        return pons_fail(PONS_ERR_USAGE, "--to: found %lld; a sweep over %s starts at %d",
                          (long long)a->to, over, first);
     if (a->sweep && was_given(a, a->sweep == 'd' ? KEY_DIM : KEY_ROWS))
-        return pons_fail(PONS_ERR_USAGE, "--%s is what the sweep changes: leave it out", over);
+        return pons_fail(PONS_ERR_USAGE, "--%s is varied by --sweep: leave it out", over);
     if (a->dump && ranks > 1)
         return pons_fail(PONS_ERR_USAGE, "--dump needs all rows on one rank, there are %d", ranks);
     if (a->precision == 1 && !pons_kern_has_bf16())

@@ -24,28 +24,30 @@ enum {
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "PATH", 0, "Model: Hugging Face directory or .gguf file (required)", 0},
     {"calib", KEY_CALIB, "FILE", 0,
-     "Calibration text, or ids (.ids, .npy, .i32); required unless the method needs none", 0},
-    {"out", KEY_OUT, "DIR", 0, "Output directory, made by this run (required)", 0},
-    {"run", KEY_RUN, "DIR", 0, "State of the run: recipe, journal, Hessians (default: OUT.run)", 0},
+     "Calibration text or ids (.ids, .npy, .i32); required if the method uses one", 0},
+    {"out", KEY_OUT, "DIR", 0, "Output directory, created by this run (required)", 0},
+    {"run", KEY_RUN, "DIR", 0,
+     "State directory of the run: recipe, journal, Hessians (default: OUT.run)", 0},
     {"force", KEY_FORCE, NULL, 0, "Replace an existing output directory (default: refuse)", 0},
     {"resume", KEY_RESUME, NULL, 0,
-     "Go on after the last finished block of a run with the same arguments, on any number of "
-     "ranks; "
-     "begin where there is none (default: refuse)",
+     "Continue a run with the same arguments after its last finished block, on any number of "
+     "ranks; start one if there is none (default: refuse)",
      0},
     {"hessians", KEY_HESSIANS, "RUN", 0,
-     "State directory of a run with hessians: keep, the same model and calibration, and a wave of "
-     "all blocks, as this recipe must have: no forward pass",
+     "Take the Hessians of an earlier run (its state directory) instead of a forward pass: a run "
+     "with hessians: keep, the same model and calibration, and like this recipe a wave of all "
+     "blocks",
      0},
     {"set", KEY_SET, "KEY=VALUE", 0,
      "Override one recipe key, e.g. prune.sparsity=0.6; may be repeated", 0},
     {NULL, 0, NULL, 0, "Instead of compressing:", 1},
-    {"check", KEY_CHECK, NULL, 0, "Print RECIPE with every key as it will be used", 0},
+    {"check", KEY_CHECK, NULL, 0, "Print RECIPE with the effective value of every key", 0},
     {"keys", KEY_KEYS, NULL, 0, "Print all recipe keys as a Markdown table", 0},
     {"reference-args", KEY_REFERENCE_ARGS, "COMMAND", 0,
-     "Print the recipe that does what this command line of the published OBR programs does", 0},
+     "Print the recipe that corresponds to this command line of the published OBR programs", 0},
     {"reference", KEY_REFERENCE, "PROGRAM", 0,
-     "Which of them: quarot, spinquant or flatquant (default: told by the script or the options)",
+     "Which program: quarot, spinquant or flatquant (default: inferred from the script or the "
+     "options)",
      0},
     {0}};
 
@@ -85,8 +87,8 @@ static const struct argp argp = {
     .parser = parse,
     .args_doc = "RECIPE",
     .doc = "Compress a model by the YAML recipe RECIPE and write a model directory.\n\n"
-           "Under mpirun the ranks share the work; the packed result does not depend on how many "
-           "there are. The report (perplexities when the recipe has an evaluate section, seconds, "
+           "Under mpirun the ranks share the work; the packed result does not depend on their "
+           "number. The report (perplexities when the recipe has an evaluate section, seconds, "
            "bytes) goes to stdout.\v"
            "configs/README.md describes the recipe keys; configs/ has examples."};
 
@@ -96,9 +98,12 @@ static bool only_prints(const arguments *a) { return a->check || a->keys || a->r
 static pons_status require(const arguments *a, const char *command)
 {
     if (a->keys && (a->check || a->reference_args || a->run.recipe || a->run.set_count))
-        return pons_fail(PONS_ERR_USAGE, "--keys stands alone (see %s --help)", command);
+        return pons_fail(PONS_ERR_USAGE, "--keys excludes all other arguments (see %s --help)",
+                         command);
     if (a->reference_args && (a->check || a->run.recipe || a->run.set_count))
-        return pons_fail(PONS_ERR_USAGE, "--reference-args stands alone (see %s --help)", command);
+        return pons_fail(PONS_ERR_USAGE,
+                         "--reference-args excludes RECIPE, --set and --check (see %s --help)",
+                         command);
     if (a->reference && !a->reference_args)
         return pons_fail(PONS_ERR_USAGE, "--reference needs --reference-args (see %s --help)",
                          command);
@@ -109,7 +114,7 @@ static pons_status require(const arguments *a, const char *command)
                                           : NULL;
     if (!missing && a->run.force && a->run.resume)
         return pons_fail(PONS_ERR_USAGE,
-                         "--force begins anew and --resume goes on: give one of them");
+                         "--force starts over and --resume continues: give one of them");
     if (!missing) return PONS_OK;
     return pons_fail(PONS_ERR_USAGE, "%s is missing (see %s --help)", missing, command);
 }

@@ -22,17 +22,17 @@ enum {
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "PATH", 0, "Model: Hugging Face directory or .gguf file (required)", 0},
     {"text", KEY_TEXT, "FILE", 0, "Text, or ids (.ids, .npy, .i32) (required)", 0},
-    {"windows", KEY_WINDOWS, "N", 0, "Windows read, from the start (default: all that fit)", 0},
+    {"windows", KEY_WINDOWS, "N", 0,
+     "Number of windows, from the start of the text (default: all that fit)", 0},
     {"length", KEY_LENGTH, "S", 0, "Tokens per window (default: 2048)", 0},
     {"join", KEY_JOIN, "HOW", 0,
-     "Lines of a text: none, the file as it is; lines, joined by two newlines as QuaRot and "
-     "SpinQuant "
-     "do; stripped, as FlatQuant (default: none)",
+     "How lines are joined: none, the file unchanged; lines, with two newlines as in QuaRot and "
+     "SpinQuant; stripped, as in FlatQuant (default: none)",
      0},
     {"special", KEY_SPECIAL, NULL, 0,
-     "Encode with the tokens the post-processor adds, such as BOS (default: without)", 0},
+     "Encode with the special tokens of the post-processor, such as BOS (default: without)", 0},
     {"weights-only", KEY_WEIGHTS_ONLY, NULL, 0,
-     "Leave activations and the KV cache at 16 bits (default: as the model records)", 0},
+     "Keep activations and the KV cache at 16 bits (default: as recorded in the model)", 0},
     {"compute", KEY_COMPUTE, "TYPE", 0,
      "Matrix products in fp32, bf16, or auto: bf16 where the processor has it (default: auto)", 0},
     {0}};
@@ -76,11 +76,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse,
-    .doc = "Perplexity of a model on a text: exp of the mean cross-entropy over consecutive "
-           "windows of S tokens, each predicting its last S - 1; the tail is "
-           "dropped.\n\n"
-           "Activations and the KV cache are quantized as recorded in the model's pons.json; a "
-           "plain model has no such record. Prints perplexity, windows and tokens."};
+    .doc =
+        "Measure perplexity: exp of the mean cross-entropy over consecutive windows of S tokens, "
+        "each predicting its last S - 1 tokens. An incomplete last window is dropped.\n\n"
+        "Activations and the KV cache are quantized as recorded in the model's pons.json; other "
+        "models are not quantized. Prints perplexity, windows and tokens."};
 
 static pons_status check(const arguments *a, const char *command)
 {
@@ -99,8 +99,8 @@ static pons_status read_text(const arguments *a, const pons_model *model, int32_
     if (st != PONS_OK) return st;
     int64_t windows = a->windows ? a->windows : 1;
     if (*count / a->length >= windows) return PONS_OK;
-    return pons_fail(PONS_ERR_INPUT, "%s: %lld tokens do not hold %lld windows of %lld", a->text,
-                     (long long)*count, (long long)windows, (long long)a->length);
+    return pons_fail(PONS_ERR_INPUT, "%s: %lld tokens are too few for %lld windows of %lld",
+                     a->text, (long long)*count, (long long)windows, (long long)a->length);
 }
 
 static pons_status print(const pons_perplexity *result, bool json)
@@ -135,7 +135,7 @@ pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_c
     pons_comm_bcast(comm, &count, sizeof count, 0);
     int64_t positions = pons_model_get_config(model)->max_positions;
     if (positions > 0 && a.length > positions)
-        pons_log(PONS_LOG_WARN, "--length %lld is beyond the %lld positions the model was made for",
+        pons_log(PONS_LOG_WARN, "--length %lld is beyond the %lld positions of the model",
                  (long long)a.length, (long long)positions);
     pons_perplexity result;
     PONS_TRY(st, pons_eval_perplexity(comm, model, ids, count, a.windows, a.length, a.weights_only,

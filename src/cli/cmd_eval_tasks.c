@@ -26,11 +26,11 @@ static const struct argp_option options[] = {
     {"limit", KEY_LIMIT, "N", 0, "Questions of each task, from the start (default: all)", 0},
     {"items", KEY_ITEMS, "FILE", 0, "Write the log-likelihoods of every question, JSONL", 0},
     {"special", KEY_SPECIAL, NULL, 0,
-     "Encode with the tokens the post-processor adds, such as BOS (default: without, as lm-eval "
-     "0.4 does)",
+     "Encode with the special tokens of the post-processor, such as BOS (default: without, as "
+     "lm-eval 0.4 does)",
      0},
     {"weights-only", KEY_WEIGHTS_ONLY, NULL, 0,
-     "Leave activations and the KV cache at 16 bits (default: as the model records)", 0},
+     "Keep activations and the KV cache at 16 bits (default: as recorded in the model)", 0},
     {"compute", KEY_COMPUTE, "TYPE", 0,
      "Matrix products in fp32, bf16, or auto: bf16 where the processor has it (default: auto)", 0},
     {0}};
@@ -76,12 +76,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse,
-    .doc = "Zero-shot accuracy of a model: of each question the choice with the largest "
-           "log-likelihood (acc) or the largest per character (acc_norm) counts as its answer. "
-           "Prompts and scores are those of lm-eval 0.4.\n\n"
+    .doc = "Measure zero-shot accuracy: the answer to a question is the choice with the largest "
+           "log-likelihood (acc), or the largest per character (acc_norm). Prompts and scores are "
+           "those of lm-eval 0.4.\n\n"
            "Activations and the KV cache are quantized as recorded in the model's pons.json. The "
            "score of a task is acc_norm for piqa, hellaswag and arc, acc for boolq and winogrande; "
-           "average is their plain mean."};
+           "average is their unweighted mean."};
 
 static pons_status check(const arguments *a, const char *command)
 {

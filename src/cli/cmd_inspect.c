@@ -14,7 +14,7 @@ enum { KEY_DIGEST = 0x100 };
 
 static const struct argp_option options[] = {
     {"digest", KEY_DIGEST, NULL, 0,
-     "Also the SHA-256 over codes, scales and zero points of all packed linears", 0},
+     "Also print the SHA-256 of codes, scales and zero points of all packed linears", 0},
     {0}};
 
 typedef struct arguments {
@@ -39,12 +39,12 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "PATH",
-    .doc = "What each linear of a model holds: rows, columns, bits per weight, zeros, and the "
-           "relative error recorded when it was compressed; then the totals.\n\n"
+    .doc = "Print rows, columns, bits per weight, zeros and recorded relative error of each linear "
+           "of a model, then totals.\n\n"
            "PATH is a Hugging Face directory, plain or written by Pons, a .gguf file, or a file of "
-           "Hessians (RUN/hessians/block-NNN.h5), which is read whole and checked. Zeros are "
-           "counted from the stored codes or weights. Totals: bytes are those of all tensors, bits "
-           "those stored per weight of the linears, scales included."};
+           "Hessians (RUN/hessians/block-NNN.h5), which is read completely and checked. Zeros are "
+           "counted from the stored codes or weights. In the totals, bytes are those of all "
+           "tensors, and bits are stored bits per weight of the linears, including scales."};
 
 /* Zeros of a packed linear: codes equal to their group's zero point. */
 static pons_status count_codes(const pons_model *model, int64_t layer, int linear, int64_t rows,

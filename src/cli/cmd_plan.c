@@ -29,23 +29,25 @@ static const struct argp_option options[] = {
      "Directory with config.json (weights are not needed), the file itself, or a .gguf (required)",
      0},
     {"ranks", KEY_RANKS, "P", 0, "Ranks of the job (default: 1)", 0},
-    {"nodes", KEY_NODES, "N", 0, "Nodes they are dealt to evenly (default: 1)", 0},
-    {"threads", KEY_THREADS, "N", 0, "Threads of a rank (default: 1)", 0},
+    {"nodes", KEY_NODES, "N", 0, "Number of nodes, with the same number of ranks each (default: 1)",
+     0},
+    {"threads", KEY_THREADS, "N", 0, "Threads per rank (default: 1)", 0},
     {"memory", KEY_MEMORY, "G", 0,
-     "Memory of a node in GB (10^9 bytes); a job that does not fit is refused (default: not "
-     "checked)",
+     "Memory of a node in GB (10^9 bytes); refuse a job that does not fit (default: not checked)",
      0},
     {"set", KEY_SET, "KEY=VALUE", 0, "Override one recipe key; may be repeated", 0},
     {"measure", KEY_MEASURE, NULL, 0,
-     "Measure the rates here, on one thread, half a minute (default: those of one Sapphire Rapids "
-     "core)",
+     "Measure the rates of this machine on one thread, for half a minute (default: rates of one "
+     "Sapphire Rapids core)",
      0},
     {"rates", KEY_RATES, "FILE", 0,
      "Rates from an earlier plan's --json output, or any JSON object with its keys", 0},
     {"simulate", KEY_SIMULATE, NULL, 0,
-     "Schedules on 1, 2, 4 ... teams instead of phases (without --ranks: of 8, 64, 256 ranks)", 0},
+     "Print simulated schedules with 1, 2, 4 ... teams instead of phases (without --ranks: for 8, "
+     "64, 256 ranks)",
+     0},
     {"run", KEY_RUN, "DIR", 0,
-     "State directory of a run with prune.allocate budget: print what it chose, too", 0},
+     "State directory of a run with prune.allocate budget: also print its allocation", 0},
     {0}};
 
 typedef struct arguments {
@@ -82,12 +84,11 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "RECIPE",
-    .doc =
-        "Print what a job would need, before it is queued: bytes, flop and seconds per rank and "
-        "phase, and what limits it. Nothing is read but the recipe and the model's shape.\n\n"
-        "'rank' is what each rank holds for itself, 'node' what the ranks of a node share, 'disk' "
-        "what of that lies in layout.scratch. A term marked * is the same on every rank: it does "
-        "not fall with their number."};
+    .doc = "Print bytes, flop and seconds of a job per rank and phase, and what limits them, "
+           "before it is queued. Only the recipe and the model's configuration are read.\n\n"
+           "'rank' is memory of each rank, 'node' memory that the ranks of a node share, 'disk' "
+           "the part of it in layout.scratch. A term marked * is the same on every rank and does "
+           "not decrease with their number."};
 
 static pons_status require(const arguments *a, const char *command)
 {

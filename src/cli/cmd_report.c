@@ -31,10 +31,9 @@ static const struct argp argp = {
     .parser = parse,
     .args_doc = "RUN...",
     .doc =
-        "A page about runs of pons compress: perplexity and zero-shot accuracy beside what the "
-        "paper prints, error and zeros of every linear, codes, iterations, time and memory, the "
-        "recipe. RUN is a state directory (OUT.run); unfinished ones are shown as far as they "
-        "are.\v"
+        "Write a page about runs of pons compress: perplexity and zero-shot accuracy beside the "
+        "paper's, error and zeros of every linear, codes, iterations, time and memory, the recipe. "
+        "RUN is a state directory (OUT.run); unfinished runs are shown up to their last block.\v"
         "Zero-shot results are read from RUN/tasks.json: pons eval tasks --json >RUN/tasks.json. "
         "The label of a recipe names the row of the paper (configs/paper)."};
 

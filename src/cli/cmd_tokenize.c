@@ -13,13 +13,13 @@ enum { KEY_MODEL = 0x100, KEY_TOKENIZER, KEY_TEXT, KEY_SPECIAL, KEY_OUT };
 
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "PATH", 0, "Model whose tokenizer is used: directory or .gguf file", 0},
-    {"tokenizer", KEY_TOKENIZER, "FILE", 0, "Or a tokenizer.json", 0},
-    {"text", KEY_TEXT, "FILE", 0, "UTF-8 text to encode, instead of STRING", 0},
+    {"tokenizer", KEY_TOKENIZER, "FILE", 0, "A tokenizer.json instead of --model", 0},
+    {"text", KEY_TEXT, "FILE", 0, "UTF-8 text to encode instead of STRING", 0},
     {"special", KEY_SPECIAL, NULL, 0,
-     "Add the tokens the post-processor adds, such as BOS (default: do not)", 0},
+     "Add the special tokens of the post-processor, such as BOS (default: without)", 0},
     {"out", KEY_OUT, "FILE", 0,
      "Write the ids to FILE.ids (decimal text) or FILE.i32 (raw little-endian int32) and print "
-     "only their number and digest",
+     "only their number and SHA-256",
      0},
     {0}};
 
@@ -52,8 +52,8 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "[STRING]",
-    .doc = "Token ids of STRING or of a text file, separated by spaces.\v"
-           "With --json or --out the SHA-256 of the ids as little-endian int32 is given too."};
+    .doc = "Print the token ids of STRING or of a text file, separated by spaces.\v"
+           "With --json or --out the SHA-256 of the ids as little-endian int32 is printed, too."};
 
 static bool ends_with(const char *path, const char *suffix)
 {

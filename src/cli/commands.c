@@ -8,16 +8,15 @@
 #include "cli/cli.h"
 
 static const pons_command commands[] = {
-    {"bench", "how fast each phase is, next to a plain way", true, pons_cmd_bench},
+    {"bench", "speed of each phase beside a baseline", true, pons_cmd_bench},
     {"compress", "compress a model by a recipe", true, pons_cmd_compress},
     {"eval ppl", "perplexity of a model on a text", true, pons_cmd_eval_ppl},
     {"eval tasks", "zero-shot accuracy of a model on local task files", true, pons_cmd_eval_tasks},
-    {"inspect", "what a model's linears hold: shapes, bits, zeros, errors", false,
-     pons_cmd_inspect},
-    {"plan", "what a job will need: bytes, flop, seconds, before it runs", false, pons_cmd_plan},
-    {"report", "runs as a page: results beside the paper's, errors, codes, time", false,
+    {"inspect", "shapes, bits, zeros and errors of a model's linears", false, pons_cmd_inspect},
+    {"plan", "bytes, flop and seconds of a job before it runs", false, pons_cmd_plan},
+    {"report", "a page about runs: results beside the paper's, errors, codes, time", false,
      pons_cmd_report},
-    {"tokenize", "text to token ids", false, pons_cmd_tokenize},
+    {"tokenize", "token ids of a text", false, pons_cmd_tokenize},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

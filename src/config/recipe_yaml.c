@@ -40,10 +40,11 @@ static pons_status refuse_syntax(const reader *r)
         int line = 1;
         for (size_t i = 0; i < p->problem_offset && i < r->bytes; i++)
             line += r->text[i] == '\n';
-        return pons_fail(PONS_ERR_CONFIG,
-                         "%s:%d: found bytes that are no text (%s), allowed: UTF-8 without control "
-                         "characters",
-                         file, line, p->problem);
+        return pons_fail(
+            PONS_ERR_CONFIG,
+            "%s:%d: found bytes that are not text (%s), allowed: UTF-8 without control "
+            "characters",
+            file, line, p->problem);
     }
     if (has_tab_indent(r, p->problem_mark.line))
         return pons_fail(PONS_ERR_CONFIG, "%s:%zu: found a tab in the indentation, allowed: spaces",

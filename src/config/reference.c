@@ -124,7 +124,7 @@ static pons_status find_program(reference *r, const char *name)
         }
     if (found == 1) return PONS_OK;
     return pons_fail(PONS_ERR_USAGE,
-                     "these options fit %s of the programs; say which with --reference "
+                     "these options fit %s of the programs; choose one with --reference "
                      "quarot|spinquant|flatquant",
                      found ? "several" : "none");
 }
@@ -228,8 +228,8 @@ static pons_status translate_calibration(reference *r)
     bool flat = r->program == PONS_REFERENCE_FLATQUANT;
     const char *name = flat ? "cali_dataset" : "cal_dataset";
     if (strcmp(value_of(r, name), "wikitext2"))
-        return refuse(name, "only wikitext2 has a fixed form; give pons compress --calib a text of "
-                            "the other");
+        return refuse(name, "only wikitext2 has a fixed form; for another data set give its text "
+                            "to pons compress --calib");
     set(r, "calibration.windows=%s", value_of(r, "nsamples"));
     set(r, "calibration.length=2048");
     set(r, "calibration.join=%s", flat ? "stripped" : "lines");
@@ -250,8 +250,9 @@ static pons_status translate_rotation(reference *r)
         return refuse("separate_vtrans",
                       "the transform of the values is always folded into v_proj");
     if (r->program == PONS_REFERENCE_FLATQUANT && flat && !is_on(r, "reload_matrix"))
-        return refuse("reload_matrix", "it is missing, and transforms are not trained here: they "
-                                       "come from flat_matrices.pth");
+        return refuse(
+            "reload_matrix",
+            "it is missing, and Pons does not train transforms: they come from flat_matrices.pth");
     if (r->program == PONS_REFERENCE_FLATQUANT ? !flat : !is_on(r, "rotate")) {
         set(r, "rotation.kind=none");
         return PONS_OK;

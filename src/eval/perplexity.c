@@ -10,7 +10,7 @@ static pons_status choose_windows(int64_t count, int64_t length, int64_t windows
 {
     if (length < 2)
         return pons_fail(PONS_ERR_INPUT,
-                         "windows of %lld tokens predict nothing; at least 2 are needed",
+                         "windows of %lld tokens predict no token; at least 2 tokens are needed",
                          (long long)length);
     int64_t fit = count / length;
     if (fit < (windows ? windows : 1))

@@ -52,7 +52,7 @@ static pons_status prepare(pons_eval_stream **stream, float **window, const pons
     pons_eval_stream *s = NULL;
     if (length < 2)
         return pons_fail(PONS_ERR_INPUT,
-                         "windows of %lld tokens predict nothing; at least 2 are needed",
+                         "windows of %lld tokens predict no token; at least 2 tokens are needed",
                          (long long)length);
     if (windows < 1) return pons_fail(PONS_ERR_INPUT, "there are no windows to evaluate");
     for (int64_t i = 0; ids && i < windows * length; i++)

@@ -238,10 +238,10 @@ pons_status pons_dir_stage(const char *out, bool force, char **part)
     else if (found != NOTHING && !force)
         st = pons_fail(PONS_ERR_EXISTS, "output directory %s exists; --force replaces it", plain);
     else if (found != NOTHING && old != NOTHING)
-        st = pons_fail(PONS_ERR_EXISTS,
-                       "%s is in the way: %s would be moved there while it is replaced; look at it "
-                       "and remove it",
-                       aside, plain);
+        st = pons_fail(
+            PONS_ERR_EXISTS,
+            "%s exists, but %s is to be renamed to it during replacement; inspect and remove it",
+            aside, plain);
     if (st != PONS_OK) goto done;
     PONS_TRY(st, pons_dir_remove(staging));
     PONS_TRY(st, pons_dir_make(staging));

@@ -107,15 +107,16 @@ static pons_status append(int fd, const char *path, const char *line, size_t byt
     if (n == (ssize_t)bytes && !fsync(fd)) return PONS_OK;
     int cause = n >= 0 && n < (ssize_t)bytes ? ENOSPC : errno;
     if (n > 0 && ftruncate(fd, info.st_size))
-        return pons_fail_errno(PONS_ERR_IO, cause, "cannot append to %s, now with half a line",
-                               path);
+        return pons_fail_errno(PONS_ERR_IO, cause,
+                               "cannot append to %s, which now ends with an incomplete line", path);
     return pons_fail_errno(PONS_ERR_IO, cause, "cannot append to %s", path);
 }
 
 pons_status pons_file_append_line(const char *path, const char *line)
 {
     pons_status st = PONS_OK;
-    if (strchr(line, '\n')) return pons_fail(PONS_ERR_BUG, "%s: a line with a newline", path);
+    if (strchr(line, '\n'))
+        return pons_fail(PONS_ERR_BUG, "%s: the line to append contains a newline", path);
     char *text = pons_mem_printf("%s\n", line);
     if (!text) return PONS_ERR_NOMEM;
     bool fresh = !pons_file_exists(path);

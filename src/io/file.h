@@ -59,7 +59,7 @@ pons_status pons_dir_clean(const char *path, bool (*keep)(const char *name, cons
 pons_status pons_dir_overlap(const char *a, const char *b, bool *overlap);
 
 /** Name of the directory that OUT is filled under, OUT.part, or of another one beside it, in counted
- * memory; trailing slashes of `out` do not count. NULL when memory is out. */
+ * memory; trailing slashes of `out` do not count. NULL when out of memory. */
 char *pons_dir_beside(const char *out, const char *suffix);
 
 /**
@@ -82,7 +82,7 @@ pons_status pons_json_read(const char *path, json_t **out);
 pons_status pons_json_write(const char *path, const json_t *value);
 
 /** New JSON string of a file name. JSON is UTF-8 and names need not be: in one that is not, every
- * byte beyond ASCII becomes '?'. NULL when memory is out. */
+ * byte beyond ASCII becomes '?'. NULL when out of memory. */
 json_t *pons_json_name(const char *name);
 
 #endif

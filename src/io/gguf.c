@@ -196,8 +196,8 @@ static pons_status check_bools(const reader *r, const uint8_t *p, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++)
         if (p[i] > 1)
-            return pons_fail(PONS_ERR_INPUT, "%s: %s: a bool of value %d; allowed: 0, 1", r->path,
-                             r->where, p[i]);
+            return pons_fail(PONS_ERR_INPUT, "%s: %s: a boolean of value %d; allowed: 0, 1",
+                             r->path, r->where, p[i]);
     return PONS_OK;
 }
 
@@ -298,7 +298,7 @@ static pons_status read_pairs(reader *r, pons_store *store, uint64_t count)
     for (uint64_t i = 1; i < count; i++)
         if (!by_key(&store->pairs[i - 1], &store->pairs[i])) {
             st =
-                pons_fail(PONS_ERR_INPUT, "%s: metadata '%s' is there twice", r->path,
+                pons_fail(PONS_ERR_INPUT, "%s: metadata '%s' occurs twice", r->path,
                           pons_store_label(label, store->pairs[i].key, store->pairs[i].key_length));
             goto done;
         }
@@ -371,8 +371,8 @@ static pons_status read_info(reader *r, pons_store *store, int64_t file, int64_t
     PONS_TRY(st, take_u64(r, &t.begin));
     if (!pons_shape_bytes(t.view.dtype, t.view.ndim, t.view.shape, &bytes)) {
         st = pons_fail(PONS_ERR_INPUT,
-                       "%s: %s: its shape has no byte count as %s: too large, or rows are not "
-                       "multiples of %lld elements",
+                       "%s: %s: its shape is invalid for %s: too large, or rows are not multiples "
+                       "of %lld elements",
                        r->path, r->where, pons_dtype_name(t.view.dtype),
                        (long long)pons_dtype_unit_elements(t.view.dtype));
         goto done;

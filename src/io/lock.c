@@ -48,7 +48,7 @@ static pons_status take(const char *directory, const pons_lock *l)
     if (errno != ENOLCK && errno != ENOSYS && errno != EOPNOTSUPP)
         return pons_fail_errno(PONS_ERR_IO, errno, "cannot lock %s", l->path);
     pons_log(PONS_LOG_WARN,
-             "%s: this file system has no locks (%s): see to it that no second run uses it",
+             "%s: this file system has no locks (%s): make sure that no second run uses it",
              directory, strerror(errno));
     return write_holder(l->fd, l->path);
 }

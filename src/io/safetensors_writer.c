@@ -56,7 +56,7 @@ pons_status pons_st_writer_declare(pons_st_writer *w, const char *name, pons_dty
     int64_t bytes, end;
     if (!pons_shape_bytes(dtype, ndim, shape, &bytes) ||
         __builtin_add_overflow(w->bytes, bytes, &end))
-        return pons_fail(PONS_ERR_BUG, "%s: tensor '%s': the shape has no byte count", path, name);
+        return pons_fail(PONS_ERR_BUG, "%s: tensor '%s': the shape is invalid", path, name);
 
     json_t *dims = json_array();
     for (int i = 0; i < ndim; i++)
@@ -64,7 +64,7 @@ pons_status pons_st_writer_declare(pons_st_writer *w, const char *name, pons_dty
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", pons_dtype_name(dtype), "shape",
                               dims, "data_offsets", (json_int_t)w->bytes, (json_int_t)end);
     if (!entry || json_object_set_new(w->header, name, entry))
-        return pons_fail(PONS_ERR_BUG, "%s: tensor '%s': the name is not UTF-8 or memory is out",
+        return pons_fail(PONS_ERR_BUG, "%s: tensor '%s': the name is not UTF-8, or out of memory",
                          path, name);
     w->bytes = end;
     return PONS_OK;
@@ -110,7 +110,7 @@ pons_status pons_st_writer_commit(pons_st_writer **writer)
     pons_status st;
     PONS_TRY(st, write_header(w));
     if (w->written != w->bytes) {
-        st = pons_fail(PONS_ERR_BUG, "%s: %lld bytes were declared and %lld given", w->part.path,
+        st = pons_fail(PONS_ERR_BUG, "%s: %lld bytes were declared, %lld written", w->part.path,
                        (long long)w->bytes, (long long)w->written);
         goto done;
     }

@@ -24,8 +24,8 @@ static pons_status add_shard(pons_store *store, const char *directory, const cha
     if (!path) return PONS_ERR_NOMEM;
     if (!pons_file_exists(path)) {
         st = pons_fail(PONS_ERR_INPUT,
-                       "%s: weight_map: tensor '%s' is in file '%s', which is not there", index, a,
-                       b);
+                       "%s: weight_map: tensor '%s' is in file '%s', which does not exist", index,
+                       a, b);
         goto done;
     }
     PONS_TRY(st, pons_store_add_file(store, path));

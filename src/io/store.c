@@ -166,7 +166,7 @@ pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, siz
         if (t[i].begin > padded)
             return pons_fail(PONS_ERR_INPUT,
                              "%s: tensor '%s' begins at data byte %llu, but '%s' ends at %llu; no "
-                             "hole is allowed between tensors",
+                             "gap is allowed between tensors",
                              f->path, a, (unsigned long long)t[i].begin, b,
                              (unsigned long long)padded);
         end = t[i].end;

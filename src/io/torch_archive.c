@@ -152,7 +152,7 @@ static pons_status check_byte_order(const pons_torch_file *file)
         PONS_TRY(st, pons_torch_read_record(file, (uint64_t)record, bytes, text));
     if (strcmp(text, "little"))
         st = pons_fail(PONS_ERR_UNSUPPORTED, "%s: byteorder: found %s, allowed: little", file->path,
-                       strcmp(text, "big") ? "something else" : text);
+                       strcmp(text, "big") ? "an unknown value" : text);
 done:
     pons_mem_free(name);
     return st;

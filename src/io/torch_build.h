@@ -49,7 +49,7 @@ struct pons_torch_file {
     uint64_t cached_record;
 };
 
-/** A new value of this kind, owned by the file; NULL when memory is out. */
+/** A new value of this kind, owned by the file; NULL when out of memory. */
 pons_torch_value *pons_torch_value_new(pons_torch_file *file, pons_torch_kind kind);
 
 /** Append an item. @return PONS_OK, PONS_ERR_NOMEM. */

@@ -27,7 +27,7 @@ static pons_status damaged(const machine *m, const char *what)
 static pons_status refuse(const machine *m, unsigned char code)
 {
     const char *name = pons_torch_opcode_name(code);
-    if (!name) return damaged(m, "no opcode of a pickle");
+    if (!name) return damaged(m, "not a pickle opcode");
     return pons_fail(PONS_ERR_UNSUPPORTED,
                      "%s: data.pkl byte %zu: found the opcode %s, allowed: those of tensors, "
                      "dictionaries, lists, tuples, numbers and text",
@@ -240,7 +240,7 @@ static pons_status get(machine *m, size_t n)
 {
     uint64_t index;
     if (!take_unsigned(m, n, &index) || index >= (uint64_t)m->memo.count || !m->memo.items[index])
-        return damaged(m, "nothing was remembered under an index of the memo");
+        return damaged(m, "an index of the memo is not set");
     return push(m, m->memo.items[index]);
 }
 

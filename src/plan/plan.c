@@ -44,8 +44,9 @@ pons_status pons_plan_make(const pons_plan_input *in, pons_plan *out)
                          in->nodes, in->ranks);
     out->teams = pons_plan_teams(in);
     if (in->ranks % out->teams)
-        return pons_fail(PONS_ERR_USAGE, "%d ranks do not make %d teams of the same size",
-                         in->ranks, out->teams);
+        return pons_fail(PONS_ERR_USAGE,
+                         "%d ranks cannot be divided into %d teams of the same size", in->ranks,
+                         out->teams);
     out->team_ranks = in->ranks / out->teams;
     pons_plan_memory(in, out);
     pons_plan_cost(in, out);

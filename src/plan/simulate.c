@@ -64,8 +64,9 @@ pons_status pons_plan_simulate(const pons_plan_input *in, int teams, pons_plan_s
     pons_plan plan;
     double *ready = NULL, *entered = NULL, *free_from = NULL, worked = 0, end = 0;
     if (teams < 1 || in->ranks % teams)
-        return pons_fail(PONS_ERR_USAGE, "%d ranks do not make %d teams of the same size",
-                         in->ranks, teams);
+        return pons_fail(PONS_ERR_USAGE,
+                         "%d ranks cannot be divided into %d teams of the same size", in->ranks,
+                         teams);
     pons_plan_input whole = *in, team;
     pons_recipe recipe = *in->recipe;
     recipe.wave = teams;

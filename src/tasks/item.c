@@ -252,6 +252,6 @@ pons_status pons_task_item_read(pons_task_kind kind, const char *place, const js
     case PONS_TASK_ARC_EASY:
     case PONS_TASK_ARC_CHALLENGE: return read_arc(&l, out);
     case PONS_TASK_WINOGRANDE: return read_winogrande(&l, out);
-    default: return pons_fail(PONS_ERR_BUG, "task %d is none", (int)kind);
+    default: return pons_fail(PONS_ERR_BUG, "task %d is unknown", (int)kind);
     }
 }

@@ -65,12 +65,12 @@ static pons_status encode_choice(const reader *r, const char *context, const cha
     PONS_TRY(st, pons_tokenizer_encode(r->tokenizer, whole, (size_t)context_bytes(context),
                                        r->options->special, &head, &cut));
     if (cut < 1 || cut >= n || (r->positions && n - cut > r->positions)) {
-        st = pons_fail(PONS_ERR_INPUT,
-                       "%s: the context has %lld tokens of %lld together with the continuation; "
-                       "both need some%s",
-                       r->place, (long long)cut, (long long)n,
-                       cut < 1 || cut >= n ? ""
-                                           : ", the continuation fewer than the model's positions");
+        st = pons_fail(
+            PONS_ERR_INPUT,
+            "%s: the context has %lld of the %lld tokens of context and continuation; both need at "
+            "least one%s",
+            r->place, (long long)cut, (long long)n,
+            cut < 1 || cut >= n ? "" : ", and the continuation at most the model's positions");
         goto done;
     }
     int64_t kept = r->positions && n > r->positions + 1 ? r->positions + 1 : n;

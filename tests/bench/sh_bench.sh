@@ -131,7 +131,7 @@ for name, methods in names.items():
         assert methods[lever]["ratio"] < 1, (name, lever)
 PYTHON
 refuses 4 'found no .*safetensors with tensors W' bench quality --fixtures "$PONS_SOURCE/src"
-refuses 2 'fixtures means nothing to bench gemm' bench gemm --fixtures .
+refuses 2 'fixtures has no effect on bench gemm' bench gemm --fixtures .
 # Every linear of that run's model, row by row against the direct solver.
 on 1 bench layers --run "$scratch/run" --model "$PONS_FIXTURES/models/llama-gqa" --sample 3 --json || fail "layers: $(cat "$scratch/err")"
 python3 - "$scratch/out" <<'PYTHON' || fail "layers: $(head -c 1500 "$scratch/out")"
@@ -149,12 +149,12 @@ PYTHON
 on 1 bench layers --run "$scratch/run" --model "$PONS_FIXTURES/models/llama-gqa" --sample 1 || fail "layers: $(cat "$scratch/err")"
 grep -q '^rows by iterations:' "$scratch/out" || fail "the table of the linears: $(cat "$scratch/out")"
 
-refuses 2 'say what to measure' bench
+refuses 2 'name what to measure' bench
 refuses 2 'run is missing' bench layers --model "$PONS_FIXTURES/models/llama-gqa"
 on 1 bench layers --run "$scratch/nowhere" --model "$PONS_FIXTURES/models/llama-gqa"
 [ $? = 6 ] && grep -q nowhere "$scratch/err" || fail "layers of a run that is not there: $(cat "$scratch/err")"
-refuses 2 "'nothing' is not known; known are gemm" bench nothing
-refuses 2 'hessian means nothing to bench gemm' bench gemm --hessian x.h5:o
+refuses 2 "'nothing' is unknown; known are gemm" bench nothing
+refuses 2 'hessian has no effect on bench gemm' bench gemm --hessian x.h5:o
 refuses 2 '--model is missing' bench forward
 refuses 2 "found '4:2'" bench solver --pattern 4:2
 refuses 2 "found 'fast'; allowed are fp32, bf16" bench solver --precision fast
@@ -167,5 +167,5 @@ refuses 2 'sweep excludes --hessian' bench solver --sweep dim --hessian x.h5:o
 refuses 2 'hessian excludes --power' bench solver --power 2 --hessian x.h5:o
 refuses 2 'pattern excludes --sparsity' bench solver --pattern 2:4 --sparsity 0.6
 refuses 2 '--to: found 300' bench solver --sweep dim --to 300
-refuses 2 'what the sweep changes' bench solver --sweep dim --dim 64
+refuses 2 'is varied by --sweep' bench solver --sweep dim --dim 64
 finish

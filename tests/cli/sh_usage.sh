@@ -14,7 +14,7 @@ prints '--set=KEY=VALUE'
 prints 'default: OUT.run'
 accepts compress --keys
 prints '^\| `obr.alpha` \| 0.5 \|'
-refuses 2 '--keys stands alone' compress r.yaml --keys
+refuses 2 '--keys excludes all other arguments' compress r.yaml --keys
 accepts eval ppl --help
 prints 'Tokens per window \(default: 2048\)'
 accepts inspect --help

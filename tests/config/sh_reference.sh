@@ -52,7 +52,7 @@ refused 'quarot --lwc' "QuaRot has no option '--lwc'"
 on 1 compress --reference-args 'quarot --model' && fail "a missing value is accepted"
 on 1 compress --reference-args 'quarot --rotate=1' && fail "a flag takes a value"
 on 1 compress --reference-args 'main.py --seed 1' && fail "a program is guessed"
-grep -q 'say which with --reference' "$scratch/err" || fail "no word of --reference: $(cat "$scratch/err")"
+grep -q 'choose one with --reference' "$scratch/err" || fail "no mention of --reference: $(cat "$scratch/err")"
 on 1 compress --reference spinquant --reference-args 'main.py --seed 1' || fail "--reference: $(cat "$scratch/err")"
 for words in 'quarot --w_asym' 'quarot --cal_dataset c4' 'quarot --k_pre_rope' \
   'flatquant --lwc --lac' 'flatquant --q_bits 4' 'flatquant --a_groupsize 64' 'quarot --percdamp x'; do
@@ -60,6 +60,6 @@ for words in 'quarot --w_asym' 'quarot --cal_dataset c4' 'quarot --k_pre_rope' \
   grep -q "^pons: .*--" "$scratch/err" || fail "$words: $(cat "$scratch/err")"
 done
 refuses 3 'weights.bits: found 9' compress --reference-args 'quarot --w_bits 9'
-refuses 2 'stands alone' compress "$scratch/recipe.yaml" --reference-args 'quarot --seed 1'
+refuses 2 '--reference-args excludes' compress "$scratch/recipe.yaml" --reference-args 'quarot --seed 1'
 on 1 compress "$scratch/recipe.yaml" --check --set seed=9 && grep -q '^seed: 9$' "$scratch/out" || fail "--check with --set"
 finish
