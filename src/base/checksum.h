@@ -1,6 +1,5 @@
 /**
- * A fast 64-bit checksum that tells whether two streams of numbers are the same: for finding damage,
- * not for keeping secrets. Inline because it runs over every weight twice.
+ * A fast 64-bit checksum that detects whether two streams of numbers differ: against damage, not cryptographic. Inline because it runs over every weight twice.
  */
 #ifndef PONS_BASE_CHECKSUM_H
 #define PONS_BASE_CHECKSUM_H
@@ -10,7 +9,7 @@
 #include <string.h>
 
 /**
- * Mix n bytes into h. Both streams must be cut in the same places. Local.
+ * Mix n bytes into h. Both streams must be split at the same positions. Local.
  *
  * Each step is a bijection of the state and of the word, so that streams which differ in one 8-byte
  * word never agree.

@@ -1,23 +1,20 @@
 /**
- * Failing with a sentence.
+ * Errors with a message.
  *
- * A function that fails returns its code through pons_fail, which keeps the sentence for whoever
- * reports it. The status travels by return value only; the text is like errno's: it belongs to the
- * latest failure of the calling thread and is meaningful only after a function said it failed.
- * par/agree.h carries it to the other ranks.
+ * A function that fails returns its code through pons_fail, which stores the message for the caller that reports it. The status is passed by return value only; the message, like errno, belongs to the latest failure of the calling thread and is meaningful only after a function has failed. pons_comm_agree sends it to the other ranks.
  */
 #ifndef PONS_BASE_ERROR_H
 #define PONS_BASE_ERROR_H
 
 #include "pons/status.h"
 
-/** Longest sentence kept, in bytes with the terminating zero. */
+/** Longest message stored, in bytes with the terminating zero. */
 #define PONS_ERROR_MESSAGE_BYTES 1024
 
 /**
  * Record a failure and return its code: `return pons_fail(PONS_ERR_INPUT, "%s: ...", path);`.
  *
- * The sentence is one line naming the file, the field, what was found and what is allowed. Local;
+ * The message is one line naming the file, the field, what was found and what is allowed. Local;
  * never fails; cost: one formatted print.
  */
 pons_status pons_fail(pons_status code, const char *format, ...)
@@ -28,8 +25,7 @@ pons_status pons_fail_errno(pons_status code, int errnum, const char *format, ..
     __attribute__((format(printf, 3, 4)));
 
 /**
- * Put "<format>: " before the sentence of the latest failure and return `code`: for a caller that knows
- * the file or field that the one below could not name. Local.
+ * Put "<format>: " before the message of the latest failure and return `code`: for a caller that knows the file or field, which its callee does not. Local.
  */
 pons_status pons_fail_within(pons_status code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -1,7 +1,6 @@
 /**
  * Faults on request, for tests: PONS_FAULT=SITE:RANK[:COUNT] makes a named site fail on one rank when it
- * is passed for the COUNT-th time (1 unless given). A site that is not asked for costs a load and a
- * branch.
+ * is passed for the COUNT-th time (1 unless given). An inactive site costs a load and a branch.
  */
 #ifndef PONS_BASE_FAULT_H
 #define PONS_BASE_FAULT_H
@@ -14,23 +13,23 @@
 #define PONS_FAULT_LIST(X)                                                                         \
     X(MEMORY, "memory", "all", "out of memory")                                                    \
     X(MODEL_READ, "model.read", "all", "a linear of the model cannot be read")                     \
-    X(STORE_READ, "store.read", "all", "the disk gives an error for bytes of a model file")        \
-    X(STORE_AHEAD, "store.ahead", "all", "a tensor cannot be read ahead: it is read when wanted")  \
+    X(STORE_READ, "store.read", "all", "the disk reports an error for bytes of a model file")      \
+    X(STORE_AHEAD, "store.ahead", "all", "a tensor cannot be prefetched: it is read when needed")  \
     X(HESSIAN_NAN, "hessian.nan", "all", "a calibration window holds NaN")                         \
     X(HESSIAN_SPD, "hessian.spd", "all", "a damped Hessian is not positive definite")              \
     X(HESSIANS_CREATE, "hessians.create", "all", "the file of a block's Hessians is refused")      \
-    X(HESSIANS_WRITE, "hessians.write", "all", "no room for a block's Hessians")                   \
-    X(SHARED, "shared", "0", "a node has no room to share a matrix: a copy per rank")              \
-    X(SCRATCH, "scratch", "0", "the disk of layout.scratch has no room for a matrix")              \
+    X(HESSIANS_WRITE, "hessians.write", "all", "no space for a block's Hessians")                  \
+    X(SHARED, "shared", "0", "a node has no memory to share a matrix: a copy per rank")            \
+    X(SCRATCH, "scratch", "0", "the disk of layout.scratch has no space for a matrix")             \
     X(SCRATCH_NAME, "scratch.name", "all", "a file of layout.scratch has a name at first")         \
     X(SHARD_WRITE, "shard.write", "0", "the disk is full while a shard is written")                \
-    X(SHARD_DIE, "shard.die", "0", "killed: the shard is there, its journal line is not")          \
+    X(SHARD_DIE, "shard.die", "0", "killed after the shard is written, before its journal line")   \
     X(JOURNAL_APPEND, "journal.append", "0", "a journal line cannot be written")                   \
     X(JOURNAL_DIE, "journal.die", "0", "killed in the middle of a journal line")                   \
     X(HIDDEN_WRITE, "hidden.write", "all", "hidden states cannot be saved")                        \
     X(HIDDEN_DIE, "hidden.die", "all", "killed while hidden states are saved")                     \
     X(OUT_COMMIT, "out.commit", "0", "OUT.part cannot be renamed")                                 \
-    X(OUT_DIE, "out.die", "0", "killed: OUT is there, its report is not")                          \
+    X(OUT_DIE, "out.die", "0", "killed after OUT is written, before its report")                   \
     X(BLOCK_DIE, "block.die", "all", "killed in the middle of a block")                            \
     X(BLOCK_STOP, "block.stop", "all", "SIGUSR1 in the middle of a block")
 
@@ -56,7 +55,7 @@ static inline bool pons_fault(pons_fault_site site)
     return pons_fault_armed == site && pons_fault_pass();
 }
 
-/** End the process at once, as a power cut would, when the site is to fail. Local. */
+/** End the process immediately, without cleanup, when the site is to fail. Local. */
 void pons_fault_die(pons_fault_site site);
 
 /** Send this process a SIGUSR1 when the site is to fail. Local. */

@@ -25,13 +25,13 @@ typedef struct pons_progress {
 /** Begin showing `label` with `total` units to do. Local; shows nothing on ranks other than 0. */
 void pons_progress_begin(pons_progress *p, const char *label, int64_t total);
 
-/** Say that `done` units are finished. Local; cheap, call it as often as is natural. */
+/** Say that `done` units are finished. Local; cheap. */
 void pons_progress_update(pons_progress *p, int64_t done);
 
 /** Finish: clears the bar or writes the last line with the seconds taken. Local. */
 void pons_progress_end(pons_progress *p);
 
-/** Stop showing an unfinished step: clears the bar, says nothing; fine when it has ended. Local. */
+/** Stop showing an unfinished step: clears the bar without a line; no effect when it has ended. Local. */
 void pons_progress_drop(pons_progress *p);
 
 /** Monotonic seconds. Local. */

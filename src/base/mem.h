@@ -1,7 +1,7 @@
 /**
  * Checked, counted, 64-byte aligned memory.
  *
- * Every block handed out is counted, so that finalize and the tests can tell that nothing leaked.
+ * Every block is counted, so that debug builds and tests detect leaks.
  */
 #ifndef PONS_BASE_MEM_H
 #define PONS_BASE_MEM_H
@@ -14,12 +14,11 @@
 /**
  * Allocate n * size bytes, uninitialised, 64-byte aligned (n or size 0: one byte).
  *
- * Local. NULL when the product overflows or out of memory; the sentence is then recorded, return
- * PONS_ERR_NOMEM.
+ * Local. NULL when the product overflows or memory is exhausted; the message is then recorded, return PONS_ERR_NOMEM.
  */
 void *pons_mem_alloc(int64_t n, size_t size);
 
-/** Like pons_mem_alloc, zeroed: a large block by all OpenMP threads, near which its pages then lie. Local. */
+/** Like pons_mem_alloc, zeroed; large blocks in parallel, for first-touch NUMA placement. Local. */
 void *pons_mem_calloc(int64_t n, size_t size);
 
 /** Copy of a string in counted memory; NULL when out of memory or text is NULL. Local. */
