@@ -164,9 +164,9 @@ static void each_rule_broken_once(void **state)
         {"{\"x\":" T("F32", "[2]", "0", "8") "}", 9, PONS_ERR_INPUT, "end at 8"},
         {"{}", 1, PONS_ERR_INPUT, "nothing may follow"},
         {"{\"x\":" T("F32", "[2]", "0", "12") "}", 12, PONS_ERR_INPUT, "span 12 bytes"},
-        {"{\"x\":" T("F32", "[2]", "4", "12") "}", 12, PONS_ERR_INPUT, "no hole"},
+        {"{\"x\":" T("F32", "[2]", "4", "12") "}", 12, PONS_ERR_INPUT, "no gap"},
         {"{\"x\":" T("U8", "[2]", "0", "2") ",\"y\":" T("U8", "[2]", "3", "5") "}", 5,
-         PONS_ERR_INPUT, "tensor 'y' begins at data byte 3, but 'x' ends at 2; no hole"},
+         PONS_ERR_INPUT, "tensor 'y' begins at data byte 3, but 'x' ends at 2; no gap"},
         {"{\"y\":" T("U8", "[3]", "1", "4") ",\"x\":" T("U8", "[2]", "0", "2") "}", 4,
          PONS_ERR_INPUT, "tensor 'y' begins at data byte 1, inside 'x', which ends at 2"},
         {"{\"x\":" T("U8", "[2]", "0", "2") ",\"y\":" T("U8", "[2]", "0", "2") "}", 2,
@@ -274,7 +274,7 @@ static void shards(void **state)
         const char *text, *words;
     } cases[] = {
         {INDEX("{\"x\":\"m-1.safetensors\",\"y\":\"m-3.safetensors\"}"),
-         "'y' is in file 'm-3.safetensors', which is not there"},
+         "'y' is in file 'm-3.safetensors', which does not exist"},
         {INDEX("{\"x\":\"m-1.safetensors\",\"y\":\"m-2.safetensors\",\"z\":\"m-2.safetensors\"}"),
          "'z' is in file 'm-2.safetensors', which has no such tensor"},
         {INDEX("{\"x\":\"m-2.safetensors\",\"y\":\"m-1.safetensors\"}"), "but it was found in"},
@@ -302,7 +302,7 @@ static void shards(void **state)
                   4);
     assert_refused(directory, PONS_ERR_INPUT, "tensor 'z' is not in weight_map of ");
     unlink(two);
-    assert_refused(directory, PONS_ERR_INPUT, "which is not there");
+    assert_refused(directory, PONS_ERR_INPUT, "which does not exist");
 }
 
 /* A cut at any length is refused; changed bytes are refused or harmless, and never read outside the

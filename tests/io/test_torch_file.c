@@ -244,7 +244,7 @@ static void pickles(void **state)
         PICKLE("\x80\2X\xff\xff\xff\xff.", PONS_ERR_INPUT, "text beyond"),
         PICKLE("\x80\2\x8a\xff.", PONS_ERR_UNSUPPORTED, "255 bytes"),
         PICKLE("\x80\2\x8a\x08.", PONS_ERR_INPUT, "beyond the end"),
-        PICKLE("\x80\2\xfe.", PONS_ERR_INPUT, "no opcode"),
+        PICKLE("\x80\2\xfe.", PONS_ERR_INPUT, "not a pickle opcode"),
         PICKLE("\x80\2cos", PONS_ERR_INPUT, "beyond the end"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
