@@ -5,6 +5,7 @@
  * - OpenBLAS runs single-threaded from the first session on (openblas_set_num_threads(1)); Pons has its own threads,
  *   and restores the caller's OpenMP thread count after each call;
  * - whether the processors of all ranks multiply alike is remembered as the least favourable answer of all sessions;
+ * - signals are the program's: the library installs no handlers;
  * - an internal error ends the process, and the MPI job when a session has a communicator;
  * - memory figures of a report are those of the process.
  *

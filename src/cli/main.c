@@ -22,8 +22,8 @@ static const char *sentence(void)
 /* Whether a launcher started this process, as one of several or by itself: its way to tell ranks says so. */
 static bool is_launched(void)
 {
-    static const char *const told[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
-                                       "MV2_COMM_WORLD_RANK"};
+    static const char *const told[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK",   "PMI_RANK",
+                                       "MV2_COMM_WORLD_RANK",  "PALS_RANKID", "FLUX_TASK_RANK"};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         if (getenv(told[i])) return true;
     return false;

@@ -64,10 +64,13 @@ static terms terms_of(pons_product_kind kind)
     return (terms){0, 0};
 }
 
-/* Some rank has no tiles. */
+/* Some rank of some communicator has no tiles. */
 static bool unlike;
 
-void pons_product_agree(pons_comm *comm) { unlike = !pons_comm_all(comm, pons_bf16_on_tiles()); }
+void pons_product_agree(pons_comm *comm)
+{
+    if (!pons_comm_all(comm, pons_bf16_on_tiles())) unlike = true;
+}
 
 pons_product_kind pons_product_exact(bool bf16)
 {

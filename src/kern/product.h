@@ -36,7 +36,7 @@ typedef enum pons_product_kind {
 } pons_product_kind;
 
 /** Triple products are run where all ranks of comm have tiles, so that all ranks of a job take the same way. Until this
- * is called each rank decides for itself. Collective. */
+ * is called each rank decides for itself. A communicator without counts for all later ones of the process. Collective. */
 void pons_product_agree(pons_comm *comm);
 
 /** Bytes that a worker of a product of bf16 terms needs beside itself. */
