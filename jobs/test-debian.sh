@@ -52,6 +52,7 @@ for mounted in proc dev dev/shm; do
 done
 
 mkdir -p "$root/pons"
+find "$root/pons" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} + # of an earlier run
 tar -C "$PONS_ROOT" --exclude=./build --exclude=./.git -c . | tar -C "$root/pons" -x
 model=()
 if [ -n "${PONS_SMOLLM2:-}" ]; then # else test.sh fetches it
