@@ -1,4 +1,4 @@
-/* Owns the running sums of a cross Hessian. What its two sides are is the caller's business. */
+/* Owns the running sums of a cross Hessian. The caller decides what the two sides are. */
 #include "hessian/cross.h"
 
 #include <math.h>

@@ -1,9 +1,9 @@
 /**
- * The cross Hessian of two sets of columns over the calibration windows, C = (2/N) sum over windows of
- * A^T X, summed over windows and ranks with the same bits for any distribution.
+ * The cross Hessian of two sets of columns over the calibration windows, C = (2/N) sum over windows
+ * of A^T X, summed over windows and ranks with the same bits for any distribution.
  *
- * The unit is that of the Hessian, and so are the means (hessian/accumulate.h): columns scaled by agreed
- * powers of two, entries rounded to a quantum, exact sums. Order of calls: observe every window, agree,
+ * Unit and method are those of the Hessian (hessian/accumulate.h): columns scaled by agreed powers
+ * of two, entries rounded to a quantum, exact sums. Order of calls: observe every window, agree,
  * add every window, reduce.
  */
 #ifndef PONS_HESSIAN_CROSS_H
@@ -15,8 +15,8 @@
 
 typedef struct pons_cross pons_cross;
 
-/** @param p columns of A; @param d of X; @param windows N over all ranks; @param bf16 products in bf16,
- * both sides rounded to it. Local. Memory 8 p d. @return PONS_OK or PONS_ERR_NOMEM. */
+/** @param p columns of A; @param d of X; @param windows N over all ranks; @param bf16 products in
+ * bf16, both sides rounded to it. Local. Memory 8 p d. @return PONS_OK or PONS_ERR_NOMEM. */
 pons_status pons_cross_create(int64_t p, int64_t d, int64_t windows, bool bf16, pons_cross **out);
 
 /** Free; takes the address, nulls it, accepts NULL. Local. */
@@ -30,9 +30,9 @@ pons_status pons_cross_observe(pons_cross *cross, int64_t window, int64_t S, con
 /** Agree on the column scales. Collective on comm. */
 void pons_cross_agree(pons_cross *cross, pons_comm *comm);
 
-/** Add one window. Local. The same A and X as were observed; every window has the same S. @return PONS_OK,
- * PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (a product was refused). Memory:
- * pons_cross_sum_bytes, until reduce. Cost 2 S p d flop. */
+/** Add one window. Local. The same A and X as were observed; every window has the same S. @return
+ * PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (a product
+ * was refused). Memory: pons_cross_sum_bytes, until reduce. Cost 2 S p d flop. */
 pons_status pons_cross_accumulate(pons_cross *cross, int64_t S, const float *A, const float *X);
 
 /** Sum over ranks; afterwards C is complete on every rank. Collective on comm. */

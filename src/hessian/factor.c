@@ -1,9 +1,9 @@
-/* Dead columns, damping, and the two matrices that solvers read. The Cholesky factor and its inverse are
- * linalg's; does not accumulate, sum or store Hessians. Specification 2.1, 3.4.
+/* Dead columns, damping, and the two matrices that solvers read. The Cholesky factor and its
+ * inverse are linalg's; does not accumulate, sum or store Hessians. Specification 2.1, 3.4.
  *
  * With J the reversal of order, J H J = L L^T (L lower) is H = R R^T with R = J L J upper, and
- * U = R^-1 = J L^-1 J is upper with U^T U = H^-1. So entry (i, j) of H is (d-1-i, d-1-j) of the tiles,
- * and their lower triangle is H's upper one. */
+ * U = R^-1 = J L^-1 J is upper with U^T U = H^-1. So entry (i, j) of H is (d-1-i, d-1-j) of the
+ * tiles, and their lower triangle is H's upper one. */
 #include "hessian/factor.h"
 
 #include <math.h>
@@ -28,7 +28,7 @@ static void making_destroy(struct pons_hessian_factor_making **making)
     *making = NULL;
 }
 
-/* Room for width d on every node of comm; `zero` below U's diagonal. Collective. */
+/* Memory for width d on every node of comm; `zero` below U's diagonal. Collective. */
 static pons_status create_empty(pons_comm *comm, int64_t d, bool zero, pons_hessian_factor **out)
 {
     pons_status st = PONS_OK;
@@ -74,7 +74,7 @@ done:
     return st;
 }
 
-/* What of the rows falls into one of this rank's tiles. @param H entry (first, first) */
+/* The part of the rows that lies in one of this rank's tiles. @param H entry (first, first) */
 static void fill_tile(int64_t d, int64_t b, int64_t ti, int64_t tj, double *tile, int64_t first,
                       int64_t rows, const double *H, int64_t ld)
 {
@@ -88,7 +88,7 @@ static void fill_tile(int64_t d, int64_t b, int64_t ti, int64_t tj, double *tile
     }
 }
 
-/* This rank's part of the node's H in fp32: squares dealt to the ranks that share it. */
+/* This rank's part of the node's H in fp32: the ranks that share it take squares in turn. */
 static void fill_shared(pons_hessian_factor *f, int64_t first, int64_t rows, const double *H,
                         int64_t ld)
 {
@@ -207,7 +207,7 @@ done:
     return st;
 }
 
-/* This rank's rows of the trailing matrices; a node that has room to share one may have none for the other. */
+/* This rank's rows of the trailing matrices. H and U may be shared by different ranks of a node. */
 static void copy_trailing(const pons_hessian_factor *factor, int64_t from, pons_hessian_factor *f)
 {
     int64_t d = factor->d, n = f->d;
@@ -239,7 +239,7 @@ done:
     return st;
 }
 
-/* The factor of n columns of H + rho I. @param column [n] NULL: as they are */
+/* The factor of n columns of H + rho I. @param column [n]; NULL: columns 0 to n - 1 */
 static pons_status factor_again(const pons_hessian_factor *factor, pons_comm *comm, int64_t n,
                                 const int64_t *column, double rho, int64_t *info,
                                 pons_hessian_factor **out)

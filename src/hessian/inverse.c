@@ -1,5 +1,5 @@
-/* K = U^T U, its scaling and its prepared forms. Owns nothing of the factorisation, which is factor.c's,
- * nor of the iterations that use K. */
+/* K = U^T U, its scaling and its prepared products. The factorisation is in factor.c, the
+ * iterations that use K in obr. */
 #include "hessian/inverse.h"
 
 #include <math.h>

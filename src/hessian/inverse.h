@@ -36,14 +36,14 @@ typedef struct pons_hessian_inverse {
 /**
  * Make K of columns [from, d), from < d. The factor must outlive it.
  *
- * Collective on the comm of the factor; the ranks of a node share the work and what comes of it. Same
- * bits for any number of them and of threads.
- * @param tolerance 0: K as exactly as products with it are. Else of two terms of U in bf16 on AMX tiles
- * (kern/triangle.h), where the condition keeps the error below the tolerance: for iterations, which round K to one
- * term and are checked with H, not for products x K that nothing corrects
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none), the same on every
- * rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for split, 12 n^2 for triple
- * products.
+ * Collective on the comm of the factor; the ranks of a node share the work and the result. Same
+ * bits for any number of ranks and threads.
+ * @param tolerance 0: K as exactly as products with it are. Else of two terms of U in bf16 on AMX
+ * tiles (kern/triangle.h), where the condition keeps the error below the tolerance: for iterations,
+ * which round K to one term and are checked with H, not for products x K that nothing corrects
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is
+ * none), the same on every rank. Cost n^3 / 3 flop per node; memory per node 4 n^2 bytes, 8 n^2 for
+ * split, 12 n^2 for triple products.
  */
 pons_status pons_hessian_inverse_create(const pons_hessian_factor *factor, int64_t from, bool bf16,
                                         double tolerance, pons_hessian_inverse **out);

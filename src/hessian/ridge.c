@@ -1,7 +1,7 @@
-/* Effective dimensions of a Hessian by Lanczos quadrature. Owns nothing that lasts: one number comes
- * out. For a random vector v of unit length, v f(H) v^T is about tr f(H) / d, and the Lanczos process
- * from v gives Gauss' quadrature of it: nodes are the eigenvalues of a small tridiagonal matrix, weights
- * the squared first entries of its eigenvectors. */
+/* Effective dimensions of a Hessian by Lanczos quadrature. The result is one number. For a random
+ * vector v of unit length, v f(H) v^T is about tr f(H) / d, and the Lanczos process from v gives
+ * Gauss' quadrature of it: nodes are the eigenvalues of a small tridiagonal matrix, weights the
+ * squared first entries of its eigenvectors. */
 #include <math.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ static void normalise(int64_t n, float *x)
         x[j] = (float)(x[j] / size);
 }
 
-/* Lanczos from V[0], every vector kept orthogonal to all before it. Returns the steps made. */
+/* Lanczos from V[0] with full reorthogonalisation. Returns the number of steps. */
 static int lanczos(const pons_hessian_factor *f, float *V, double *diagonal, double *beside)
 {
     int64_t d = f->d;

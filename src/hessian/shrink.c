@@ -1,5 +1,5 @@
-/* The shifted inverse of alternating-direction methods. Owns how it is made; the factorisation is
- * factor.c's, what is done with it obr's. */
+/* The shifted inverse of alternating-direction methods. The factorisation is in factor.c, its use
+ * in obr. */
 #include "hessian/shrink.h"
 
 #include "base/mem.h"
@@ -22,7 +22,8 @@ static void finish(int64_t d, double rho, pons_shared *deal, float *P)
     pons_shared_settle(deal);
 }
 
-/* P, by the ranks of comm. @param where P lies, shared by these; NULL: this rank alone writes it */
+/* Make P with the ranks of comm. @param where the block of P, shared by these ranks; NULL: this
+ * rank alone writes P */
 static pons_status make(const pons_hessian_factor *factor, pons_comm *comm, double rho,
                         pons_shared *where, float *P)
 {

@@ -1,7 +1,8 @@
 /**
  * What one thread does with the tiles of a Cholesky factorisation, fp64.
  *
- * All are Local and cannot fail. Tiles are row-major with leading dimension ld; L is lower triangular.
+ * All are Local and cannot fail. Tiles are row-major with leading dimension ld; L is lower
+ * triangular.
  */
 #ifndef PONS_KERN_CHOLESKY_TILE_H
 #define PONS_KERN_CHOLESKY_TILE_H
@@ -22,7 +23,8 @@ void pons_cholesky_tile_divide_right(int64_t m, int64_t n, const double *L, doub
 /** A [m, n] <- L^-1 A. Cost m^2 n flop. */
 void pons_cholesky_tile_divide_left(int64_t m, int64_t n, const double *L, double *A, int64_t ld);
 
-/** C [m, n] <- C - A B, or - A B unless `add`; A [m, k], B [k, n], or [n, k] when transposed. Cost 2 m n k flop. */
+/** C [m, n] <- C - A B, or - A B unless `add`; A [m, k], B [k, n], or [n, k] when transposed. Cost
+ * 2 m n k flop. */
 void pons_cholesky_tile_update(int64_t m, int64_t n, int64_t k, const double *A, const double *B,
                                bool transposed, bool add, double *C, int64_t ld);
 

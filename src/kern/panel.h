@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 
-/** fp32 products take rows in panels of this many, aligned to the row's index in its linear. Any split of
- * the rows gives the same bits; a panel that a split cuts is computed on both sides. */
+/** fp32 products take rows in panels of this many, aligned to the row's index in its linear. Any
+ * split of the rows gives the same bits; a panel that a split cuts is computed on both sides. */
 #define PONS_ROW_PANEL 64
 
 /** The part of a run of rows that lies in one panel. */
@@ -28,8 +28,9 @@ pons_panel pons_panel_at(int64_t row, int64_t rows, int64_t i);
  * Y = X H for rows [row, row + rows) of a linear, fp32. Local, parallel over panels and column
  * tiles.
  * @param X, Y [rows, d], not overlapping; @param H [d, d]
- * @return PONS_ERR_NOMEM. Memory: one panel of X per thread. Cost 2 rows d^2 flop, one pass over H in stripes
- * of 256 columns: where it streams from disk (par/shared.h), pages of four stripes are in use at a time.
+ * @return PONS_ERR_NOMEM. Memory: one panel of X per thread. Cost 2 rows d^2 flop, one pass over H
+ * in stripes of 256 columns: where it streams from disk (par/shared.h), pages of four stripes are
+ * in use at a time.
  */
 pons_status pons_panel_multiply(int64_t row, int64_t rows, int64_t d, const float *X,
                                 const float *H, float *Y);

@@ -17,8 +17,9 @@ typedef struct pons_quantize_rule {
 } pons_quantize_rule;
 
 /**
- * Round each group of `width` numbers of the rows x [T, d] in place to a uniform grid over its range: x <- scale
- * (clamp(rint(x / scale) + zero) - zero), NaN kept. Parallel over rows. @param width divides d
+ * Round each group of `width` numbers of the rows x [T, d] in place to a uniform grid over its
+ * range: x <- scale (clamp(rint(x / scale) + zero) - zero), NaN kept. Parallel over rows. @param
+ * width divides d
  */
 void pons_quantize_rows(const pons_quantize_rule *rule, int64_t T, int64_t d, int64_t width,
                         float *x, int64_t ld);
@@ -29,8 +30,8 @@ typedef struct pons_quantize_grid {
 } pons_quantize_grid;
 
 /**
- * Sum over j of |value(code(w_j)) - w_j|^2.4, given up and `limit` once it is no longer below `limit`. One thread.
- * Sums run over 16 lanes in chunks of 256.
+ * Sum over j of |value(code(w_j)) - w_j|^2.4, given up and `limit` once it is no longer below
+ * `limit`. One thread. Sums run over 16 lanes in chunks of 256.
  */
 double pons_quantize_error(int64_t n, const float *w, pons_quantize_grid grid, double limit);
 

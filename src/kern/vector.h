@@ -1,8 +1,8 @@
 /**
  * Vectors of floats: sums and operations entry by entry, for loops over rows.
  *
- * All are Local and cannot fail; all but the last run in one thread. Sums run over 16 fixed lanes in a
- * fixed order, so the bits depend on the data alone. `out` may be an operand.
+ * All are Local and cannot fail; all but the last run in one thread. Sums run over 16 fixed lanes
+ * in a fixed order, so the bits depend on the data alone. `out` may be an operand.
  */
 #ifndef PONS_KERN_VECTOR_H
 #define PONS_KERN_VECTOR_H

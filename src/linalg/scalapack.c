@@ -1,5 +1,5 @@
-/* Owns the path of tiles through ScaLAPACK and back. The only file with Fortran symbols; ScaLAPACK ships
- * no C header. */
+/* Owns the conversion of tiles to the layout of ScaLAPACK and back. ScaLAPACK ships no C header, so
+ * its functions are declared here. */
 #include "linalg/scalapack.h"
 
 #include <string.h>
@@ -27,8 +27,8 @@ void pdtrtri_(const char *uplo, const char *diagonal, const int *n, double *A, c
 
 bool pons_scalapack_is_built(void) { return true; }
 
-/* Own tiles to this rank's part of the block-cyclic matrix A, column-major, or back: tile (i, j) is block
- * (i / p, j / q) there. */
+/* Own tiles to this rank's part of the block-cyclic matrix A, column-major, or back: tile (i, j) is
+ * block (i / p, j / q) there. */
 static void copy(const pons_tiles *t, double *A, int64_t lld, bool back)
 {
     for (int64_t i = 0; i < t->n; i++)

@@ -1,8 +1,8 @@
 /* The sweep that turns a matrix into the inverse of its Cholesky factor. Owns the order of the
  * operations on tiles, which are in kern/cholesky_tile.h; tiles.c owns the tiles.
  *
- * Column k of L below the diagonal and row k of X = L^-1 up to it are together one panel of n tiles,
- * which every rank holds during step k: slot i > k is L_ik, slot j <= k is X_kj. */
+ * Column k of L below the diagonal and row k of X = L^-1 up to it are together one panel of n
+ * tiles, which every rank holds during step k: slot i > k is L_ik, slot j <= k is X_kj. */
 #include <stdbool.h>
 #include <string.h>
 

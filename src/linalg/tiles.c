@@ -3,8 +3,8 @@
 
 #include "base/mem.h"
 
-/* From this width on, tiles of 256 keep a core's products long enough; below, 128 gives the ranks
- * more to deal. */
+/* Below this width tiles of 128 give more ranks a share; from it on tiles of 256 make products more
+ * efficient. */
 enum { WIDE = 4096 };
 
 int64_t pons_tiles_side(int64_t d) { return d < WIDE ? 128 : 256; }

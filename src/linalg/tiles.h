@@ -1,11 +1,11 @@
 /**
- * A symmetric matrix in square tiles dealt over ranks, and the one thing Pons does with it: the
- * inverse of its Cholesky factor, with bits that do not depend on the ranks.
+ * A symmetric matrix in square tiles distributed over ranks, and the inverse of its Cholesky
+ * factor, with bits that do not depend on the number of ranks.
  *
- * The lower triangle is cut into tiles [b, b] of a size that depends on d alone; tile (i, j) lies on
- * rank (i mod p) q + (j mod q) of a p x q grid. Every tile goes through the same operations in the
- * same order whoever owns it, which a library that cuts by the grid (ScaLAPACK: linalg/scalapack.h)
- * cannot promise.
+ * The lower triangle is cut into tiles [b, b] of a size that depends on d alone; tile (i, j) lies
+ * on rank (i mod p) q + (j mod q) of a p x q grid. Every tile goes through the same operations in
+ * the same order whoever owns it, which a library that cuts by the grid (ScaLAPACK:
+ * linalg/scalapack.h) cannot promise.
  */
 #ifndef PONS_LINALG_TILES_H
 #define PONS_LINALG_TILES_H
@@ -17,7 +17,7 @@ typedef struct pons_tiles pons_tiles;
 /** Side of the tiles of a [d, d] matrix. Local. */
 int64_t pons_tiles_side(int64_t d);
 
-/** Bytes of the tiles of a [d, d] matrix that the fullest of `ranks` ranks holds, and of the work
+/** Bytes of the tiles of a [d, d] matrix on the rank, of `ranks`, that holds most, and of the work
  * space of the factorisation (each rank). Local. */
 size_t pons_tiles_bytes(int64_t d, int ranks);
 size_t pons_tiles_work_bytes(int64_t d);
@@ -29,8 +29,8 @@ pons_status pons_tiles_create(pons_comm *comm, int64_t d, pons_tiles **out);
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_tiles_destroy(pons_tiles **tiles);
 
-/** Tile (i, j), j <= i, row-major [b, b], or NULL where another rank holds it. Rows and columns past
- * d, and what is above the diagonal, are ignored. Borrowed. Local. */
+/** Tile (i, j), j <= i, row-major [b, b], or NULL where another rank holds it. Rows and columns
+ * past d, and what is above the diagonal, are ignored. Borrowed. Local. */
 double *pons_tiles_at(const pons_tiles *tiles, int64_t i, int64_t j);
 
 /**
@@ -50,8 +50,8 @@ typedef void (*pons_tiles_take)(void *user, int64_t i, int64_t j, const double *
  * @return PONS_OK, PONS_ERR_NOMEM, the same on every rank.
  * Cost 2 d^3 / 3 flop over all ranks; every rank receives d^2 doubles in d / b rounds.
  * Memory: pons_tiles_work_bytes.
- * How: one sweep. Step k factors tile column k (right-looking), broadcasts it with the finished row k
- * of L^-1, and every later tile row takes its update: A_ij -= L_ik L_jk^T right of column k,
+ * How: one sweep. Step k factors tile column k (right-looking), broadcasts it with the finished row
+ * k of L^-1, and every later tile row takes its update: A_ij -= L_ik L_jk^T right of column k,
  * B_ij -= L_ik X_kj left of it, where B starts as -L_ik X_kk in the place of L_ik.
  */
 pons_status pons_tiles_invert_factor(pons_tiles *tiles, pons_tiles_take take, void *user,

@@ -1,4 +1,5 @@
-/* Blocks of columns in turn. Owns their order; rounding is in gptq.c and quant, solving in subproblem.c. */
+/* Rounding block by block. Owns the order of blocks; rounding is in gptq.c and quant, solving in
+ * subproblem.c. */
 #include "obr/blocks.h"
 
 #include "base/log.h"

@@ -1,5 +1,5 @@
-/* Owns the memory in which one thread solves a chunk of rows, and what both minimisers do with a row. The stages
- * around them are in dual.c. */
+/* Owns the memory in which one thread solves a chunk of rows, and what both minimisers do with a
+ * row. The stages around them are in dual.c. */
 #include "obr/chunk.h"
 
 #include <math.h>
@@ -31,8 +31,8 @@ bool pons_chunk_project(pons_chunk *c, const pons_hessian_inverse *s, int64_t i,
     return !kept || !wrong;
 }
 
-/* A chain of fp32 operations whose partial sums reach |x| |H_j|; split operands also have an error of 2^-18.4 in each
- * of n terms. */
+/* A chain of fp32 operations whose partial sums reach |x| |H_j|; split operands also have an error
+ * of 2^-18.4 in each of n terms. */
 double pons_chunk_unit_rounding(pons_product_kind kind, int64_t n)
 {
     switch (kind) {
@@ -95,8 +95,8 @@ static float *take_part(float **block, int64_t n)
     return part;
 }
 
-/* All arrays with an entry for each column of each row, in one block: large blocks lie on huge pages, which the system
- * clears quickly. */
+/* All arrays with an entry for each column of each row, in one block: large blocks lie on huge
+ * pages, which the system clears quickly. */
 static pons_status cut_block(const pons_dual *dual, bool primal, int64_t rows, pons_chunk *c)
 {
     pons_status st = PONS_OK;

@@ -16,7 +16,7 @@
 #include "obr/polish.h"
 #include "quant/weight.h"
 
-/* Widths whose factor, 16 MiB, a scratch file's pages never leave the cache for. */
+/* Up to this width a factor in a scratch file, 16 MiB, stays in the page cache. */
 enum { STAYS_IN_CACHE = 2048 };
 
 /* Everything the steps share. */
@@ -161,14 +161,14 @@ static int64_t sweep_start(const job *j)
     return start < j->task->d ? start : j->task->d;
 }
 
-/* Products that a sweep of the columns from `start` on takes: every column updates those after it. */
+/* Products of a sweep over the columns from `start` on: every column updates all later ones. */
 static double sweep_products(const job *j, int64_t start)
 {
     double share = 1.0 - (double)start / (double)j->task->d;
     return 0.5 * share * share * (double)j->task->rows;
 }
 
-/* The published algorithm: both stages in one call, then GPTQ on what is left. */
+/* The published algorithm: both stages in one call, then GPTQ on the right half. */
 static pons_status run_halves(job *j, bool gptq)
 {
     const pons_row_task *t = j->task;

@@ -1,6 +1,5 @@
 /**
- * Compress rows of one linear: mask, scales, compensation, codes. The heart of Pons; everything
- * above only feeds it.
+ * Compress rows of one linear: mask, scales, compensation, codes. The central operation of Pons.
  *
  * Rows are independent for every method except sparsegpt_gptq (pons_method_needs_all_rows), so a
  * rank passes the rows it owns. Same bits whatever the split of rows and the number of threads.
@@ -13,36 +12,38 @@
 #include "hessian/factor.h"
 #include "kern/panel.h"
 
-/** Rows are dealt to ranks in multiples of this (all but the last of a linear): blocks of the iterations'
- * products, and few enough that ranks stay level on narrow linears. */
+/** Rows are dealt to ranks in multiples of this (all but the last of a linear): the block of rows
+ * of the solver's products, and small enough to balance ranks on narrow linears. */
 #define PONS_ROW_SHARE 32
 
-/** Values of rho that the admm mask goes through, each with a matrix of its own, and iterations with each. */
+/** Number of values of rho of the admm mask, each with its own matrix, and iterations with each. */
 enum { PONS_ADMM_STAGES = 6, PONS_ADMM_STEPS = 8 };
 
-/** What the rows of all linears with one factor share beside it. Opaque. */
+/** Data that the rows of all linears of a projection group share besides the factor. Opaque. */
 typedef struct pons_row_shared pons_row_shared;
 
-/** Solver of rows of width d, never auto: the direct one shares nothing, the others products with the
- * inverse. @param bf16 as in pons_row_shared_create. Local. */
+/** Solver of rows of width d, never auto: the direct one shares nothing, the others products with
+ * the inverse. @param bf16 as in pons_row_shared_create. Local. */
 pons_solver pons_row_solver(const pons_recipe *recipe, int64_t d, bool bf16);
 
 /**
- * Prepare what the recipe's solver shares between linears: nothing but a name for methods without one.
+ * Prepare the data that the recipe's method shares between linears of a projection group; methods
+ * without a Hessian share none.
  *
  * Collective on the comm of the factor, parallel over tiles; Local without one. Both arguments are
  * borrowed until it is destroyed.
  * @param factor may be NULL where the method needs none
  * @param bf16 iterate in bf16: the same on all ranks, what obr.precision says or allows
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_NUMERIC where another
- * factor that the recipe needs (obr.act_order, prune.mask: admm) cannot be made; the same on every rank. Per node,
- * cost (dual): about d^3 / 2 flop; memory 4 to 12 d^2 bytes.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED (bf16 where there is
+ * none), PONS_ERR_NUMERIC where another factor that the recipe needs (obr.act_order, prune.mask:
+ * admm) cannot be made; the same on every rank. Per node, cost (dual): about d^3 / 2 flop; memory 4
+ * to 12 d^2 bytes.
  */
 pons_status pons_row_shared_create(const pons_hessian_factor *factor, const pons_recipe *recipe,
                                    bool bf16, pons_row_shared **out);
 
-/** What obr.damping had to be raised to for the factor in the order of obr.act_order (obr.damping_retries); 0: it did
- * as it was. Local. */
+/** The damping of the factor in the order of obr.act_order, if obr.damping_retries had to increase
+ * it; 0: not increased. Local. */
 double pons_row_shared_damping(const pons_row_shared *shared);
 
 /** Free; takes the address, nulls it, accepts NULL. Collective on the comm of the factor. */
@@ -78,8 +79,9 @@ typedef struct pons_row_result {
 /** Counts of what was done; pons_compress_rows adds to them. */
 typedef struct pons_row_metrics {
     double mask_seconds, solve_seconds, clip_seconds, gptq_seconds, polish_seconds, measure_seconds;
-    /* Products of a row with a matrix of its linear's width; halves and triangles of one count as such,
-     * the direct solver's factors not at all. The same as flop, and what one product of every row takes. */
+    /* Products of a row with a matrix of its linear's width; those with halves and triangles count
+     * in part, factors of the direct solver not at all. The same as flop, and the flop of one
+     * product of every row. */
     double products, flop, product_flop;
     double product_seconds; /* of all threads: in products of iterated rows */
     int64_t moved;          /* codes that polishing changed */
@@ -93,12 +95,12 @@ typedef struct pons_row_metrics {
 /**
  * Compress the rows of `task` by the recipe's method, grid, mask and compat setting.
  *
- * Local; parallel over rows and panels. Scales come from the weights as given; then columns that the
- * factor calls dead count as 0.
+ * Local; parallel over rows and panels. Scales come from the weights as given; after that dead
+ * columns of the factor count as 0.
  * @param metrics added to; may be NULL
- * @return PONS_OK; PONS_ERR_NOMEM; PONS_ERR_NUMERIC naming linear and row (non-SPD submatrix, NaN or
- * Inf in W); PONS_ERR_SHAPE when m of n:m does not divide d; PONS_ERR_CONFIG for method none, for
- * sparsegpt_gptq with m that does not divide obr.block, and for what compat: faithful refuses
+ * @return PONS_OK; PONS_ERR_NOMEM; PONS_ERR_NUMERIC naming linear and row (non-SPD submatrix, NaN
+ * or Inf in W); PONS_ERR_SHAPE when m of n:m does not divide d; PONS_ERR_CONFIG for method none,
+ * for sparsegpt_gptq with m that does not divide obr.block, and for what compat: faithful refuses
  * (obr_gptq with int(alpha d) != int(d/2), asymmetric or grouped weights).
  * Cost (obr, direct): about rows d^3 / 24 flop at 50 %. Memory: 5 to 9 rows d bytes, one k x k
  * factor per thread.

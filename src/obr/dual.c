@@ -1,5 +1,5 @@
-/* Owns the two stages of the iterative solvers around a minimiser, how rows are dealt to threads, and what becomes
- * of rows that failed. The memory of a thread is in chunk.c.
+/* Owns the two stages of the iterative solvers around a minimiser, how rows are dealt to threads,
+ * and what becomes of rows that failed. The memory of a thread is in chunk.c.
  *   A: y = w over all columns
  *   B: the correction of the trailing columns T after rounding the left ones, e = w'_L - Q(w'_L):
  *      y = (e H_LT - g) K_T, g the gradient that stage A left at kept columns
@@ -17,15 +17,16 @@ enum { MOST_BYTES = 64 << 20 }; /* of the vectors of one thread, about */
 _Static_assert(PONS_ROW_SHARE % PONS_PRODUCT_ROWS == 0,
                "only the last block of a linear is padded");
 
-/* A bf16 matrix of up to NEAR_BYTES stays in cache; then at most NEAR_ROWS rows share a pass over it, so that their
- * vectors stay there too. A larger matrix is read from memory in each pass: as many rows as possible share it,
- * and never fewer than FAR_ROWS. */
+/* A bf16 matrix of up to NEAR_BYTES stays in cache; then at most NEAR_ROWS rows share a pass over
+ * it, so that their vectors stay there too. A larger matrix is read from memory in each pass: as
+ * many rows as possible share it, and never fewer than FAR_ROWS. */
 enum { NEAR_BYTES = 8 << 20, NEAR_ROWS = 256, FAR_ROWS = 2 * PONS_PRODUCT_ROWS };
 
-/* Share of the objective that fp32 leaves open, per unit of the inverse's condition. */
+/* Relative error of the objective in fp32, per unit of the condition of the inverse. */
 #define UNCERTAINTY 0x1p-22
 
-/* Y <- targets of stage B for a chunk whose first row is `first`. X, G are stage A's, V rounded. */
+/* Targets of stage B to Y, for a chunk whose first row is `first`. On entry X and G are stage A's,
+ * V is rounded. */
 static void trailing_targets(pons_chunk *c, const pons_solve_panel *panel, int64_t first,
                              int64_t rows, const float *V)
 {

@@ -1,4 +1,5 @@
-/* Greedy pruning and rounding of single weights. Owns the order and the inverse that shrinks with each. */
+/* Greedy pruning and rounding of single weights. Owns the order of weights and the inverse of the
+ * remaining columns. */
 #include "obr/exact_obs.h"
 
 #include <float.h>
@@ -9,8 +10,8 @@
 #include "base/mem.h"
 #include "quant/weight.h"
 
-/* [H_RR^-1]_jj is at least 1 / H_jj whatever R is. A pivot below this share of that bound has lost its digits to
- * rounding. */
+/* [H_RR^-1]_jj is at least 1 / H_jj whatever R is. A pivot below this share of that bound has lost
+ * its digits to rounding. */
 #define PIVOT_SHARE 0.5f
 
 /* What is left of one row: `n` columns, in any order. */
@@ -24,8 +25,9 @@ typedef struct left {
     float *row;      /* [d] work */
 } left;
 
-/* Take entry p out, its value moved by -move: the others make up for it, the inverse loses it. false: there is no such
- * entry (p < 0, costs are NaN), or the inverse is no longer positive definite. */
+/* Eliminate entry p, whose value changes by -move: the other values compensate, and the inverse is
+ * reduced. false: no entry was found (p < 0, costs are NaN), or the inverse is no longer positive
+ * definite. */
 static bool eliminate(left *s, int64_t p, float move)
 {
     int64_t last = s->n - 1, d = s->d;
@@ -107,7 +109,8 @@ static bool round_row(const pons_exact_obs *obs, left *s, const float *scale, co
     return true;
 }
 
-/* All of row i; how many columns were gone when the inverse lost definiteness, d: none. @param V [d] work */
+/* All of row i. Returns the number of eliminated columns; below d the inverse lost definiteness.
+ * @param V [d] work */
 static int64_t compress_row(const pons_exact_obs *obs, const pons_solve_panel *panel,
                             const float *K, int64_t i, left *s, float *V)
 {

@@ -1,6 +1,7 @@
 /**
- * Optimal Brain Compression: one weight at a time, all others of its row adjusted exactly after each.
- * A ceiling for masks and roundings that are chosen at once. Internal to the room.
+ * Optimal Brain Compression: one weight at a time, all others of its row adjusted exactly after
+ * each. A reference for methods that choose masks and codes at
+ * once. Internal to the room.
  */
 #ifndef PONS_OBR_EXACT_OBS_H
 #define PONS_OBR_EXACT_OBS_H
@@ -27,13 +28,13 @@ typedef struct pons_exact_obs {
 /**
  * Prune, then round every row.
  *
- * Pruning: the weight of least w_j^2 / [H_RR^-1]_jj goes, R being what is left, until the rule is met (n:m:
- * from groups that still have too many). Rounding: the weight of least (w_j - q_j)^2 / [H_RR^-1]_jj, R
- * being what is not yet rounded, but those off the grid by more than half a step first. Local, parallel
- * over rows; a row's bits depend on it alone.
+ * Pruning: the weight of least w_j^2 / [H_RR^-1]_jj is pruned, R being the remaining columns, until
+ * the rule is met (n:m: only in groups that do not meet it yet). Rounding: the weight of least (w_j
+ * - q_j)^2 / [H_RR^-1]_jj, R being what is not yet rounded, but those off the grid by more than
+ * half a step first. Local, parallel over rows; a row's bits depend on it alone.
  * @param K [d, d] inverse Hessian, upper triangle
- * @return PONS_ERR_NOMEM, PONS_ERR_SHAPE (m does not divide d), PONS_ERR_NUMERIC naming the row (rounding has made its
- * inverse indefinite).
+ * @return PONS_ERR_NOMEM, PONS_ERR_SHAPE (m does not divide d), PONS_ERR_NUMERIC naming the row
+ * (rounding has made its inverse indefinite).
  * Cost: d^3 / 3 multiplications and additions per row. Memory: 4 d^2 bytes per thread.
  * Source: Optimal Brain Compression, 2022.
  */

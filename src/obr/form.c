@@ -1,5 +1,5 @@
-/* Owns the sums; the products are rows.c's, in fp32: what compensation leaves lies where the Hessian is
- * small, so errors are small differences of large terms and bf16 would not tell them. */
+/* Owns the sums; the products are in rows.c, in fp32: layer errors are small differences of large
+ * terms, which bf16 cannot resolve. */
 #include "obr/form.h"
 
 #include <omp.h>
@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "obr/rows.h"
 
-/* Rows of a thread that meet a tile of the Hessian once it is packed; bytes of their vectors. */
+/* Rows of a thread that share a packed tile of the Hessian; bytes of their vectors. */
 enum { MOST_ROWS = 256, MOST_BYTES = 32 << 20 };
 
 int64_t pons_row_form_rows(int64_t d, int64_t rows, int64_t threads)

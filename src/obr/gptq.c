@@ -1,5 +1,5 @@
-/* The masked GPTQ sweep. Owns which rows a thread works on together; masks and starting values are given,
- * the arithmetic is sweep.c's. Specification 3.4. */
+/* The masked GPTQ sweep. Owns which rows a thread processes together; masks and starting values are
+ * given, the arithmetic is in kern/sweep.h. Specification 3.4. */
 #include "obr/gptq.h"
 
 #include <omp.h>
@@ -15,8 +15,8 @@ enum {
     PANELS_PER_THREAD = 2
 };
 
-/* Rows of a panel: as many as stay in L2, fewer when threads would be left without work. Every panel reads all of
- * U: where that comes from disk, a thread's are as large as may be. */
+/* Rows of a panel: as many as fit L2, fewer when threads would be left without work. Every panel
+ * reads all of U, so where U streams from disk panels are as large as possible. */
 static int64_t panel_rows(int64_t rows, int64_t stride, int64_t threads, bool streamed)
 {
     int64_t most = PANEL_BYTES / (stride * (int64_t)sizeof(float));

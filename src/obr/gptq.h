@@ -14,9 +14,10 @@
  * Pruned entries receive updates, get the zero point's code, and what they accumulated counts as
  * error. Local, parallel over panels of rows; a row's bits depend on it alone.
  * @param V [rows, d] weights to start from; @param mask [rows, d] or NULL: nothing pruned
- * @return PONS_ERR_NOMEM. Memory: per thread 4 (d - start) + 512 bytes for each row of a panel: up to 256 rows and
- * about 1 MiB, or 256 rows when U is streamed. Cost rows (d - start)^2 flop, all but 16 of d - start columns' in
- * products; U's rows are read from the first to the last for each panel.
+ * @return PONS_ERR_NOMEM. Memory: per thread 4 (d - start) + 512 bytes for each row of a panel: up
+ * to 256 rows and about 1 MiB, or 256 rows when U is streamed. Cost rows (d - start)^2 flop, all
+ * but 16 of d - start columns' in products; U's rows are read from the first to the last for each
+ * panel.
  */
 pons_status pons_gptq_sweep(const pons_sweep *sweep, int64_t start, int64_t end, const float *V,
                             const uint8_t *mask, int8_t *codes);

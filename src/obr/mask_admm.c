@@ -1,5 +1,5 @@
-/* The mask by alternating directions. Owns the iteration over a thread's rows; the matrices are
- * hessian/shrink's, the choice of the largest entries is prune's. */
+/* The mask by alternating directions. Owns the iteration over the rows of a thread; the matrices
+ * come from hessian/shrink.h, the largest entries are chosen in prune. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>

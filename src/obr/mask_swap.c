@@ -1,5 +1,5 @@
-/* Swaps of pruned and kept weights on the solved problem. Owns their prices and their choice; solving is
- * in subproblem.c. */
+/* Swaps of pruned and kept weights on the solved problem. Owns their prices and their choice;
+ * solving is in subproblem.c. */
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +159,7 @@ static void swap_row(const prices *p, int64_t d, int64_t most, candidate *list, 
     }
 }
 
-/* The pair of each group that gains most, in the groups where it gains most. @param list [d / m] work */
+/* Swap the best pair of a group, in the groups with the largest gains. @param list [d / m] work */
 static void swap_groups(const prices *p, int64_t d, int m, int64_t most, candidate *list,
                         uint8_t *mask)
 {

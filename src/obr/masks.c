@@ -1,5 +1,5 @@
-/* Which mask a recipe asks for. Owns the dispatch and the scores of columns; each mask that needs more
- * has a file of its own. */
+/* The mask of a recipe. Owns the dispatch and the scores of columns; masks that need more have
+ * files of their own. */
 #include "obr/masks.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* Sweeps by decreasing activation. Owns the order and the way there and back; the sweeps are gptq.c's and
- * sparsegpt.c's. */
+/* Sweeps by decreasing activation. Owns the order of columns and the permutation of arrays; the
+ * sweeps are in gptq.c and sparsegpt.c. */
 #include "obr/order.h"
 
 #include <stdbool.h>
@@ -46,7 +46,8 @@ static double mean_diagonal(const pons_hessian_factor *factor)
     return sum - factor->damping;
 }
 
-/* The factor, with as much more damping as it takes and may. Collective. */
+/* The factor, damped further where it is not positive definite, up to the allowed number of
+ * retries. Collective. */
 static pons_status factor_ordered(const pons_hessian_factor *factor, int retries, pons_order *s)
 {
     pons_status st = PONS_OK;
@@ -101,7 +102,7 @@ void pons_order_destroy(pons_order **order)
     *order = NULL;
 }
 
-/* Entries of `size` bytes into the order, [rows, n] <- [rows, d], or back. */
+/* Permute entries of `size` bytes into the order, [rows, n] <- [rows, d], or back. */
 static void move(const pons_order *s, int64_t rows, size_t size, bool back, const void *from,
                  void *to)
 {

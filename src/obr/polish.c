@@ -1,5 +1,5 @@
-/* Coordinate descent over scales and codes. Owns the order in which they are looked at and the gradient;
- * what a grid is, is quant's. */
+/* Coordinate descent over scales and codes. Owns the order of coordinates and the gradient; the
+ * grid is defined in quant. */
 #include "obr/polish.h"
 
 #include <math.h>
@@ -51,7 +51,7 @@ static bool sweep_block(const pons_polish *p, panel *at, int64_t r, int64_t begi
         int8_t code = pons_weight_code(p->bits, old - g[j - begin] / h[j], scale, zero);
         if (code == codes[j]) continue;
         float move = pons_weight_value(code, scale, zero) - old;
-        /* rounding alone can move a code that lies in the middle back and forth */
+        /* without this, rounding errors could move a code that lies half-way back and forth */
         if (!(move * (2.0f * g[j - begin] + move * h[j]) < 0.0f)) continue;
         codes[j] = code;
         D[j - begin] = move;

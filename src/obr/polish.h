@@ -1,9 +1,9 @@
 /**
- * Finished codes made better under the Hessian, pruned ones staying pruned: scales for the codes there
- * are, then one code at a time. Internal to the room.
+ * Improve finished codes under the Hessian; pruned entries stay pruned. First the scales for the
+ * given codes, then one code at a time. Internal to the room.
  *
- * Rows are worked on in panels with their gradient G = (Q - W) H beside them; what a block of columns
- * does to the others is one product with rows of H. A row's bits depend on it alone.
+ * Rows are processed in panels with their gradient G = (Q - W) H; the effect of a block of columns
+ * on the other columns is one product with rows of H. A row's bits depend on it alone.
  */
 #ifndef PONS_OBR_POLISH_H
 #define PONS_OBR_POLISH_H
@@ -27,14 +27,14 @@ typedef struct pons_polish {
 /**
  * Refit and sweep.
  *
- * Refit: each group's scale in turn becomes the one of least error for its codes, s += -(c G) / (c H c)
- * with c the codes of the group. Sweep: each code in turn becomes the one of least error given the
- * others, round(q - G_j / H_jj); a row is done when a sweep moves nothing in it. The error (Q - W) H
+ * Refit: each group's scale in turn becomes the one of least error for its codes, s += -(c G) / (c
+ * H c) with c the codes of the group. Sweep: each code in turn becomes the one of least error given
+ * the others, round(q - G_j / H_jj); a row ends when a sweep changes no code. The error (Q - W) H
  * (Q - W)^T, with the damped H, never grows.
  * @param refit whether scales are refitted, before the first sweep; @param sweeps at most
  * @param metrics products and moved are added to, polish_seconds
- * @return PONS_OK, PONS_ERR_NOMEM. Cost: one product for G, one for a refit, and for each sweep what
- * moves: at most one. Memory: 8 rows d bytes, and 4 d for each of 64 rows per thread.
+ * @return PONS_OK, PONS_ERR_NOMEM. Cost: one product for G, one for a refit, and for each sweep
+ * what moves: at most one. Memory: 8 rows d bytes, and 4 d for each of 64 rows per thread.
  */
 pons_status pons_polish_codes(const pons_polish *polish, bool refit, int sweeps,
                               pons_row_metrics *metrics);

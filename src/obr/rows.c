@@ -1,4 +1,4 @@
-/* Packing around products of a thread's rows. Owns the layout; the arithmetic is kern's. */
+/* Conversion of rows to the layout of products and back. The arithmetic is in kern. */
 #include "obr/rows.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /**
- * Rows as they stand in memory times a prepared matrix, on all threads. The bits of a row depend neither
+ * Products of row-major rows with a prepared matrix. The bits of a row depend neither
  * on the others nor on the threads. Internal to the room.
  */
 #ifndef PONS_OBR_ROWS_H
@@ -7,7 +7,7 @@
 
 #include "kern/product.h"
 
-/** Rows that one thread multiplies together, between passes of its own. */
+/** Rows that one thread multiplies in one call. */
 typedef struct pons_rows {
     pons_product_tiles from, to; /* of the matrix's rows and columns */
     int64_t capacity, K, N;

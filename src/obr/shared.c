@@ -1,5 +1,5 @@
-/* Owns what is prepared once for all rows of a group: which solver, which blocks of columns, what the
- * recipe's mask needs. */
+/* Owns what is prepared once for all rows of a projection group: the solver, blocks of columns,
+ * data of the mask. */
 #include "obr/shared.h"
 
 #include <math.h>
@@ -9,8 +9,9 @@
 #include "obr/exact_obs.h"
 #include "obr/masks.h"
 
-/* A factor per row costs k^3 / 3 flop for k kept columns, about fifteen products with a shared matrix
- * 30 d^2, at a rate that is higher by about five in bf16. Measured, costs are level at these. */
+/* A factor per row costs k^3 / 3 flop for k kept columns; about fifteen products with a shared
+ * matrix cost 30 d^2, and run about five times as fast in bf16. The limits were measured where both
+ * take the same time. */
 #define ITERATE_WIDTH 300
 #define KEPT_CUBED_BF16 6.0 /* times d^2 */
 #define KEPT_CUBED_FP32 24.0

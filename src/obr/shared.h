@@ -1,6 +1,6 @@
 /**
- * What the rows of all linears with one factor share. Internal to the room; compress.h has the opaque
- * type.
+ * What the rows of all linears of a projection group share. Internal to the room; compress.h has
+ * the opaque type.
  */
 #ifndef PONS_OBR_SHARED_H
 #define PONS_OBR_SHARED_H
@@ -21,10 +21,10 @@ struct pons_row_shared {
     int64_t *edge;          /* [blocks + 1] the last is d */
     pons_subproblem **sub;  /* [blocks]; NULL for the first, and for those without columns */
 
-    float *column; /* [d] what an entry of a column counts in the first mask; NULL: no mask */
+    float *column; /* [d] weight of a column in the score of the first mask; NULL: no mask */
     pons_hessian_shrink *shrink[PONS_ADMM_STAGES]; /* admm mask */
-    /* dual_swap mask: mean of [H_RR^-1]_jj / [H^-1]_jj over kept columns R, and of
-     * [(H^-1)_EE^-1]_ii / H_ii over pruned ones E, of sets that are drawn. */
+    /* dual_swap mask: means over drawn sets of [H_RR^-1]_jj / [H^-1]_jj over kept columns R, and of
+     * [(H^-1)_EE^-1]_ii / H_ii over pruned columns E. */
     double kept, pruned;
 
     pons_order *order;    /* obr.act_order; NULL: columns are swept as they stand */

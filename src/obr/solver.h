@@ -39,8 +39,8 @@ typedef void (*pons_quantize_left)(void *user, int64_t row_in_panel, float *valu
  * @param metrics solve_seconds is added to; may be NULL
  * @return PONS_ERR_NUMERIC naming linear and row (submatrix not SPD, NaN); PONS_ERR_NOMEM.
  * Cost per row of k kept columns: k^3 / 3 + O(k^2) flop, plus 2 d^2 for b = (w off the mask) H.
- * Memory: 4 rows d bytes, and 4 k^2 per thread. H is read once for b, and then its kept rows for every row of the
- * panel: slow where it streams from disk (par/shared.h).
+ * Memory: 4 rows d bytes, and 4 k^2 per thread. H is read once for b, and then its kept rows for
+ * every row of the panel: slow where it streams from disk (par/shared.h).
  */
 pons_status pons_solve_direct(const pons_solve_panel *panel, pons_quantize_left quantize,
                               void *user, float *V, pons_row_metrics *metrics);

@@ -2,8 +2,9 @@
  * solver. Owns the per-row algebra; knows nothing of grids (the callback rounds) or of GPTQ.
  * Specification 3.2, 3.3.
  *
- * The kept columns are taken in descending order, so the trailing ones I2 come first and the leading
- * block R22 of the factor R of H_II = R^T R is the factor of H_I2I2: stage B costs two triangular products.
+ * The kept columns are taken in descending order, so the trailing ones I2 come first and the
+ * leading block R22 of the factor R of H_II = R^T R is the factor of H_I2I2: stage B costs two
+ * triangular products.
  *   A:  dA = H_II^-1 b,  b = (w off the mask) H at I
  *   B:  e = w'_1 - Q(w'_1);  dB = H_22^-1 H_21 e = R22^-1 (R21 e)  since H_21 = R22^T R21 */
 #include "obr/solver.h"
@@ -17,7 +18,7 @@
 #include "kern/dense.h"
 #include "kern/panel.h"
 
-/* What one thread works in, for rows with at most k kept columns of d. */
+/* Work space of one thread, for rows with at most k kept columns of d. */
 typedef struct row_work {
     float *R;      /* [k, k] upper triangle */
     float *x, *e;  /* [d] */

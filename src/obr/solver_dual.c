@@ -1,20 +1,22 @@
-/* Conjugate gradients in the inverse Hessian. Owns what is iterated, how it is checked and refined; the
- * passes over vectors are cg.c's, the products kern's, stages and threads dual.c's.
+/* Conjugate gradients in the inverse Hessian. Owns what is iterated, how it is checked and refined.
+ * Passes over vectors and products are in kern, stages and threads in dual.c.
  *
- * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x zero on
- * E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the kept columns
- * is not, and K is the same for every row.
- * Check: increments of the dual objective add up to the minimum from below, the objective of x with H
- * bounds it from above; a row passes when the two agree to the tolerance, what rounding hides included.
- * Where H is copied as bf16 terms, two of them meet x rounded first; rows that miss go on where they
- * stopped, and then are checked with all terms of both. A row that misses again is refined: with
- * g = (x - y) H at its kept columns, the correction solves the same problem for y = -g K. */
+ * With K = H^-1, target y and pruned set E of a row, the minimiser of (x - y) H (x - y)^T with x
+ * zero on E is x = y - l K where K_EE l = y_E. K_EE is well conditioned where the Hessian of the
+ * kept columns is not, and K is the same for every row.
+ * Check: increments of the dual objective add up to the minimum from below, the objective of x with
+ * H bounds it from above; a row passes when the two agree to the tolerance, what rounding hides
+ * included. Where H is copied as bf16 terms, two of them meet x rounded first; rows that miss go on
+ * where they stopped, and then are checked with all terms of both. A row that misses again is
+ * refined: with g = (x - y) H at its kept columns, the correction solves the same problem for y =
+ * -g K. */
 #include <math.h>
 #include <string.h>
 
 #include "obr/chunk.h"
 
-/* List the rows that need iterations; x of the others is set. The mask of row i is at mask + i * ldm. */
+/* List the rows that need iterations; x of the others is set. The mask of row i is at mask + i *
+ * ldm. */
 static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t rows,
                           const uint8_t *mask, int64_t ldm)
 {
@@ -48,8 +50,8 @@ static void collect(pons_chunk *c, const pons_hessian_inverse *s, int64_t listed
 }
 
 /* Rounding error of the objective through stage B's y = b K: the error of y times the gradient g.
- * @param size of g in units of K's scaling: sums of squares, of all and of each times the norm of K's column without the
- * diagonal */
+ * @param size of g in units of K's scaling: sums of squares, of all and of each times the norm of
+ * K's column without the diagonal */
 static double target_rounding(const pons_hessian_inverse *s, const float *b, const double *size)
 {
     int64_t n = s->of.padded;
@@ -64,8 +66,9 @@ static double two_term_error(const pons_hessian_inverse *s, double square)
     return s->two_term ? 0x1p-17 * square : 0.0;
 }
 
-/* Error of the lower bound l K l from the rounding of K: three standard deviations for l spread evenly over
- * all columns. It averages out with the width; the diagonal is exact. @param size of l, as above */
+/* Error of the lower bound l K l from the rounding of K: three standard deviations for l spread
+ * evenly over all columns. It averages out with the width; the diagonal is exact. @param size of l,
+ * as above */
 static double bound_rounding(const pons_hessian_inverse *s, const double *size)
 {
     double spread = size[1] / (double)s->of.padded;
@@ -74,8 +77,8 @@ static double bound_rounding(const pons_hessian_inverse *s, const double *size)
 }
 
 /* H was multiplied by the rounded z~ = z - r, z being x or x - y. With g~ = z~ H the objective is
- * (x - y + r) g~ + r H r. D = x - y becomes D + r. @return eight times the mean of the last term over random signs of
- * r, which five rows of a thousand exceed when H has rank one. @param z in: z~ */
+ * (x - y + r) g~ + r H r. D = x - y becomes D + r. @return eight times the mean of the last term
+ * over random signs of r, which five rows of a thousand exceed when H has rank one. @param z in: z~ */
 static double correct_rounding(const pons_hessian_inverse *s, bool known, const float *x, float *D,
                                float *z)
 {
@@ -86,8 +89,9 @@ static double correct_rounding(const pons_hessian_inverse *s, bool known, const 
     return 8.0 * pons_vector_weighted_square(n, z, s->diagonal_root);
 }
 
-/* One row's objective and how exactly it is known. @param g gradient (x - y) H; @param D work; @param z what was
- * multiplied by H where that was rounded, else NULL; work */
+/* Update the objective of one row and its error bound; true when the bounds agree to the tolerance.
+ * @param g gradient (x - y) H; @param D work; @param z the rounded operand that H was multiplied
+ * by, work afterwards; NULL: not rounded */
 static bool check_row(pons_chunk *c, const pons_stage *w, double tolerance, int round, int64_t i,
                       const float *g, float *D, float *z)
 {
@@ -116,8 +120,8 @@ static bool check_row(pons_chunk *c, const pons_stage *w, double tolerance, int 
         noise += bound_rounding(s, size); /* l = -g on E, and g is small elsewhere */
         if (known) noise += target_rounding(s, c->b + i * padded, size);
     }
-    /* and the error of the gradient from its own rounding. The rounding that stage A left in it counts in stage B,
-     * where no refinement reduces it. */
+    /* and the error of the gradient from its own rounding. The rounding that stage A left in it
+     * counts in stage B, where no refinement reduces it. */
     noise += 0x1p-48 * s->noise_gain * (known ? c->change[i] : change);
     return fabs(c->value[i] - c->cg.sum[i]) + noise <=
            tolerance * fmax(c->cg.sum[i], c->cg.lower_bound[i]);
@@ -125,8 +129,10 @@ static bool check_row(pons_chunk *c, const pons_stage *w, double tolerance, int 
 
 /*
  * Compare the bounds of the listed rows. Those that agree are done: G becomes the gradient at kept
- * columns. Returns how many do not; they are listed anew, their gradients in units of K's scaling in P.
- * @param kind of the product with H; mixed: P is left, another check follows; @param bf16 what P becomes
+ * columns. Returns how many do not; they are listed anew, their gradients in units of K's scaling
+ * in P.
+ * @param kind of the product with H; mixed: P is left, another check follows; @param bf16 what P
+ * becomes
  */
 static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, int round,
                           pons_product_kind kind, int64_t listed, int64_t *list, bool bf16)
@@ -178,9 +184,9 @@ static void start_refinement(pons_chunk *c, const pons_stage *w, pons_product_ki
     }
 }
 
-/* Rows that missed the first check continue where they stopped and are checked again, with the most exact products: the
- * rounding in the first check does not shrink with more iterations. Rows that miss this check are listed; returns
- * their number. */
+/* Rows that missed the first check continue where they stopped and are checked again, with the most
+ * exact products: the rounding in the first check does not shrink with more iterations. Rows that
+ * miss this check are listed; returns their number. */
 static int64_t resume_rows(pons_chunk *c, const pons_stage *w, double tolerance,
                            pons_product_kind kind, pons_cg_stop stop, int64_t listed, int64_t *list)
 {

@@ -1,10 +1,10 @@
-/* Conjugate gradients in the Hessian of the kept columns. Owns what is iterated and how it is checked; the
- * passes over vectors are cg.c's, the products kern's, stages and threads dual.c's.
+/* Conjugate gradients in the Hessian of the kept columns. Owns what is iterated and how it is
+ * checked. Passes over vectors and products are in kern, stages and threads in dual.c.
  *
  * From x = y at kept columns R on: gradient g = (x - y) H, correction l with l H_RR = -g_R.
- * Check: with K = H^-1, the multipliers -g_E of the constraints x_E = 0 have a dual objective that is exactly
- * g_R K_RR g_R^T below that of x, so the minimum is, too, at most. Rows that miss the tolerance go on from the
- * gradient they have. */
+ * Check: with K = H^-1, the multipliers -g_E of the constraints x_E = 0 have a dual objective that
+ * is exactly g_R K_RR g_R^T below that of x, so the minimum is, too, at most. Rows that miss the
+ * tolerance go on from the gradient they have. */
 #include <math.h>
 #include <string.h>
 
@@ -27,8 +27,8 @@ static int64_t start_rows(pons_chunk *c, const pons_hessian_inverse *s, int64_t 
     return listed;
 }
 
-/* Gradients of the listed rows: all of it to U, negated; at kept columns to G. Objectives to `value`, as low
- * as rounding allows. */
+/* Gradients of the listed rows: negated to U; at kept columns to G. Objectives, less their rounding
+ * error, to `value`. */
 static void find_gradients(pons_chunk *c, const pons_stage *w, int64_t listed, const int64_t *list)
 {
     const pons_hessian_inverse *s = w->inverse;
@@ -76,7 +76,7 @@ static int64_t check_rows(pons_chunk *c, const pons_stage *w, double tolerance, 
         pons_cg_fetch(&c->cg, bf16, k, g);
         pons_cg_get(&c->cg, k, gK);
         double gap = SLACK * pons_vector_dot(padded, g, gK);
-        /* stage B: its gradient's known part is rounded, which no gradient shows */
+        /* stage B: rounding of the known part of the gradient, which the gradient does not show */
         if (w == &c->B) gap += 0x1p-48 * s->noise_gain * c->change[i];
         double lower_bound = c->value[i] - gap;
         if (gap <= tolerance * fmax(lower_bound, c->cg.lower_bound[i]))

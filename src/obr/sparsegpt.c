@@ -1,5 +1,5 @@
-/* SparseGPT + GPTQ in one pass. Owns the choice of masks inside the sweep; the arithmetic of the
- * sweep is sweep.c's. Specification 3.6. */
+/* SparseGPT + GPTQ in one pass. Owns the choice of masks inside the sweep; the arithmetic is in
+ * kern/sweep.h. Specification 3.6. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>

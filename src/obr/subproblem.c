@@ -1,4 +1,5 @@
-/* The masked problem of trailing columns. Owns its targets; solver_dual.c, solver_primal.c or solver_direct.c solve it. */
+/* The masked problem of trailing columns. Owns its targets; solver_dual.c, solver_primal.c or
+ * solver_direct.c solve it. */
 #include "obr/subproblem.h"
 
 #include <omp.h>

@@ -1,8 +1,9 @@
 /**
- * The least-squares problem of trailing columns when the leading columns of rows are fixed. Internal to the room.
+ * The least-squares problem of trailing columns when the leading columns of rows are fixed.
+ * Internal to the room.
  *
- * With columns L < from fixed, columns T free, w dense, v fixed: the minimiser of (x - w) H (x - w)^T
- * over x_T is that of (x_T - y) H_TT (x_T - y)^T for y = w_T + (w_L - v_L) H_LT (H_TT)^-1, the
+ * With columns L < from fixed, columns T free, w dense, v fixed: the minimiser of (x - w) H (x -
+ * w)^T over x_T is that of (x_T - y) H_TT (x_T - y)^T for y = w_T + (w_L - v_L) H_LT (H_TT)^-1, the
  * unconstrained optimum: a problem of the same form, with target y and the trailing factor.
  */
 #ifndef PONS_OBR_SUBPROBLEM_H
@@ -21,8 +22,8 @@ typedef struct pons_subproblem {
 /**
  * Prepare the problem of the columns [from, d), from < d. Collective on the comm of the factor.
  * @param solver not auto; @param bf16, tolerance of the iterative ones
- * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every rank. Cost per node
- * (d - from)^3 / 3 flop; memory per node 12 to 20 (d - from)^2 bytes.
+ * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO (scratch), PONS_ERR_UNSUPPORTED, the same on every
+ * rank. Cost per node (d - from)^3 / 3 flop; memory per node 12 to 20 (d - from)^2 bytes.
  */
 pons_status pons_subproblem_create(const pons_hessian_factor *factor, int64_t from,
                                    pons_solver solver, bool bf16, double tolerance,

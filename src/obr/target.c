@@ -1,4 +1,5 @@
-/* Targets of rows. Owns the algebra; what x, x~ and the residual streams are is the pipeline's. */
+/* Least-squares targets of rows. Owns the algebra; the pipeline provides x, x~ and the residual
+ * streams. */
 #include "obr/target.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* The Lagrangian over damage curves. Knows nothing of where the curves come from. */
+/* The Lagrangian over damage curves, which the caller provides. */
 #include "prune/allocate.h"
 
 #include <math.h>
@@ -23,8 +23,8 @@ typedef struct segment {
     int order;           /* along the item's hull */
 } segment;
 
-/* Damage a share t of the way from the first sparsity to the last: by the parabola through the logarithms
- * where they exist, else along two lines. */
+/* Damage at a share t of the way from the first sparsity to the last: a parabola through the
+ * logarithms where they exist, else two lines. */
 static double interpolate(const double damage[PONS_ALLOCATE_POINTS], double t)
 {
     double a = damage[0], b = damage[1], c = damage[2], x = 2 * t - 1;
@@ -40,7 +40,8 @@ static int by_kept(const void *left, const void *right)
     return a->damage < b->damage ? -1 : a->damage > b->damage;
 }
 
-/* The lower convex hull of all places of an item, from many kept bits to few; how many. */
+/* The lower convex hull of all choices of an item, from many kept bits to few. Returns their
+ * number. */
 static int hull_of(const pons_allocate_item *item, const pons_allocate_grid *grid, place *hull)
 {
     place places[PLACES];

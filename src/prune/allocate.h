@@ -1,6 +1,6 @@
 /**
- * How much to prune where, and to how many bits the rest is rounded, so that the sum of damages is least
- * at a given total.
+ * How much to prune where, and to how many bits the rest is rounded, so that the sum of damages is
+ * least at a given total.
  */
 #ifndef PONS_PRUNE_ALLOCATE_H
 #define PONS_PRUNE_ALLOCATE_H
@@ -37,11 +37,11 @@ typedef struct pons_allocate_choice {
  * Choices of n items that minimise the sum of damages where they hold at most `total` bits, an item
  * weights * (1 - sparsity) * bits: what sparse storage takes besides its masks.
  *
- * One Lagrange multiplier for all: curves are interpolated (a parabola in the logarithm, damage growing
- * about exponentially with sparsity), the lower convex hull over all widths is cut into short segments, and
- * the segments with the least damage per bit saved are taken until the total is reached; the last one
- * in part, by a lower sparsity at the bits it leads to. With one width the total is met exactly. Local,
- * deterministic: equal slopes are taken in the order of the items.
+ * One Lagrange multiplier for all: curves are interpolated (a parabola in the logarithm, damage
+ * growing about exponentially with sparsity), the lower convex hull over all widths is cut into
+ * short segments, and the segments with the least damage per bit saved are taken until the total is
+ * reached; the last one in part, by a lower sparsity at the bits it leads to. With one width the
+ * total is met exactly. Local, deterministic: equal slopes are taken in the order of the items.
  * @param total at least what the items hold at the fewest bits and the last sparsity
  * @param choice [n] out
  * @return PONS_OK or PONS_ERR_NOMEM.

@@ -1,5 +1,5 @@
-/* Masks from scores. Owns the selection per row and per n:m group; what a column counts comes from the
- * caller, what an entry may cost once others make up for it is obr's. Specification 2.3. */
+/* Masks from scores. Owns the selection per row and per n:m group; scores come from the caller,
+ * costs that include compensation from obr. Specification 2.3. */
 #include "prune/mask.h"
 
 #include <math.h>

@@ -12,7 +12,8 @@
 /** Entries pruned per row of width d: int(d * sparsity), truncated, within [0, d]. Local. */
 int64_t pons_mask_pruned_per_row(int64_t d, double sparsity);
 
-/** The entries of one row that go: least metrics (non-negative, finite), ties lower column first. */
+/** The entries of one row that are pruned: smallest metrics (non-negative, finite), ties lower
+ * column first. */
 typedef struct pons_mask_rule {
     double sparsity; /* the int(d * sparsity) least of a row */
     int n, m;        /* instead, when n > 0: the n least of every m consecutive columns */

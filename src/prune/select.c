@@ -1,5 +1,5 @@
-/* Order statistics by bisection: non-negative floats sort like their bits, and counting those below a
- * bound takes no branches. */
+/* Order statistics by bisection: non-negative floats sort like their bits, and counting those below
+ * a bound takes no branches. */
 #include "prune/select.h"
 
 #include "base/half.h"

@@ -1,5 +1,5 @@
 /* Owns which groups of activations, keys and values are quantized and how; the loops are in
- * kern/quantize.h. Does not decide when it applies: the forward pass does. */
+ * kern/quantize.h. The forward pass decides when it applies. */
 #include "quant/activation.h"
 
 #include "kern/quantize.h"

@@ -24,10 +24,10 @@ void pons_activation_quantize(int bits, bool symmetric, float clip_ratio, int64_
                               int64_t d, float *x, int64_t ld);
 
 /**
- * The same for whole tokens whose largest and least value are clipped apart.
+ * The same for whole tokens, with separate clipping of the largest and the smallest value.
  *
- * @param clip shares of the largest and of the least value, 0 included in the range; @param x [T, d],
- * adjacent. Source: specification 4.4.
+ * @param clip shares of the largest and of the least value, 0 included in the range; @param x [T,
+ * d], adjacent. Source: specification 4.4.
  */
 void pons_activation_quantize_learned(int bits, bool symmetric, const float clip[2], int64_t T,
                                       int64_t d, float *x);

@@ -1,5 +1,5 @@
-/* Scales, codes and values of weights. Owns the clip search; knows nothing of masks or of
- * compensation: what it is given it rounds. Specification 4.1. */
+/* Scales, codes and values of weights. Owns the clip search; masks and compensation are decided
+ * elsewhere. Specification 4.1. */
 #include "quant/weight.h"
 
 #include <float.h>

@@ -98,8 +98,8 @@ typedef struct sums {
     double first, second;
 } sums;
 
-/* p q and p u: curvature and slope along the direction of a slot. p is zero off E. @param next u of the next slot, to be
- * prefetched */
+/* p q and p u: curvature and slope along the direction of a slot. p is zero off E. @param next u of
+ * the next slot, to be prefetched */
 static inline sums measure_curvature(const pons_cg *cg, int64_t slot, const float *u,
                                      const float *next, bool bf16)
 {
@@ -156,8 +156,8 @@ static inline void update_solution(const pons_cg *cg, int64_t slot, float a, flo
         }
 }
 
-/* A direction <- residual + b direction of slot `from`; tiles of it begin at to + n stride. May be a slot up to
- * `from`. */
+/* A direction <- residual + b direction of slot `from`; tiles of it begin at to + n stride. May be
+ * a slot up to `from`. */
 static inline void update_direction(const pons_cg *cg, int64_t from, void *P, int64_t to,
                                     int64_t stride, float b, const float *u, const pons_m16 *E,
                                     bool bf16, bool primal)

@@ -1,5 +1,5 @@
-/* The operations on tiles of a Cholesky factorisation: products and solves by BLAS, the corner by loops of its own,
- * which are short. Owns no order of tiles. */
+/* The operations on tiles of a Cholesky factorisation: products and solves by BLAS, the corner by
+ * loops of its own, which are short. Owns no order of tiles. */
 #include "kern/cholesky_tile.h"
 
 #include <cblas.h>

@@ -1,5 +1,5 @@
-/* Small dense algebra by BLAS and LAPACK. Owns the calls; a row-major upper triangle is their column-major lower
- * one. */
+/* Small dense algebra by BLAS and LAPACK. Owns the calls; a row-major upper triangle is their
+ * column-major lower one. */
 #include "kern/dense.h"
 
 #include <cblas.h>

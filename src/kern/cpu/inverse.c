@@ -1,4 +1,5 @@
-/* The inverse of a matrix from its inverse factor by BLAS, and its scaling. Owns the tiles and who computes which. */
+/* The inverse of a matrix from its inverse factor by BLAS, and its scaling. Owns the tiles and who
+ * computes which. */
 #include "kern/inverse.h"
 
 #include <cblas.h>
@@ -7,8 +8,8 @@
 
 #define TILE 256
 
-/* Tiles side by side that take the same columns of U one after the other: where U streams from disk it is read
- * n / (TILE BAND) times. */
+/* Tiles side by side that take the same columns of U one after the other: where U streams from disk
+ * it is read n / (TILE BAND) times. */
 #define BAND 8
 
 void pons_inverse_from_factor(int64_t n, const float *U, int64_t ldu, const pons_shared *deal,

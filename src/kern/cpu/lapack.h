@@ -1,9 +1,9 @@
 /**
- * The LAPACK routines that the CPU back end calls, as gfortran compiles them: by address, column-major, the length
- * of each character argument appended as size_t. Internal to kern/cpu.
+ * The LAPACK routines that the CPU back end calls, as gfortran compiles them: by address,
+ * column-major, the length of each character argument appended as size_t. Internal to kern/cpu.
  *
- * LAPACKE is not used: Debian's OpenBLAS does not export it, and liblapacke brings its own BLAS, whichever
- * update-alternatives names, into the process beside the one that was linked.
+ * LAPACKE is not used: Debian's OpenBLAS does not export it, and liblapacke brings its own BLAS,
+ * whichever update-alternatives names, into the process beside the one that was linked.
  */
 #ifndef PONS_KERN_CPU_LAPACK_H
 #define PONS_KERN_CPU_LAPACK_H

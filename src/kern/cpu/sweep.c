@@ -1,5 +1,6 @@
-/* The arithmetic of a sweep. Owns tiles and when delayed updates are applied; which rows are worked on together,
- * and from which values they start, is in obr/gptq.c and obr/sparsegpt.c. Specification 3.4. */
+/* The arithmetic of a sweep. Owns tiles and when delayed updates are applied; which rows are worked
+ * on together, and from which values they start, is in obr/gptq.c and obr/sparsegpt.c.
+ * Specification 3.4. */
 #include "kern/sweep.h"
 
 #include <string.h>

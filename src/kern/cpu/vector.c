@@ -1,4 +1,5 @@
-/* Vectors of floats. Owns the order of additions in sums: fixed lanes, then the lanes from the first to the last. */
+/* Vectors of floats. Owns the order of additions in sums: fixed lanes, then the lanes from the
+ * first to the last. */
 #include "kern/vector.h"
 
 #include <math.h>
