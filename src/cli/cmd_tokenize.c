@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "io/file.h"
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 
 enum { KEY_MODEL = 0x100, KEY_TOKENIZER, KEY_TEXT, KEY_SPECIAL, KEY_OUT };
 
@@ -112,6 +113,7 @@ static pons_status print(const arguments *a, bool json, const int32_t *ids, int6
     json_t *object = json_object(), *list = NULL;
     pons_cli_set(object, "count", json_integer(count), &ok);
     pons_cli_set(object, "sha256", json_string(hex), &ok);
+    pons_cli_set(object, "unicode", json_string(pons_unicode_describe()), &ok);
     if (a->out) {
         pons_cli_set(object, "out", pons_json_name(a->out), &ok);
     } else {

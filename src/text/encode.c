@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "text/parts.h"
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 #include "text/utf8.h"
 
 typedef struct encoding {
@@ -73,6 +74,7 @@ pons_status pons_tokenizer_encode(const pons_tokenizer *tokenizer, const char *t
     if (valid < length)
         return pons_fail(PONS_ERR_INPUT, "the text is not UTF-8: byte 0x%02x at offset %lld",
                          (unsigned)(unsigned char)text[valid], (long long)valid);
+    pons_unicode_warn(text, length);
     PONS_TRY(st, pons_matcher_make(&e.matcher));
     PONS_CALLOC(st, e.stages, tokenizer->stages.count);
     if (special)
