@@ -10,6 +10,7 @@
 #include "kern/gemm.h"
 #include "model/model.h"
 #include "par/mpi_handle.h"
+#include "rotate/rotation.h"
 
 enum {
     KEY_MODEL = 0x100,
@@ -292,10 +293,13 @@ static pons_status plan(pons_comm *comm, const arguments *a, bool json)
     pons_status st = PONS_OK;
     pons_recipe recipe;
     pons_model_config model;
+    pons_rotation *rotation = NULL;
     pons_plan *result = NULL;
     json_t *allocation = NULL;
     PONS_TRY(st, pons_recipe_load(a->recipe, a->set, a->set_count, &recipe));
     PONS_TRY(st, read_model(a->model, &model));
+    if (recipe.rotation.file[0]) /* read as compress does, to refuse what it refuses */
+        PONS_TRY(st, pons_rotation_create(&recipe, &model, &rotation));
     if (a->run) PONS_TRY(st, pons_cli_read_allocation(a->run, &allocation));
     bool have = pons_kern_has_bf16();
     pons_plan_input in = {
@@ -326,6 +330,7 @@ static pons_status plan(pons_comm *comm, const arguments *a, bool json)
     PONS_TRY(st, pons_cli_flush());
     st = pons_plan_check(&in, result);
 done:
+    pons_rotation_destroy(&rotation);
     json_decref(allocation);
     pons_mem_free(result);
     return st;

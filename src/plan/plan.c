@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "plan/accept.h"
 
 pons_plan_rates pons_plan_default_rates(bool bf16)
 {
@@ -21,20 +22,6 @@ pons_plan_rates pons_plan_default_rates(bool bf16)
                              .disk = 1};
 }
 
-int pons_plan_teams(const pons_plan_input *in)
-{
-    const pons_recipe *r = in->recipe;
-    int64_t most = r->wave < in->model->layers ? r->wave : in->model->layers;
-    int teams = 1;
-    if (r->wave == 1) return 1;
-    if (r->layout.teams) return (int)r->layout.teams;
-    if (r->layout.ranks_per_team && r->layout.ranks_per_team <= in->ranks)
-        return in->ranks / (int)r->layout.ranks_per_team;
-    for (int t = 1; t <= in->ranks && t <= most; t++)
-        if (in->ranks % t == 0) teams = t;
-    return teams;
-}
-
 pons_status pons_plan_make(const pons_plan_input *in, pons_plan *out)
 {
     memset(out, 0, sizeof *out);
@@ -42,11 +29,8 @@ pons_status pons_plan_make(const pons_plan_input *in, pons_plan *out)
     if (in->nodes > in->ranks)
         return pons_fail(PONS_ERR_USAGE, "--nodes: found %d, allowed: up to the %d ranks",
                          in->nodes, in->ranks);
-    out->teams = pons_plan_teams(in);
-    if (in->ranks % out->teams)
-        return pons_fail(PONS_ERR_USAGE,
-                         "%d ranks cannot be divided into %d teams of the same size", in->ranks,
-                         out->teams);
+    pons_status st = pons_plan_accept(in->recipe, in->model, in->ranks, &out->teams);
+    if (st != PONS_OK) return st;
     out->team_ranks = in->ranks / out->teams;
     pons_plan_memory(in, out);
     pons_plan_cost(in, out);

@@ -87,7 +87,7 @@ typedef struct pons_plan {
 } pons_plan;
 
 /** Fill in a plan. @return PONS_OK; PONS_ERR_USAGE for ranks that cannot be dealt to the nodes or a
- * model without blocks. */
+ * model without blocks; as pons_plan_accept for what compress refuses. */
 pons_status pons_plan_make(const pons_plan_input *input, pons_plan *out);
 
 /** Refuse a plan that does not fit into input->memory_bytes, naming phase and largest term, and layout.scratch where it
@@ -112,9 +112,6 @@ typedef struct pons_plan_schedule {
  * @return as pons_plan_make; PONS_ERR_USAGE for teams that do not divide the ranks.
  */
 pons_status pons_plan_simulate(const pons_plan_input *input, int teams, pons_plan_schedule *out);
-
-/** Teams that a recipe's wave and layout make of the ranks; 1 with a wave of one block. */
-int pons_plan_teams(const pons_plan_input *input);
 
 /** Bytes and seconds of a phase, for the two files that fill plans. Internal to plan. */
 void pons_plan_memory(const pons_plan_input *input, pons_plan *plan);

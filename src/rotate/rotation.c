@@ -42,10 +42,10 @@ static pons_status require_hadamard(const char *field, int64_t n, const char *us
         field, (long long)n, use);
 }
 
-/* Whether every transform that the recipe asks for exists for this model. */
-static pons_status check_sizes(const pons_recipe *recipe, const pons_model_config *c)
+pons_status pons_rotation_check(const pons_recipe *recipe, const pons_model_config *c)
 {
     pons_status st = PONS_OK;
+    if (recipe->rotation.kind == PONS_ROTATION_NONE) return PONS_OK;
     bool online = recipe->rotation.online, quarot = recipe->rotation.kind == PONS_ROTATION_QUAROT;
     bool drawn = !recipe->rotation.file[0];
     if (recipe->rotation.kind == PONS_ROTATION_FLATQUANT) return PONS_OK; /* has no Hadamards */
@@ -119,7 +119,7 @@ pons_status pons_rotation_create(const pons_recipe *recipe, const pons_model_con
     pons_status st = PONS_OK;
     pons_rotation *r = NULL;
     bool active = recipe->rotation.kind != PONS_ROTATION_NONE;
-    if (active) PONS_TRY(st, check_sizes(recipe, config));
+    PONS_TRY(st, pons_rotation_check(recipe, config));
     PONS_CALLOC(st, r, 1);
     r->kind = recipe->rotation.kind;
     r->online = active && recipe->rotation.online;

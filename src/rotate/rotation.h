@@ -19,6 +19,10 @@
 
 typedef struct pons_rotation pons_rotation;
 
+/** Whether every transform that the recipe asks for exists for this model's widths. Local. @return PONS_ERR_UNSUPPORTED
+ * naming the width and what is allowed. */
+pons_status pons_rotation_check(const pons_recipe *recipe, const pons_model_config *config);
+
 /**
  * Build the transforms of a recipe for a model. Local.
  * @return PONS_ERR_UNSUPPORTED naming size and reason where a Hadamard does not exist (hidden,
