@@ -155,7 +155,7 @@ static pons_status open_job(job *j, pons_comm *comm, const pons_compress_options
     j->team = pons_team_of_all(comm, c->recipe.coordinator_works);
     if (options->hessians) PONS_TRY_ALL(st, comm, pons_hessians_check_recipe(c));
     if (c->recipe.wave > 1 && !options->hessians)
-        PONS_TRY(st, pons_teams_make(&c->recipe, c->config->layers, &j->team, &j->teams));
+        PONS_TRY(st, pons_teams_make(c->teams, &j->team, &j->teams));
     PONS_TRY(st, pons_rundir_open(comm, c, &j->run));
     if (j->team.rank != 0) goto done;
     pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",

@@ -10,7 +10,7 @@
 #include "kern/gemm.h"
 #include "model/transforms.h"
 #include "par/shared.h"
-#include "quant/activation.h"
+#include "plan/accept.h"
 
 static pons_status check_options(const pons_context *context)
 {
@@ -55,29 +55,12 @@ static pons_status choose_scratch(pons_comm *comm, const pons_context *context)
     return pons_shared_use_scratch(comm, directory, name);
 }
 
-/* Refuse what the recipe asks of widths this model does not have, before any work. */
-static pons_status check_widths(const pons_context *context)
+/* The recipe against model and ranks. With kept Hessians there are no waves, so the layout does not matter. */
+static pons_status check_recipe(pons_comm *comm, pons_context *context)
 {
-    pons_status st = PONS_OK;
-    const pons_model_config *c = context->config;
-    const pons_recipe *r = &context->recipe;
-    PONS_TRY(st, pons_activation_check(&r->activations, c->hidden, c->head_dim,
-                                       c->heads * c->head_dim, c->intermediate));
-    for (int g = 0; g < c->arch->taps; g++) {
-        int64_t d = pons_tap_width(c, g);
-        if (pons_method_quantizes(r->method) && r->weights.group_size && d % r->weights.group_size)
-            return pons_fail(
-                PONS_ERR_CONFIG,
-                "weights.group_size: found %lld, allowed: a divisor of %lld, the input width of %s",
-                (long long)r->weights.group_size, (long long)d, c->arch->tap[g].name);
-        if (pons_method_prunes(r->method) && r->prune.m && d % r->prune.m)
-            return pons_fail(PONS_ERR_CONFIG,
-                             "prune.pattern: found %d:%d, allowed: groups that divide %lld, the "
-                             "input width of %s",
-                             r->prune.n, r->prune.m, (long long)d, c->arch->tap[g].name);
-    }
-done:
-    return st;
+    pons_recipe recipe = context->recipe;
+    if (context->options->hessians) recipe.wave = 1;
+    return pons_plan_accept(&recipe, context->config, pons_comm_size(comm), &context->teams);
 }
 
 /* Models and rotations, after the recipe. */
@@ -90,7 +73,7 @@ static pons_status open_model(pons_comm *comm, pons_context *context)
     if (pons_model_is_packed(context->model))
         local = pons_fail(PONS_ERR_UNSUPPORTED, "%s: model is already quantized", o->model);
     PONS_TRY_ALL(st, comm, local);
-    PONS_TRY_ALL(st, comm, check_widths(context));
+    PONS_TRY_ALL(st, comm, check_recipe(comm, context));
     PONS_TRY_ALL(st, comm,
                  pons_rotation_create(&context->recipe, context->config, &context->rotation));
     context->runtime = pons_rotation_runtime(context->rotation);

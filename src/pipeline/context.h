@@ -22,6 +22,7 @@ typedef struct pons_context {
     pons_runtime
         inputs; /* what makes the inputs that Hessians see: one of the two, by obr.target */
     bool bf16, solver_bf16; /* of the forward pass; of the solvers' iterations */
+    int teams;              /* of ranks, in a wave */
     pons_fingerprint fingerprint;
     char hessian_fingerprint[1024]; /* what dense activations depend on: hessians.h */
     pons_allocate_choice *choice;   /* [layers, linears] of each linear; NULL: as the recipe says;

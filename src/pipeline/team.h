@@ -55,13 +55,9 @@ static inline int pons_team_turn(const pons_team *t, int64_t i)
  * other ranks */
 pons_team pons_team_of_all(pons_comm *comm, bool coordinator_works);
 
-/**
- * Number and size of the teams of a recipe's waves, and this rank's; `all` learns that the first team
- * holds the windows. Collective. @return PONS_ERR_CONFIG naming the key of a layout that these ranks do
- * not make.
- */
-pons_status pons_teams_make(const pons_recipe *recipe, int64_t layers, pons_team *all,
-                            pons_teams *out);
+/** Split the ranks into `count` teams of the same size; `all` learns that the first team holds the windows. Collective.
+ * @param count divides the ranks (plan/accept.h) @return PONS_ERR_NOMEM. */
+pons_status pons_teams_make(int count, pons_team *all, pons_teams *out);
 
 /** First block of the wave that block `layer` belongs to; without waves itself. Local. */
 static inline int64_t pons_teams_wave_begin(const pons_teams *teams, int64_t wave, int64_t layers,
