@@ -34,6 +34,7 @@
 #include "kern/limits.h"
 #include "pipeline/allocate.h"
 #include "pipeline/block.h"
+#include "pipeline/check_model.h"
 #include "pipeline/commit.h"
 #include "pipeline/finish.h"
 #include "pipeline/hidden.h"
@@ -57,7 +58,10 @@ typedef struct job {
 static pons_status say_how_to_resume(const job *j, pons_status code)
 {
     char cause[PONS_ERROR_MESSAGE_BYTES];
-    if (j->run.done == 0 || j->run.written) return code;
+    /* what was read or computed would be read or computed again */
+    bool repeats = code == PONS_ERR_INPUT || code == PONS_ERR_NUMERIC || code == PONS_ERR_CONFIG ||
+                   code == PONS_ERR_UNSUPPORTED || code == PONS_ERR_SHAPE;
+    if (j->run.done == 0 || j->run.written || repeats) return code;
     snprintf(cause, sizeof cause, "%s", pons_error_message());
     return pons_fail(code,
                      "%s; %lld of %lld blocks are finished: the same command with --resume goes on",
@@ -157,6 +161,7 @@ static pons_status open_job(job *j, pons_comm *comm, const pons_compress_options
     if (c->recipe.wave > 1 && !options->hessians)
         PONS_TRY(st, pons_teams_make(c->teams, &j->team, &j->teams));
     PONS_TRY(st, pons_rundir_open(comm, c, &j->run));
+    if (!j->run.written) PONS_TRY(st, pons_check_model(comm, c));
     if (j->team.rank != 0) goto done;
     pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",
              pons_method_name(c->recipe.method), options->model, j->team.size,

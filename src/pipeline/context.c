@@ -128,12 +128,32 @@ char *pons_context_recipe_text(const pons_context *context)
     return text;
 }
 
-pons_status pons_context_read_gains(const pons_context *context, int64_t layer, float *gains)
+pons_status pons_context_round(const pons_context *context, const char *tensor, int64_t row,
+                               int64_t rows, int64_t cols, float *x)
 {
-    pons_status st = pons_model_read_gains(context->model, layer, gains);
-    pons_rotation_gains(context->rotation, layer, gains);
-    pons_dtype_round(context->recipe.output.dtype, gains, pons_gain_floats(context->config));
-    return st;
+    pons_dtype dtype = context->recipe.output.dtype;
+    int64_t n = rows * cols, bad = pons_dtype_first_beyond(dtype, x, n);
+    if (bad < n)
+        return pons_fail(PONS_ERR_NUMERIC,
+                         "tensor %s, row %lld: %.6g%s does not fit output.dtype %s (largest %.6g); "
+                         "use another output.dtype",
+                         tensor, (long long)(row + bad / cols), (double)x[bad],
+                         pons_rotation_folds(context->rotation) ? ", as rotated," : "",
+                         dtype == PONS_DTYPE_F16 ? "f16" : "bf16",
+                         (double)pons_dtype_largest(dtype));
+    pons_dtype_round(dtype, x, n);
+    return PONS_OK;
+}
+
+pons_status pons_context_read_norms(const pons_context *context, int64_t layer, float *norms)
+{
+    char name[64];
+    int64_t hidden = context->config->hidden;
+    pons_status st = pons_model_read_norms(context->model, layer, norms, norms + hidden);
+    if (st != PONS_OK) return st;
+    pons_rotation_norms(context->rotation, layer, norms, norms + hidden);
+    snprintf(name, sizeof name, "(norm of block %lld)", (long long)layer);
+    return pons_context_round(context, name, 0, 1, 2 * hidden, norms);
 }
 
 pons_status pons_context_set_transforms(const pons_context *context, int64_t layer,
@@ -175,8 +195,11 @@ pons_status pons_context_embed(void *user, const int32_t *ids, int64_t n, float 
     const pons_context *context = user;
     pons_status st = pons_model_read_embedding(context->model, ids, n, out);
     if (st != PONS_OK) return st;
-    st = pons_rotation_embedding(context->rotation, out, n);
-    pons_dtype_round(context->recipe.output.dtype, out, n * context->config->hidden);
+    PONS_TRY(st, pons_rotation_embedding(context->rotation, out, n));
+    for (int64_t i = 0; i < n && st == PONS_OK; i++)
+        st = pons_context_round(context, "model.embed_tokens.weight", ids[i], 1,
+                                context->config->hidden, out + i * context->config->hidden);
+done:
     return st;
 }
 
@@ -186,8 +209,9 @@ pons_status pons_context_embedding_rows(void *user, int64_t row, int64_t n, floa
     pons_status st = pons_model_read_embedding_rows(context->model, row, n, out);
     if (st != PONS_OK) return st;
     st = pons_rotation_embedding(context->rotation, out, n);
-    pons_dtype_round(context->recipe.output.dtype, out, n * context->config->hidden);
-    return st;
+    if (st != PONS_OK) return st;
+    return pons_context_round(context, "model.embed_tokens.weight", row, n, context->config->hidden,
+                              out);
 }
 
 pons_status pons_context_head_rows(void *user, int64_t row, int64_t n, float *out)
@@ -199,7 +223,8 @@ pons_status pons_context_head_rows(void *user, int64_t row, int64_t n, float *ou
     PONS_TRY(st, pons_model_read_final_norm(context->model, gain));
     PONS_TRY(st, pons_model_read_head_rows(context->model, row, n, out));
     PONS_TRY(st, pons_rotation_head(context->rotation, gain, out, n));
-    pons_dtype_round(context->recipe.output.dtype, out, n * context->config->hidden);
+    PONS_TRY(st,
+             pons_context_round(context, "lm_head.weight", row, n, context->config->hidden, out));
 done:
     pons_mem_free(gain);
     return st;
@@ -208,9 +233,9 @@ done:
 pons_status pons_context_final_norm(const pons_context *context, float *gain)
 {
     pons_status st = pons_model_read_final_norm(context->model, gain);
+    if (st != PONS_OK) return st;
     if (pons_rotation_folds(context->rotation))
         for (int64_t j = 0; j < context->config->hidden; j++)
             gain[j] = 1.0f;
-    pons_dtype_round(context->recipe.output.dtype, gain, context->config->hidden);
-    return st;
+    return pons_context_round(context, "model.norm.weight", 0, 1, context->config->hidden, gain);
 }

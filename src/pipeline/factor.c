@@ -24,6 +24,16 @@ static const float *input_of(const pons_hessian_source *source, const pons_input
     return pons_input_of_window(source->block, source->stream, input, local, source->own_x);
 }
 
+/* What may have made NaN or Inf of finite weights. */
+static const char *overflow_hint(const pons_runtime *runtime, const pons_input *input)
+{
+    bool rounded = runtime->hadamard_dtype == PONS_DTYPE_F16 &&
+                   ((input->group == PONS_GROUP_DOWN && runtime->hadamard_down) ||
+                    (input->group == PONS_GROUP_O && runtime->hadamard_heads));
+    return rounded ? "; rotation.hadamard_dtype f16 holds numbers up to 65504: use bf16 or f32"
+                   : "";
+}
+
 /* Collective: the columns' scales, agreed on. */
 static pons_status observe_windows(const pons_team *team, int64_t layer,
                                    const pons_hessian_source *source, const pons_input *input,
@@ -38,8 +48,9 @@ static pons_status observe_windows(const pons_team *team, int64_t layer,
     PONS_TRY_ALL(st, team->comm, local);
     st = pons_hessian_agree(h, team->comm);
     if (st != PONS_OK)
-        st =
-            pons_fail(st, "block %lld %s: %s", (long long)layer, input->name, pons_error_message());
+        st = pons_fail(st, "block %lld %s: %s%s", (long long)layer, pons_input_name(input),
+                       pons_error_message(),
+                       st == PONS_ERR_NUMERIC ? overflow_hint(&s->runtime, input) : "");
 done:
     return st;
 }

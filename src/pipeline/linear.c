@@ -121,7 +121,7 @@ static pons_status read_rotated(const pons_context *context, pons_account *accou
     PONS_TRY(st, pons_model_read_gains(context->model, layer, gains));
     PONS_TRY(st, pons_rotation_linear(context->rotation, layer, w->linear, gains, dense,
                                       w->has_bias ? w->bias : NULL));
-    if (w->has_bias) pons_dtype_round(context->recipe.output.dtype, w->bias, w->rows);
+    if (w->has_bias) PONS_TRY(st, pons_context_round(context, w->name, 0, w->rows, 1, w->bias));
 done:
     pons_mem_free(gains);
     return st;

@@ -3,6 +3,7 @@
 #include "pipeline/solve.h"
 
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -57,8 +58,8 @@ static pons_status compress_own_rows(const pons_context *context, const pons_tea
 }
 
 /* Codes and scales travel, values are dequantized on arrival: a quarter of the bytes, the same bits. */
-static void gather(const pons_context *context, const pons_team *team, pons_block_linear *w,
-                   size_t *offset)
+static pons_status gather(const pons_context *context, const pons_team *team, pons_block_linear *w,
+                          size_t *offset)
 {
     pons_row_result *r = &w->result;
     struct {
@@ -81,7 +82,8 @@ static void gather(const pons_context *context, const pons_team *team, pons_bloc
         pons_weight_dequantize(pons_weight_group_size(&context->recipe.weights, w->cols), w->rows,
                                w->cols, r->codes, r->scale, r->zero, r->value);
     if (w->bits == 16 || context->recipe.output.format == PONS_OUTPUT_DENSE)
-        pons_dtype_round(context->recipe.output.dtype, r->value, w->rows * w->cols);
+        return pons_context_round(context, w->name, 0, w->rows, w->cols, r->value);
+    return PONS_OK;
 }
 
 pons_status pons_solve_prepare(const pons_recipe *recipe, bool bf16, const pons_team *team,
@@ -102,6 +104,24 @@ pons_status pons_solve_prepare(const pons_recipe *recipe, bool bf16, const pons_
     return PONS_OK;
 }
 
+/* Inputs next to zero have a Hessian that fp32 does not hold: damping, a share of it, cannot help. */
+static pons_status explain_underflow(pons_status st, int64_t layer, const pons_input *input,
+                                     const pons_hessian_factor *factor)
+{
+    float largest = 0;
+    if (st != PONS_ERR_NUMERIC || !factor) return st;
+    for (int64_t j = 0; j < factor->d; j++)
+        if (!factor->dead[j]) largest = fmaxf(largest, factor->H[j * factor->d + j]);
+    if (largest >= 1e-30f) return st;
+    return pons_fail(
+        st,
+        "block %lld %s: the inputs of the layer are so small that their Hessian is lost in fp32 "
+        "(largest diagonal entry %.3g); weights of the model are next to zero: scale them up or "
+        "use "
+        "method rtn",
+        (long long)layer, pons_input_name(input), (double)largest);
+}
+
 pons_status pons_solve_linears(const pons_context *context, const pons_team *team,
                                pons_account *account, int64_t layer, const pons_input *input,
                                const pons_hessian_factor *factor, pons_block_linear *linears)
@@ -118,13 +138,13 @@ pons_status pons_solve_linears(const pons_context *context, const pons_team *tea
     for (int i = 0; i < context->config->arch->linears && local == PONS_OK; i++)
         if (pons_input_has(input, &linears[i]) && (local = pons_stop_check()) == PONS_OK)
             local = compress_own_rows(context, team, factor, shared, &linears[i]);
-    PONS_TRY_ALL(st, team->comm, local);
+    PONS_TRY_ALL(st, team->comm, explain_underflow(local, layer, input, factor));
     pons_row_shared_destroy(&shared);
     double gathering = pons_clock();
     for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
-        if (!pons_input_has(input, w)) continue;
-        gather(context, team, w, offset);
+        if (!pons_input_has(input, w->linear)) continue;
+        PONS_TRY(st, gather(context, team, w, offset)); /* equal on all ranks */
         pons_counts_add_work(&account->metrics, &w->metrics);
         pons_counts_sum(team->comm, &w->metrics);
         pons_mem_free(w->panel);

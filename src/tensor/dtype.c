@@ -1,6 +1,8 @@
 /* Owns the table of element types. Does not know files. */
 #include "tensor/dtype.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -124,6 +126,21 @@ void pons_dtype_from_float(pons_dtype type, const float *source, int64_t n, void
         break;
     default: PONS_ASSERT(type == PONS_DTYPE_F32);
     }
+}
+
+float pons_dtype_largest(pons_dtype type)
+{
+    return type == PONS_DTYPE_F16 ? 65504.0f : type == PONS_DTYPE_BF16 ? 0x1.FEp127f : FLT_MAX;
+}
+
+int64_t pons_dtype_first_beyond(pons_dtype type, const float *x, int64_t n)
+{
+    /* the midpoint between the largest number and what would follow rounds away from it */
+    float limit = type == PONS_DTYPE_F16 ? 65520.0f : 0x1.FFp127f;
+    if (type != PONS_DTYPE_F16 && type != PONS_DTYPE_BF16) return n;
+    for (int64_t i = 0; i < n; i++)
+        if (fabsf(x[i]) >= limit && isfinite(x[i])) return i;
+    return n;
 }
 
 void pons_dtype_round(pons_dtype type, float *x, int64_t n)

@@ -69,6 +69,12 @@ void pons_dtype_from_float(pons_dtype type, const float *source, int64_t n, void
 /** x[i] <- x[i] rounded to what F32, F16 or BF16 can hold. Local. */
 void pons_dtype_round(pons_dtype type, float *x, int64_t n);
 
+/** Largest finite number of F32, F16 or BF16. Local. */
+float pons_dtype_largest(pons_dtype type);
+
+/** Index of the first finite x[i] that pons_dtype_round would make infinite; n when there is none. Local. */
+int64_t pons_dtype_first_beyond(pons_dtype type, const float *x, int64_t n);
+
 /** A named read-only array, in memory or (data NULL) in a file: row-major, first dimension slowest. */
 typedef struct pons_tensor_view {
     const char *name; /* borrowed */
