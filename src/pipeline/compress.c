@@ -137,9 +137,10 @@ static pons_status compress_blocks(job *j)
     int64_t first = j->run.next;
     pons_progress_begin(&progress, "compress: blocks", layers - first);
     while (j->run.next < layers) {
+        int64_t before = j->run.next;
         PONS_TRY(st, compress_next(j));
-        PONS_TRY(st,
-                 pons_hidden_save(&c->recipe, layers, &j->team, &j->run, &j->account, &j->streams));
+        PONS_TRY(st, pons_hidden_save(&c->recipe, layers, before, &j->team, &j->run, &j->account,
+                                      &j->streams));
         pons_progress_update(&progress, j->run.next - first);
     }
     pons_progress_end(&progress);

@@ -18,6 +18,28 @@ static const char *const texts[] = {
 #undef TEXT
 };
 
+#if defined(__clang__)
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+#if defined(__AMX_TILE__)
+#define COMPILED_FOR "amx"
+#elif defined(__AVX512BF16__)
+#define COMPILED_FOR "avx512_bf16"
+#elif defined(__AVX512F__)
+#define COMPILED_FOR "avx512"
+#elif defined(__AVX2__)
+#define COMPILED_FOR "avx2"
+#else
+#define COMPILED_FOR "baseline"
+#endif
+
+const char *pons_fingerprint_program(void)
+{
+    return PONS_VERSION ", commit " PONS_COMMIT ", " COMPILER ", " COMPILED_FOR;
+}
+
 /* Stretches spread over a tensor, the first and the last bytes among them; all of a small one. */
 static pons_status add_sample(pons_sha256 *s, const pons_store *store, const pons_tensor_view *t)
 {

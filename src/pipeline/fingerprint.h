@@ -11,7 +11,7 @@
 
 /** X(PART, name in the journal, what it is in a sentence). */
 #define PONS_FINGERPRINT_LIST(X)                                                                   \
-    X(PROGRAM, "program", "the version of Pons")                                                   \
+    X(PROGRAM, "program", "the program")                                                           \
     X(PRODUCTS, "products", "the arithmetic of this processor and build")                          \
     X(MODEL, "model", "the model")                                                                 \
     X(ROTATION, "rotation", "the file of rotations")                                               \
@@ -29,6 +29,10 @@ typedef enum pons_fingerprint_part {
 typedef struct pons_fingerprint {
     char part[PONS_FINGERPRINT_PARTS][256];
 } pons_fingerprint;
+
+/** "0.2.0, commit 1a2b3c4d5e6f, gcc 12.2.0, avx2": version, commit (unknown in a tarball), compiler and the instruction
+ * set that this file was compiled for. Static. */
+const char *pons_fingerprint_program(void);
 
 /**
  * SHA-256 of a model: its configuration and of every tensor name, type, shape and a sample of its

@@ -103,21 +103,22 @@ done:
     return st;
 }
 
-static bool is_time(const pons_recipe *recipe, int64_t layers, const pons_rundir *run,
-                    pons_streams *streams)
+static bool is_time(const pons_recipe *recipe, int64_t layers, int64_t before,
+                    const pons_rundir *run, pons_streams *streams)
 {
     pons_stream *list[PONS_STREAMS];
     int64_t every = recipe->checkpoint.blocks;
-    return every && run->next / every > (run->next - recipe->wave) / every && run->next < layers &&
+    return every && run->next / every > before / every && run->next < layers &&
            pons_streams_list(streams, list) > 0;
 }
 
-pons_status pons_hidden_save(const pons_recipe *recipe, int64_t layers, const pons_team *team,
-                             pons_rundir *run, pons_account *account, pons_streams *streams)
+pons_status pons_hidden_save(const pons_recipe *recipe, int64_t layers, int64_t before,
+                             const pons_team *team, pons_rundir *run, pons_account *account,
+                             pons_streams *streams)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     double start = pons_clock();
-    if (!is_time(recipe, layers, run, streams)) return PONS_OK;
+    if (!is_time(recipe, layers, before, run, streams)) return PONS_OK;
     char *part = directory_of(run, run->next, ".part");
     if (!part) local = PONS_ERR_NOMEM;
     if (local == PONS_OK && team->rank == 0) local = pons_dir_remove(part);

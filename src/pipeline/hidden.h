@@ -7,9 +7,11 @@
 #include "pipeline/rundir.h"
 #include "pipeline/streams.h"
 
-/** Save the hidden states after run->next blocks, if it is time to, in place of older ones. Collective. */
-pons_status pons_hidden_save(const pons_recipe *recipe, int64_t layers, const pons_team *team,
-                             pons_rundir *run, pons_account *account, pons_streams *streams);
+/** Save the hidden states after run->next blocks, if it is time to, in place of older ones. Collective.
+ * @param before blocks that were finished before this step */
+pons_status pons_hidden_save(const pons_recipe *recipe, int64_t layers, int64_t before,
+                             const pons_team *team, pons_rundir *run, pons_account *account,
+                             pons_streams *streams);
 
 /** Set the hidden states saved after run->saved blocks. Collective. @param files how many were
  * written, one for each rank of then */

@@ -120,7 +120,7 @@ static pons_status take_fingerprint(pons_context *context, const pons_rundir *ru
     pons_status st = PONS_OK;
     char *part = context->fingerprint.part[PONS_FINGERPRINT_PROGRAM];
     size_t bytes = sizeof context->fingerprint.part[PONS_FINGERPRINT_PROGRAM];
-    snprintf(part, bytes, "%s", PONS_VERSION);
+    snprintf(part, bytes, "%s", pons_fingerprint_program());
     part = context->fingerprint.part[PONS_FINGERPRINT_PRODUCTS];
     bool terms = pons_product_exact(context->solver_bf16) == PONS_PRODUCT_TRIPLE; /* of all ranks */
     snprintf(part, bytes, "forward %s, solver %s%s, %s", context->bf16 ? "bf16" : "fp32",

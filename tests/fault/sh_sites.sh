@@ -12,6 +12,7 @@ promise() {
   store.ahead | scratch.name | shared) echo 0 ;; # nothing is lost
   model.read) echo "6 block [0-9]+ [a-z]+_proj: cannot read" ;;
   hessian.nan) echo "9 block [0-9]+ [a-z_]+: .*(NaN|Inf)" ;;
+  row.nan) echo "9 block [0-9]+ [a-z]+_proj: row [0-9]+: .*(NaN|Inf)" ;;
   hessian.spd) echo "9 block [0-9]+ [a-z_]+: .*not positive definite" ;;
   hessians.*) echo "6 block-[0-9]+.h5.part" ;;
   scratch) echo "6 layout.scratch: .*/disk: cannot reserve [0-9]+ bytes: No space left on device" ;;

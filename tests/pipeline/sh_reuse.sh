@@ -73,4 +73,9 @@ cp "$file" "$scratch/damaged.h5"
 python3 -c 'import os, sys; f = open(sys.argv[1], "r+b"); n = os.path.getsize(sys.argv[1]) // 2; f.seek(n); b = f.read(1); f.seek(n); f.write(bytes([b[0] ^ 1]))' \
   "$scratch/damaged.h5"
 refuses 4 'damaged.h5' inspect "$scratch/damaged.h5"
+# Evaluation streams are saved as often as checkpoint.blocks says, however many blocks a wave would have: of three blocks after the second.
+compress 1 "$scratch/saved" --hessians "$scratch/first.run" --set checkpoint.blocks=2 || fail "checkpoints: $(cat "$scratch/err")"
+[ "$(grep -c '"event":"hidden"' "$scratch/saved.run/journal.jsonl")" = 1 ] || fail "hidden states: $(grep hidden "$scratch/saved.run/journal.jsonl")"
+# The run was begun by this program: with the commit and the compiler of another one it does not go on.
+grep -qE '"program":"[0-9.]+, commit [0-9a-z-]+, (gcc|clang) [^"]+, [a-z0-9_]+"' "$scratch/saved.run/journal.jsonl" || fail "the fingerprint lacks the program"
 finish
