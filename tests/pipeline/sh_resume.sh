@@ -132,6 +132,11 @@ before=$(find "$scratch/out6.part" "$scratch/out6.run" -type f ! -name lock -exe
 resume() { refuses "$1" "$2" --quiet compress "$scratch/recipe.yaml" --model "${4:-$model}" --calib "${3:-$scratch/calib.ids}" \
   --out "$scratch/out6" --resume "${@:5}"; }
 resume 3 'prune.sparsity: begun with 0.5, now 0.25' "" "" --set prune.sparsity=0.25
+journal=$scratch/out6.run/journal.jsonl
+cp "$journal" "$scratch/journal"
+sed -i 's/commit [0-9a-z-]*, gcc/commit 0123456789ab, gcc/; s/commit [0-9a-z-]*, clang/commit 0123456789ab, clang/' "$journal"
+resume 4 'the program is not the same: [0-9.]*, commit 0123456789ab, .* then, [0-9.]*, commit .* now' ""
+cp "$scratch/journal" "$journal"
 python3 -c "print(*((5 * i * i + i) % 320 for i in range(900)))" >"$scratch/other.ids"
 resume 4 'the calibration text is not the same' "$scratch/other.ids"
 cp -r "$model" "$scratch/changed"
