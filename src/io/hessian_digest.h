@@ -11,16 +11,22 @@
 #include <stdint.h>
 #include <string.h>
 
-/** Local; one pass. @param x [n] */
-static inline uint64_t pons_hessian_digest(const double *x, int64_t n)
+/** Of entries [first, first + n); the sums of parts add up to that of the whole. Local; one pass. @param x [n] */
+static inline uint64_t pons_hessian_digest_part(const double *x, int64_t first, int64_t n)
 {
     uint64_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
         uint64_t bits;
         memcpy(&bits, &x[i], sizeof bits);
-        sum += (bits ^ (bits >> 32)) * (2 * (uint64_t)i + 1);
+        sum += (bits ^ (bits >> 32)) * (2 * (uint64_t)(first + i) + 1);
     }
     return sum;
+}
+
+/** Local; one pass. @param x [n] */
+static inline uint64_t pons_hessian_digest(const double *x, int64_t n)
+{
+    return pons_hessian_digest_part(x, 0, n);
 }
 
 #endif

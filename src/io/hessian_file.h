@@ -51,6 +51,21 @@ void pons_hessian_file_abandon(pons_hessian_file **file);
 pons_status pons_hessian_file_read(const char *path, const char *group, int64_t *d, double **H,
                                    double **norm);
 
+/** One group of a file, whose H is read in parts. All Local; serial, any rank. */
+typedef struct pons_hessian_reader pons_hessian_reader;
+
+/** Open a group and read its norm. @param norm receives [d] in counted memory @return as pons_hessian_file_read. */
+pons_status pons_hessian_reader_open(const char *path, const char *group, int64_t *d, double **norm,
+                                     pons_hessian_reader **out);
+
+/** Rows [first, first + rows) of H. Parts follow each other from row 0 on; row 0 begins again. With the last row the
+ * digest of all is checked. @param out [rows, d] @return PONS_ERR_INPUT (unreadable, or not what the digest says). */
+pons_status pons_hessian_reader_rows(pons_hessian_reader *reader, int64_t first, int64_t rows,
+                                     double *out);
+
+/** Close; takes the address, nulls it, accepts NULL. */
+void pons_hessian_reader_close(pons_hessian_reader **reader);
+
 /** Receives the name of one group. */
 typedef pons_status (*pons_hessian_file_group)(void *user, const char *group);
 

@@ -72,38 +72,58 @@ static pons_status get_attribute(const char *path, hid_t object, const char *nam
     return rc >= 0 ? PONS_OK : pons_hdf5_fail(PONS_ERR_INPUT, path, name);
 }
 
-/* Dataset GROUP/NAME, [d] or [d, d]. */
-static pons_status read_dataset(const char *path, hid_t file, const char *group, const char *name,
-                                int ndim, int64_t *d, double **out)
+struct pons_hessian_reader {
+    char *path, *where; /* where: GROUP/H */
+    hid_t file, set;
+    int64_t d, next; /* first row that was not read yet */
+    uint64_t digest; /* of the rows before it */
+    uint64_t recorded;
+};
+
+/* Dataset GROUP/NAME, [d] or [d, d], and the digest beside it. */
+static pons_status open_dataset(const char *path, hid_t file, const char *where, int ndim,
+                                hid_t *set, int64_t *d, uint64_t *digest)
+{
+    *set = H5Dopen2(file, where, H5P_DEFAULT);
+    if (*set < 0) return pons_hdf5_fail(PONS_ERR_INPUT, path, where);
+    *d = extent(*set, ndim);
+    if (*d < 0 || !is_checked_f64(*set))
+        return pons_fail(PONS_ERR_INPUT,
+                         "%s: %s is not %s of 64-bit floats with fletcher32 checksums", path, where,
+                         ndim == 1 ? "a vector" : "a square matrix");
+    return get_attribute(path, *set, "digest", H5T_NATIVE_UINT64, digest);
+}
+
+static pons_status check_digest(const char *path, const char *where, uint64_t found,
+                                uint64_t recorded)
+{
+    if (found == recorded) return PONS_OK;
+    return pons_fail(PONS_ERR_INPUT, "%s: %s does not match its digest: damaged", path, where);
+}
+
+static pons_status read_norm(const char *path, hid_t file, const char *group, int64_t d,
+                             double **out)
 {
     pons_status st = PONS_OK;
     double *data = NULL;
+    int64_t n = 0;
     uint64_t digest = 0;
     hid_t set = H5I_INVALID_HID;
-    char *where = pons_mem_printf("%s/%s", group, name);
+    char *where = pons_mem_printf("%s/norm", group);
     if (!where) return PONS_ERR_NOMEM;
-    set = H5Dopen2(file, where, H5P_DEFAULT);
-    if (set < 0) {
-        st = pons_hdf5_fail(PONS_ERR_INPUT, path, where);
+    PONS_TRY(st, open_dataset(path, file, where, 1, &set, &n, &digest));
+    if (n != d) {
+        st = pons_fail(PONS_ERR_INPUT,
+                       "%s: %s: H has %lld rows and norm %lld entries; allowed: the same", path,
+                       group, (long long)d, (long long)n);
         goto done;
     }
-    *d = extent(set, ndim);
-    if (*d < 0 || !is_checked_f64(set)) {
-        st =
-            pons_fail(PONS_ERR_INPUT, "%s: %s is not %s of 64-bit floats with fletcher32 checksums",
-                      path, where, ndim == 1 ? "a vector" : "a square matrix");
-        goto done;
-    }
-    PONS_ALLOC(st, data, ndim == 1 ? *d : *d * *d);
+    PONS_ALLOC(st, data, n);
     if (H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
         st = pons_hdf5_fail(PONS_ERR_INPUT, path, where);
         goto done;
     }
-    PONS_TRY(st, get_attribute(path, set, "digest", H5T_NATIVE_UINT64, &digest));
-    if (digest != pons_hessian_digest(data, ndim == 1 ? *d : *d * *d)) {
-        st = pons_fail(PONS_ERR_INPUT, "%s: %s does not match its digest: damaged", path, where);
-        goto done;
-    }
+    PONS_TRY(st, check_digest(path, where, pons_hessian_digest(data, n), digest));
     *out = data;
     data = NULL;
 done:
@@ -113,31 +133,79 @@ done:
     return st;
 }
 
+pons_status pons_hessian_reader_open(const char *path, const char *group, int64_t *d, double **norm,
+                                     pons_hessian_reader **out)
+{
+    pons_status st = PONS_OK;
+    pons_hessian_reader *r = NULL;
+    PONS_CALLOC(st, r, 1);
+    r->file = r->set = H5I_INVALID_HID;
+    r->path = pons_mem_strdup(path);
+    r->where = pons_mem_printf("%s/H", group);
+    if (!r->path || !r->where) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    PONS_TRY(st, open_file(path, &r->file));
+    PONS_TRY(st, open_dataset(path, r->file, r->where, 2, &r->set, &r->d, &r->recorded));
+    PONS_TRY(st, read_norm(path, r->file, group, r->d, norm));
+    *d = r->d;
+    *out = r;
+    r = NULL;
+done:
+    pons_hessian_reader_close(&r);
+    return st;
+}
+
+pons_status pons_hessian_reader_rows(pons_hessian_reader *r, int64_t first, int64_t rows,
+                                     double *out)
+{
+    const hsize_t start[2] = {(hsize_t)first, 0}, count[2] = {(hsize_t)rows, (hsize_t)r->d};
+    if (first == 0) r->next = 0, r->digest = 0;
+    PONS_ASSERT(first == r->next && rows >= 0 && first + rows <= r->d);
+    hid_t memory = H5Screate_simple(2, count, NULL), disk = H5Dget_space(r->set);
+    bool read = memory >= 0 && disk >= 0 &&
+                H5Sselect_hyperslab(disk, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+                H5Dread(r->set, H5T_NATIVE_DOUBLE, memory, disk, H5P_DEFAULT, out) >= 0;
+    pons_status st = read ? PONS_OK : pons_hdf5_fail(PONS_ERR_INPUT, r->path, r->where);
+    if (disk >= 0) H5Sclose(disk);
+    if (memory >= 0) H5Sclose(memory);
+    if (st != PONS_OK) return st;
+    r->digest += pons_hessian_digest_part(out, first * r->d, rows * r->d);
+    r->next += rows;
+    return r->next < r->d ? PONS_OK : check_digest(r->path, r->where, r->digest, r->recorded);
+}
+
+void pons_hessian_reader_close(pons_hessian_reader **reader)
+{
+    pons_hessian_reader *r = *reader;
+    if (!r) return;
+    if (r->set >= 0) H5Dclose(r->set);
+    if (r->file >= 0) H5Fclose(r->file);
+    pons_mem_free(r->where);
+    pons_mem_free(r->path);
+    pons_mem_free(r);
+    *reader = NULL;
+}
+
 pons_status pons_hessian_file_read(const char *path, const char *group, int64_t *d, double **H,
                                    double **norm)
 {
-    pons_status st;
-    hid_t file = H5I_INVALID_HID;
+    pons_status st = PONS_OK;
+    pons_hessian_reader *r = NULL;
     double *matrix = NULL, *vector = NULL;
-    int64_t rows = 0, length = 0;
-    PONS_TRY(st, open_file(path, &file));
-    PONS_TRY(st, read_dataset(path, file, group, "H", 2, &rows, &matrix));
-    PONS_TRY(st, read_dataset(path, file, group, "norm", 1, &length, &vector));
-    if (rows != length) {
-        st = pons_fail(PONS_ERR_INPUT,
-                       "%s: %s: H has %lld rows and norm %lld entries; allowed: "
-                       "the same",
-                       path, group, (long long)rows, (long long)length);
-        goto done;
-    }
-    *d = rows;
+    int64_t width = 0;
+    PONS_TRY(st, pons_hessian_reader_open(path, group, &width, &vector, &r));
+    PONS_ALLOC(st, matrix, width * width);
+    PONS_TRY(st, pons_hessian_reader_rows(r, 0, width, matrix));
+    *d = width;
     *H = matrix;
     *norm = vector;
     matrix = vector = NULL;
 done:
     pons_mem_free(matrix);
     pons_mem_free(vector);
-    if (file >= 0) H5Fclose(file);
+    pons_hessian_reader_close(&r);
     return st;
 }
 

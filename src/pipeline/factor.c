@@ -79,9 +79,10 @@ done:
 
 /* A Hessian on its way into factors. */
 typedef struct pending {
-    pons_hessian *h;     /* of windows or a sum; NULL: read */
-    double *read, *norm; /* [d, d], [d] of an earlier run */
-    bool complete;       /* the whole of h is reduced and still there */
+    pons_hessian *h;             /* of windows or a sum; NULL: of a file */
+    pons_hessian_reader *reader; /* of a file, on rank 0 */
+    double *norm;                /* [d], of a file */
+    bool complete;               /* the whole of h is reduced and still there */
 } pending;
 
 /* Collective: from the source to where it can be taken. */
@@ -93,7 +94,7 @@ static pons_status begin_hessian(const pons_context *context, const pons_team *t
     int index = input->index;
     switch (source->origin) {
     case PONS_HESSIAN_FILE:
-        PONS_TRY(st, pons_hessians_read(context, team, layer, input, &p->read, &p->norm));
+        PONS_TRY(st, pons_hessians_open(context, team, layer, input, &p->reader, &p->norm));
         break;
     case PONS_HESSIAN_SUM:
         p->h = source->sum[index];
@@ -116,8 +117,9 @@ static pons_status take_hessian(const pons_team *team, const pons_hessian_source
                                 pons_hessian_factor *factor)
 {
     int64_t d = factor->d;
-    if (!p->read && !p->complete) return take_windows(team, source, input, p->h, whole, factor);
-    pons_hessian_factor_take(factor, 0, d, p->read ? p->read : pons_hessian_matrix(p->h), d);
+    if (!p->h) return pons_hessians_take(team, p->reader, factor);
+    if (!p->complete) return take_windows(team, source, input, p->h, whole, factor);
+    pons_hessian_factor_take(factor, 0, d, pons_hessian_matrix(p->h), d);
     return PONS_OK;
 }
 
@@ -157,7 +159,7 @@ static pons_status finish_factor(const pons_context *context, const pons_team *t
         p->complete = false;
     }
     PONS_TRY(st, pons_hessian_factor_finish(factor,
-                                            p->read ? p->norm : pons_hessian_norm(p->h, harmonic),
+                                            p->norm ? p->norm : pons_hessian_norm(p->h, harmonic),
                                             damping, &info));
     st = pons_comm_agree(team->comm, check_factor(team, layer, input, damping, info, factor));
 done:
@@ -199,6 +201,6 @@ done:
     pons_hessian_factor_destroy(&factor);
     pons_hessian_destroy(&p.h);
     pons_mem_free(p.norm);
-    pons_mem_free(p.read);
+    pons_hessian_reader_close(&p.reader);
     return st;
 }

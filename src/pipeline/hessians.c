@@ -131,8 +131,8 @@ pons_status pons_hessians_check_recipe(const pons_context *context)
                      context->options->hessians, key, allowed);
 }
 
-pons_status pons_hessians_read(const pons_context *context, const pons_team *team, int64_t layer,
-                               const pons_input *input, double **H, double **norm)
+pons_status pons_hessians_open(const pons_context *context, const pons_team *team, int64_t layer,
+                               const pons_input *input, pons_hessian_reader **reader, double **norm)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     char *path = file_of(context, layer);
@@ -140,20 +140,37 @@ pons_status pons_hessians_read(const pons_context *context, const pons_team *tea
     if (!path)
         local = PONS_ERR_NOMEM;
     else if (team->rank == 0)
-        local = pons_hessian_file_read(path, input->name, &found, H, norm);
+        local = pons_hessian_reader_open(path, pons_input_name(input), &found, norm, reader);
     if (local == PONS_OK && team->rank == 0 && found != d)
         local = pons_fail(PONS_ERR_INPUT, "%s: %s: found width %lld, allowed: %lld", path,
                           input->name, (long long)found, (long long)d);
     if (team->rank != 0 && local == PONS_OK) {
-        *H = pons_mem_alloc(d * d, sizeof **H);
         *norm = pons_mem_alloc(d, sizeof **norm);
-        if (!*H || !*norm) local = PONS_ERR_NOMEM;
+        if (!*norm) local = PONS_ERR_NOMEM;
     }
     PONS_TRY_ALL(st, team->comm, local);
-    pons_comm_bcast(team->comm, *H, (size_t)(d * d) * sizeof **H, 0);
     pons_comm_bcast(team->comm, *norm, (size_t)d * sizeof **norm, 0);
 done:
     pons_mem_free(path);
+    return st;
+}
+
+pons_status pons_hessians_take(const pons_team *team, pons_hessian_reader *reader,
+                               pons_hessian_factor *factor)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    int64_t d = factor->d, panel = pons_hessian_panel_rows(d);
+    double *rows = pons_mem_alloc(panel * d, sizeof *rows);
+    PONS_TRY_ALL(st, team->comm, rows ? PONS_OK : PONS_ERR_NOMEM);
+    for (int64_t first = 0; first < d; first += panel) {
+        int64_t n = d - first < panel ? d - first : panel;
+        if (team->rank == 0) local = pons_hessian_reader_rows(reader, first, n, rows);
+        PONS_TRY_ALL(st, team->comm, local);
+        pons_comm_bcast(team->comm, rows, (size_t)(n * d) * sizeof *rows, 0);
+        pons_hessian_factor_take(factor, first, n, rows + first, d);
+    }
+done:
+    pons_mem_free(rows);
     return st;
 }
 

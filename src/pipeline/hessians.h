@@ -6,6 +6,7 @@
 #define PONS_PIPELINE_HESSIANS_H
 
 #include "hessian/accumulate.h"
+#include "hessian/factor.h"
 #include "io/hessian_file.h"
 #include "pipeline/account.h"
 #include "pipeline/context.h"
@@ -22,10 +23,16 @@ pons_status pons_hessians_fingerprint(pons_context *context);
  * Rank 0. Local. */
 pons_status pons_hessians_check_files(const pons_context *context);
 
-/** Hessian [d, d] and column norms [d] of an input from --hessians, in counted memory on every rank.
- * Collective; rank 0 reads. */
-pons_status pons_hessians_read(const pons_context *context, const pons_team *team, int64_t layer,
-                               const pons_input *input, double **H, double **norm);
+/** Open the Hessian of an input: rank 0 its file, every rank the norm. Collective. @param[out] reader on rank 0 @param[out] norm
+ * [d] in counted memory @return PONS_ERR_IO, PONS_ERR_INPUT, PONS_ERR_NOMEM. */
+pons_status pons_hessians_open(const pons_context *context, const pons_team *team, int64_t layer,
+                               const pons_input *input, pons_hessian_reader **reader,
+                               double **norm);
+
+/** Give the factor the Hessian panel by panel, as calibration does. Collective. @param reader rank 0's @return as
+ * pons_hessians_open. Memory: a panel on every rank. */
+pons_status pons_hessians_take(const pons_team *team, pons_hessian_reader *reader,
+                               pons_hessian_factor *factor);
 
 /** Create RUN/hessians/block-NNN.h5. Collective. @param run path of RUN */
 pons_status pons_hessians_create(const pons_context *context, const pons_team *team,
