@@ -18,10 +18,10 @@
     X(HESSIAN_NAN, "hessian.nan", "all", "a calibration window holds NaN")                         \
     X(HESSIAN_SPD, "hessian.spd", "all", "a damped Hessian is not positive definite")              \
     X(HESSIANS_CREATE, "hessians.create", "all", "the file of a block's Hessians is refused")      \
-    X(HESSIANS_WRITE, "hessians.write", "all", "no room for a block's Hessians")                   \
+    X(HESSIANS_WRITE, "hessians.write", "all", "no space for a block's Hessians")                  \
     X(ROW_NAN, "row.nan", "0", "the error of a compressed row is NaN")                             \
-    X(SHARED, "shared", "0", "a node has no room to share a matrix: a copy per rank")              \
-    X(SCRATCH, "scratch", "0", "the disk of layout.scratch has no room for a matrix")              \
+    X(SHARED, "shared", "0", "a node has no memory to share a matrix: a copy per rank")            \
+    X(SCRATCH, "scratch", "0", "the disk of layout.scratch has no space for a matrix")             \
     X(SCRATCH_NAME, "scratch.name", "all", "a file of layout.scratch has a name at first")         \
     X(SHARD_WRITE, "shard.write", "0", "the disk is full while a shard is written")                \
     X(SHARD_DIE, "shard.die", "0", "killed after the shard is written, before its journal line")   \

@@ -40,10 +40,9 @@ static pons_status check_vectors(const pons_context *context, int rank, int rank
     bool present;
     if (rank == 0) PONS_TRY(st, pons_context_final_norm(context, buffer));
     for (int64_t layer = rank; layer < context->config->layers; layer += ranks) {
-        PONS_TRY(st, pons_context_read_norms(context, layer, buffer));
-        for (int l = 0; l < PONS_LINEARS; l++)
-            PONS_TRY(st,
-                     pons_model_read_bias(context->model, layer, (pons_linear)l, buffer, &present));
+        PONS_TRY(st, pons_context_read_gains(context, layer, buffer));
+        for (int l = 0; l < context->config->arch->linears; l++)
+            PONS_TRY(st, pons_model_read_bias(context->model, layer, l, buffer, &present));
     }
 done:
     return st;
@@ -53,9 +52,12 @@ pons_status pons_check_model(pons_comm *comm, pons_context *context)
 {
     const pons_model_config *c = context->config;
     int rank = pons_comm_rank(comm), ranks = pons_comm_size(comm);
-    int64_t longest = c->heads * c->head_dim; /* a bias */
-    if (longest < c->intermediate) longest = c->intermediate;
-    if (longest < ROWS * c->hidden) longest = ROWS * c->hidden;
+    int64_t longest = ROWS * c->hidden, rows, cols;
+    if (longest < pons_gain_floats(c)) longest = pons_gain_floats(c);
+    for (int l = 0; l < c->arch->linears; l++) { /* biases */
+        pons_linear_shape(c, l, &rows, &cols);
+        if (longest < rows) longest = rows;
+    }
     float *buffer = pons_mem_alloc(longest, sizeof *buffer);
     pons_status local = buffer ? check_vectors(context, rank, ranks, buffer) : PONS_ERR_NOMEM;
     if (local == PONS_OK) local = check_rows(context, rank, ranks, buffer);

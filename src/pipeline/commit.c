@@ -35,13 +35,13 @@ static void destroy(struct pons_commit **commit)
 }
 
 /* Errors and energies that are not numbers have no place in a journal. */
-static pons_status check_finite(int64_t layer, const pons_block_linear *w)
+static pons_status check_finite(int64_t layer, const char *name, const pons_block_linear *w)
 {
     if (pons_fault(PONS_FAULT_ROW_NAN)) w->result.error[0] = NAN;
     for (int64_t r = 0; r < w->rows; r++)
         if (!isfinite(w->result.error[r]) || !isfinite(w->result.energy[r]))
             return pons_fail(PONS_ERR_NUMERIC, "block %lld %s: row %lld: its error is NaN or Inf",
-                             (long long)layer, pons_linear_short_name(w->linear), (long long)r);
+                             (long long)layer, name, (long long)r);
     return PONS_OK;
 }
 
@@ -102,10 +102,11 @@ static pons_status write_block(void *user)
     struct pons_commit *c = user;
     pons_status st = PONS_OK;
     int64_t layer = c->block.layer;
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        PONS_TRY(st, check_finite(layer, &c->block.linears[l]));
-        if (json_array_append_new(
-                c->lines, describe_linear(&c->context->recipe, layer, &c->block.linears[l])))
+    const pons_arch *arch = c->context->config->arch;
+    for (int l = 0; l < arch->linears; l++) {
+        PONS_TRY(st, check_finite(layer, arch->linear[l].short_name, &c->block.linears[l]));
+        if (json_array_append_new(c->lines,
+                                  describe_linear(c->context, layer, &c->block.linears[l])))
             PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
     }
     PONS_TRY(st, write_shard(c));

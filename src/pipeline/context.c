@@ -145,15 +145,14 @@ pons_status pons_context_round(const pons_context *context, const char *tensor, 
     return PONS_OK;
 }
 
-pons_status pons_context_read_norms(const pons_context *context, int64_t layer, float *norms)
+pons_status pons_context_read_gains(const pons_context *context, int64_t layer, float *gains)
 {
     char name[64];
-    int64_t hidden = context->config->hidden;
-    pons_status st = pons_model_read_norms(context->model, layer, norms, norms + hidden);
+    pons_status st = pons_model_read_gains(context->model, layer, gains);
     if (st != PONS_OK) return st;
-    pons_rotation_norms(context->rotation, layer, norms, norms + hidden);
-    snprintf(name, sizeof name, "(norm of block %lld)", (long long)layer);
-    return pons_context_round(context, name, 0, 1, 2 * hidden, norms);
+    pons_rotation_gains(context->rotation, layer, gains);
+    snprintf(name, sizeof name, "(norms of block %lld)", (long long)layer);
+    return pons_context_round(context, name, 0, 1, pons_gain_floats(context->config), gains);
 }
 
 pons_status pons_context_set_transforms(const pons_context *context, int64_t layer,

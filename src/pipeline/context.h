@@ -45,9 +45,8 @@ char *pons_context_recipe_text(const pons_context *context);
 pons_status pons_context_round(const pons_context *context, const char *tensor, int64_t row,
                                int64_t rows, int64_t cols, float *x);
 
-/** Norm gains of a block as the output holds them, ones when they were folded: [hidden] before
- * attention, [hidden] before the MLP. Local. */
-pons_status pons_context_read_norms(const pons_context *context, int64_t layer, float *norms);
+/** Norm gains of a block as the output holds them [pons_gain_floats], ones where they were folded. Local. */
+pons_status pons_context_read_gains(const pons_context *context, int64_t layer, float *gains);
 
 /** Give a block its learned transforms, when the run has any. Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_context_set_transforms(const pons_context *context, int64_t layer,

@@ -25,19 +25,19 @@ static const float *input_of(const pons_hessian_source *source, const pons_input
 }
 
 /* What may have made NaN or Inf of finite weights. */
-static const char *overflow_hint(const pons_runtime *runtime, const pons_input *input)
+static const char *overflow_hint(const pons_runtime *runtime, pons_tap_kind kind)
 {
     bool rounded = runtime->hadamard_dtype == PONS_DTYPE_F16 &&
-                   ((input->group == PONS_GROUP_DOWN && runtime->hadamard_down) ||
-                    (input->group == PONS_GROUP_O && runtime->hadamard_heads));
+                   ((kind == PONS_INPUT_MIDDLE && runtime->hadamard_down) ||
+                    (kind == PONS_INPUT_HEADS && runtime->hadamard_heads));
     return rounded ? "; rotation.hadamard_dtype f16 holds numbers up to 65504: use bf16 or f32"
                    : "";
 }
 
-/* Collective: the columns' scales, agreed on. */
+/* Collective: the columns' scales, agreed on. @param hint follows the message of numbers that are none */
 static pons_status observe_windows(const pons_team *team, int64_t layer,
                                    const pons_hessian_source *source, const pons_input *input,
-                                   pons_hessian *h)
+                                   const char *hint, pons_hessian *h)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     const pons_stream *s = source->stream;
@@ -48,9 +48,8 @@ static pons_status observe_windows(const pons_team *team, int64_t layer,
     PONS_TRY_ALL(st, team->comm, local);
     st = pons_hessian_agree(h, team->comm);
     if (st != PONS_OK)
-        st = pons_fail(st, "block %lld %s: %s%s", (long long)layer, pons_input_name(input),
-                       pons_error_message(),
-                       st == PONS_ERR_NUMERIC ? overflow_hint(&s->runtime, input) : "");
+        st = pons_fail(st, "block %lld %s: %s%s", (long long)layer, input->name,
+                       pons_error_message(), st == PONS_ERR_NUMERIC ? hint : "");
 done:
     return st;
 }
@@ -105,7 +104,10 @@ static pons_status begin_hessian(const pons_context *context, const pons_team *t
     default:
         PONS_TRY_ALL(st, team->comm,
                      pons_hessian_create(d, source->stream->windows, context->bf16, &p->h));
-        PONS_TRY(st, observe_windows(team, layer, source, input, p->h));
+        PONS_TRY(st, observe_windows(team, layer, source, input,
+                                     overflow_hint(&source->stream->runtime,
+                                                   context->config->arch->tap[input->tap].kind),
+                                     p->h));
     }
 done:
     return st;

@@ -140,7 +140,7 @@ pons_status pons_hessians_open(const pons_context *context, const pons_team *tea
     if (!path)
         local = PONS_ERR_NOMEM;
     else if (team->rank == 0)
-        local = pons_hessian_reader_open(path, pons_input_name(input), &found, norm, reader);
+        local = pons_hessian_reader_open(path, input->name, &found, norm, reader);
     if (local == PONS_OK && team->rank == 0 && found != d)
         local = pons_fail(PONS_ERR_INPUT, "%s: %s: found width %lld, allowed: %lld", path,
                           input->name, (long long)found, (long long)d);

@@ -117,9 +117,8 @@ static pons_status explain_underflow(pons_status st, int64_t layer, const pons_i
         st,
         "block %lld %s: the inputs of the layer are so small that their Hessian is lost in fp32 "
         "(largest diagonal entry %.3g); weights of the model are next to zero: scale them up or "
-        "use "
-        "method rtn",
-        (long long)layer, pons_input_name(input), (double)largest);
+        "use method rtn",
+        (long long)layer, input->name, (double)largest);
 }
 
 pons_status pons_solve_linears(const pons_context *context, const pons_team *team,
@@ -143,7 +142,7 @@ pons_status pons_solve_linears(const pons_context *context, const pons_team *tea
     double gathering = pons_clock();
     for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
-        if (!pons_input_has(input, w->linear)) continue;
+        if (!pons_input_has(input, w)) continue;
         PONS_TRY(st, gather(context, team, w, offset)); /* equal on all ranks */
         pons_counts_add_work(&account->metrics, &w->metrics);
         pons_counts_sum(team->comm, &w->metrics);

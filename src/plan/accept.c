@@ -7,18 +7,19 @@
 
 static pons_status check_widths(const pons_recipe *r, const pons_model_config *c)
 {
-    for (int g = 0; g < PONS_GROUPS; g++) {
-        int64_t d = pons_group_dim(c, (pons_group)g);
+    for (int t = 0; t < c->arch->taps; t++) {
+        const char *name = c->arch->tap[t].name;
+        int64_t d = pons_tap_width(c, t);
         if (pons_method_quantizes(r->method) && r->weights.group_size && d % r->weights.group_size)
             return pons_fail(
                 PONS_ERR_CONFIG,
                 "weights.group_size: found %lld, allowed: a divisor of %lld, the input width of %s",
-                (long long)r->weights.group_size, (long long)d, pons_group_name((pons_group)g));
+                (long long)r->weights.group_size, (long long)d, name);
         if (pons_method_prunes(r->method) && r->prune.m && d % r->prune.m)
             return pons_fail(PONS_ERR_CONFIG,
                              "prune.pattern: found %d:%d, allowed: groups that divide %lld, the "
                              "input width of %s",
-                             r->prune.n, r->prune.m, (long long)d, pons_group_name((pons_group)g));
+                             r->prune.n, r->prune.m, (long long)d, name);
     }
     return PONS_OK;
 }
