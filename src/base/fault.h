@@ -23,12 +23,16 @@
     X(SHARED, "shared", "0", "a node has no memory to share a matrix: a copy per rank")            \
     X(SCRATCH, "scratch", "0", "the disk of layout.scratch has no space for a matrix")             \
     X(SCRATCH_NAME, "scratch.name", "all", "a file of layout.scratch has a name at first")         \
-    X(SHARD_WRITE, "shard.write", "0", "the disk is full while a shard is written")                \
-    X(SHARD_DIE, "shard.die", "0", "killed after the shard is written, before its journal line")   \
+    X(COMMIT_WRITE, "commit.write", "0", "the disk is full while a block is committed")            \
+    X(COMMIT_DIE, "commit.die", "0", "killed after a block is written, before its journal line")   \
+    X(SHARD_WRITE, "shard.write", "all", "the disk is full while a shard is written")              \
+    X(SHARD_DIE, "shard.die", "all", "killed after a shard is written")                            \
     X(JOURNAL_APPEND, "journal.append", "0", "a journal line cannot be written")                   \
     X(JOURNAL_DIE, "journal.die", "0", "killed in the middle of a journal line")                   \
     X(HIDDEN_WRITE, "hidden.write", "all", "hidden states cannot be saved")                        \
     X(HIDDEN_DIE, "hidden.die", "all", "killed while hidden states are saved")                     \
+    X(MODEL_DIE, "model.die", "0", "killed after RUN is complete, before OUT is begun")            \
+    X(EXPORT_DIE, "export.die", "0", "killed after OUT.part is complete, before it is renamed")    \
     X(OUT_COMMIT, "out.commit", "0", "OUT.part cannot be renamed")                                 \
     X(OUT_DIE, "out.die", "0", "killed after OUT is written, before its report")                   \
     X(BLOCK_DIE, "block.die", "all", "killed in the middle of a block")                            \

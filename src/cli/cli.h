@@ -39,6 +39,7 @@ pons_status pons_cmd_bench(pons_comm *comm, int argc, char **argv, pons_cli_comm
 pons_status pons_cmd_compress(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_eval_ppl(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_eval_tasks(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
+pons_status pons_cmd_export(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_inspect(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_plan(pons_comm *comm, int argc, char **argv, pons_cli_common *common);
 pons_status pons_cmd_report(pons_comm *comm, int argc, char **argv, pons_cli_common *common);

@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "io/file.h"
 #include "model/model.h"
-#include "pack/writer.h"
+#include "pack/digest.h"
 
 enum { KEY_DIGEST = 0x100 };
 

@@ -140,6 +140,13 @@ static void print_phases(const pons_plan_input *in, const pons_plan *plan)
         plan->rank_bytes / 1e9, plan->node_bytes / 1e9, plan->resident_bytes / 1e9);
     if (plan->disk_bytes > 0)
         printf("disk: %.3f GB per node in layout.scratch\n", plan->disk_bytes / 1e9);
+    pons_plan_files f;
+    pons_plan_files_of(in, &f);
+    printf("files: %.3f GB in RUN (blocks %.3f, model %.3f, hidden states %.3f, Hessians %.3f), "
+           "%.3f GB "
+           "in OUT\n",
+           (f.blocks + f.model + f.hidden + f.hessians) / 1e9, f.blocks / 1e9, f.model / 1e9,
+           f.hidden / 1e9, f.hessians / 1e9, f.out / 1e9);
     printf(
         "seconds: %.1f per block, %.0f for %lld blocks on %d ranks of %d thread%s; %.3g Pflop; a "
         "rank receives %.1f GB\n",
@@ -186,6 +193,12 @@ static pons_status print_plan_json(const pons_plan_input *in, const pons_plan *p
     pons_cli_set(root, "rank_bytes", pons_cli_real(plan->rank_bytes), &ok);
     pons_cli_set(root, "node_bytes", pons_cli_real(plan->node_bytes), &ok);
     pons_cli_set(root, "disk_bytes", pons_cli_real(plan->disk_bytes), &ok);
+    pons_plan_files f;
+    pons_plan_files_of(in, &f);
+    pons_cli_set(root, "files",
+                 json_pack("{s:f, s:f, s:f, s:f, s:f}", "blocks", f.blocks, "model", f.model,
+                           "hidden", f.hidden, "hessians", f.hessians, "out", f.out),
+                 &ok);
     pons_cli_set(root, "resident_bytes", pons_cli_real(plan->resident_bytes), &ok);
     pons_cli_set(root, "seconds", pons_cli_real(plan->total_seconds), &ok);
     pons_cli_set(root, "flop", pons_cli_real(plan->total_flop), &ok);

@@ -12,6 +12,8 @@ static const pons_command commands[] = {
     {"compress", "compress a model by a recipe", true, pons_cmd_compress},
     {"eval ppl", "perplexity of a model on a text", true, pons_cmd_eval_ppl},
     {"eval tasks", "zero-shot accuracy of a model on local task files", true, pons_cmd_eval_tasks},
+    {"export", "another form of a compressed model, from its run or output", false,
+     pons_cmd_export},
     {"inspect", "shapes, bits, zeros and errors of a model's linears", false, pons_cmd_inspect},
     {"plan", "bytes, flop and seconds of a job before it runs", false, pons_cmd_plan},
     {"report", "a page about runs: results beside the paper's, errors, codes, time", false,

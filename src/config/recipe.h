@@ -149,6 +149,7 @@ typedef struct pons_recipe {
 
     struct {
         int64_t blocks; /* hidden states are saved after every so many; 0: never */
+        bool keep;      /* RUN/blocks and RUN/model stay after success, for pons export */
         double grace;   /* seconds from a signal to the end of the process */
     } checkpoint;
 

@@ -108,6 +108,9 @@ const pons_recipe_key pons_recipe_keys[] = {
      .help =
          "hidden states are saved every so many blocks; 0: never, a resumed run recomputes them",
      .neutral = true},
+    {"checkpoint.keep", PONS_KEY_BOOL, AT(checkpoint.keep), .names = booleans,
+     .help = "committed blocks stay in the run directory after success, for pons export",
+     .neutral = true},
     {"checkpoint.grace", PONS_KEY_F64, AT(checkpoint.grace), RANGE(0, 86400), .low_open = true,
      .help = "seconds between SIGUSR1 or SIGTERM and the end of the process at the latest",
      .neutral = true},

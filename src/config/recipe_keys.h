@@ -45,7 +45,7 @@ typedef struct pons_recipe_key {
 #define PONS_RECIPE_ALLOWED_BYTES 256
 #define PONS_RECIPE_NAME_BYTES 64
 
-#define PONS_RECIPE_KEYS 73
+#define PONS_RECIPE_KEYS 74
 extern const pons_recipe_key pons_recipe_keys[PONS_RECIPE_KEYS];
 
 /** The text of a value in a list of names; NULL when it is not there. Local. */

@@ -14,6 +14,7 @@ void pons_recipe_default(pons_recipe *recipe)
     recipe->calibration.windows = 128;
     recipe->calibration.length = 2048;
     recipe->checkpoint.blocks = 8;
+    recipe->checkpoint.keep = true;
     recipe->checkpoint.grace = 30;
     recipe->rotation.kind = PONS_ROTATION_SPINQUANT;
     recipe->rotation.mode = PONS_ROTATE_HADAMARD;

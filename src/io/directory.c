@@ -219,13 +219,13 @@ done:
     return st;
 }
 
-pons_status pons_dir_stage(const char *out, bool force, char **part)
+pons_status pons_dir_stage(const char *out, const char *suffix, bool force, char **part)
 {
     char *plain = NULL, *staging = NULL, *aside = NULL;
     occupant found = NOTHING, old = NOTHING;
     pons_status st;
     PONS_TRY(st, plain_path(out, &plain));
-    staging = pons_mem_printf("%s.part", plain);
+    staging = pons_mem_printf("%s%s", plain, suffix);
     aside = pons_mem_printf("%s.old", plain);
     if (!staging || !aside) {
         st = PONS_ERR_NOMEM;

@@ -64,11 +64,11 @@ char *pons_dir_beside(const char *out, const char *suffix);
 
 /**
  * Begin an output directory: refuses an existing OUT unless `force` (PONS_ERR_EXISTS), removes a
- * stale OUT.part, makes OUT.part (and the directories above). OUT itself is untouched until commit.
+ * stale OUT<suffix>, makes it (and the directories above). OUT itself is untouched until commit.
  * With `force` and an existing OUT, refuses an existing OUT.old too: commit moves OUT there.
- * @param part receives the staging path in counted memory.
+ * @param suffix ".part" @param part receives the staging path in counted memory.
  */
-pons_status pons_dir_stage(const char *out, bool force, char **part);
+pons_status pons_dir_stage(const char *out, const char *suffix, bool force, char **part);
 
 /** Sync everything in `part`, move an old OUT aside to OUT.old, rename, remove the old one. @return
  * PONS_ERR_IO; OUT is then what it was, or the message says where it is. */

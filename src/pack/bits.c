@@ -1,5 +1,5 @@
 /* Owns the bit layout of packed codes. */
-#include "pack/writer.h"
+#include "pack/bits.h"
 
 #include <string.h>
 

@@ -25,7 +25,7 @@ static const char *const copied[] = {
     "NOTICE.md",
 };
 
-static pons_status copy_all(const char *dir, const char *source)
+pons_status pons_companions_copy(const char *dir, const char *source)
 {
     pons_status st = PONS_OK;
     char *from = NULL, *to = NULL;
@@ -129,8 +129,9 @@ done:
     return st;
 }
 
-pons_status pons_companions_write(const char *dir, const pons_model *source)
+pons_status pons_companions_make(const char *dir, const pons_model *source)
 {
-    return pons_store_is_gguf(pons_model_store(source)) ? make_from_gguf(dir, source)
-                                                        : copy_all(dir, pons_model_path(source));
+    return pons_store_is_gguf(pons_model_store(source))
+               ? make_from_gguf(dir, source)
+               : pons_companions_copy(dir, pons_model_path(source));
 }

@@ -6,7 +6,10 @@
 
 #include "model/model.h"
 
-/** Copy them from a Hugging Face source when present, or make them from GGUF metadata. */
-pons_status pons_companions_write(const char *dir, const pons_model *source);
+/** Copy those that are in directory `from` to `dir`. @return PONS_ERR_IO. */
+pons_status pons_companions_copy(const char *dir, const char *from);
+
+/** Copy them from a Hugging Face model, or make them from GGUF metadata. */
+pons_status pons_companions_make(const char *dir, const pons_model *source);
 
 #endif

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "model/tensors.h"
-#include "pack/writer.h"
+#include "pack/digest.h"
 
 static pons_status add(pons_sha256 *s, const pons_store *store, const pons_tensor_view *t)
 {

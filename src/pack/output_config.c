@@ -111,26 +111,10 @@ static int set_token_ids(const pons_store *store, json_t *object)
     return bad;
 }
 
-static pons_status base_config(const pons_model *source, const pons_model_config *config,
-                               pons_dtype dtype, json_t **out)
+/* Flags and dtype; no quantization_config. */
+static int edit(json_t *root, const pons_model_config *config)
 {
-    pons_status st = PONS_OK;
-    char *path = NULL;
-    if (pons_store_is_gguf(pons_model_store(source))) {
-        PONS_TRY(st, pons_model_config_to_json(config, dtype, out));
-        if (set_token_ids(pons_model_store(source), *out)) st = PONS_ERR_NOMEM;
-        goto done;
-    }
-    path = pons_mem_printf("%s/config.json", pons_model_path(source));
-    if (!path) return PONS_ERR_NOMEM;
-    PONS_TRY(st, pons_json_read(path, out));
-done:
-    pons_mem_free(path);
-    return st;
-}
-
-static int edit(json_t *root, const pons_model_config *config, pons_dtype dtype)
-{
+    pons_dtype dtype = config->dtype;
     const char *name = dtype == PONS_DTYPE_F32   ? "float32"
                        : dtype == PONS_DTYPE_F16 ? "float16"
                                                  : "bfloat16";
@@ -144,17 +128,44 @@ static int edit(json_t *root, const pons_model_config *config, pons_dtype dtype)
     return bad;
 }
 
-pons_status pons_output_config_write(const char *dir, const pons_model *source,
-                                     const pons_model_config *config, pons_dtype dtype,
+pons_status pons_output_config_make(const pons_model *source, const pons_model_config *config,
+                                    json_t **out)
+{
+    pons_status st = PONS_OK;
+    json_t *root = NULL;
+    char *path = pons_mem_printf("%s/config.json", pons_model_path(source));
+    if (!path) return PONS_ERR_NOMEM;
+    if (pons_store_is_gguf(pons_model_store(source))) {
+        PONS_TRY(st, pons_model_config_to_json(config, config->dtype, &root));
+        if (set_token_ids(pons_model_store(source), root)) st = PONS_ERR_NOMEM;
+    } else {
+        PONS_TRY(st, pons_json_read(path, &root));
+    }
+    if (st != PONS_OK || edit(root, config))
+        PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for %s", path));
+    *out = root;
+    root = NULL;
+done:
+    json_decref(root);
+    pons_mem_free(path);
+    return st;
+}
+
+pons_status pons_output_config_write(const char *dir, const char *from,
+                                     const pons_model_config *config,
                                      const pons_pack_scheme *scheme)
 {
     pons_status st = PONS_OK;
     json_t *root = NULL, *section = NULL;
     char *path = pons_mem_printf("%s/config.json", dir);
-    if (!path) return PONS_ERR_NOMEM;
-    PONS_TRY(st, base_config(source, config, dtype, &root));
+    char *base = pons_mem_printf("%s/config.json", from);
+    if (!path || !base) {
+        st = PONS_ERR_NOMEM;
+        goto done;
+    }
+    PONS_TRY(st, pons_json_read(base, &root));
     section = quantization_config(config->arch, config->layers, scheme);
-    if (!section || edit(root, config, dtype) ||
+    if (!section || edit(root, config) ||
         (!json_is_null(section) && json_object_set(root, "quantization_config", section))) {
         st = pons_fail(PONS_ERR_NOMEM, "out of memory for %s", path);
         goto done;
@@ -163,6 +174,7 @@ pons_status pons_output_config_write(const char *dir, const pons_model *source,
 done:
     json_decref(section);
     json_decref(root);
+    pons_mem_free(base);
     pons_mem_free(path);
     return st;
 }

@@ -10,6 +10,7 @@
 #include "io/file.h"
 #include "io/safetensors_writer.h"
 #include "model/codes.h"
+#include "pack/bits.h"
 
 enum { READER_ROWS = 256 };
 
@@ -119,8 +120,10 @@ done:
     return st;
 }
 
-static pons_status write_data(pons_st_writer *w, const pons_shard_tensor *t, pons_dtype dtype)
+static pons_status write_data(pons_st_writer *w, pons_shard_tensor *t, pons_dtype dtype)
 {
+    pons_status st = t->load ? t->load(t) : PONS_OK;
+    if (st != PONS_OK) return st;
     switch (t->kind) {
     case PONS_SHARD_SHAPE: {
         const int64_t shape[2] = {t->rows, t->cols};
@@ -138,7 +141,7 @@ static pons_status write_data(pons_st_writer *w, const pons_shard_tensor *t, pon
 /* Tensors whose elements have this many bytes: declared, or written. Larger elements come first so
  * that every offset is a multiple of its element size. */
 static pons_status each_of_size(size_t bytes, bool write, pons_st_writer *w, pons_dtype dtype,
-                                const pons_shard_tensor *tensors, int count)
+                                pons_shard_tensor *tensors, int count)
 {
     pons_status st = PONS_OK;
     for (int i = 0; i < count; i++) {
@@ -153,24 +156,30 @@ done:
     return st;
 }
 
-pons_status pons_shard_index_enter(pons_shard_index *index, const char *file,
-                                   const pons_store *shard)
+pons_status pons_shard_index_enter(pons_shard_index *index, const char *dir, const char *file)
 {
+    pons_status st = PONS_OK;
+    pons_store *shard = NULL;
+    char *path = pons_mem_printf("%s/%s", dir, file);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, pons_store_open(path, &shard));
     for (int64_t i = 0; i < pons_store_count(shard); i++) {
         const pons_tensor_view *t = pons_store_at(shard, i);
         index->total_bytes += (int64_t)pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
         if (json_object_set_new(index->weight_map, t->name, json_string(file)))
-            return pons_fail(PONS_ERR_NOMEM, "out of memory for the index of shards");
+            PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for the index of shards"));
     }
-    return PONS_OK;
+done:
+    pons_store_close(&shard);
+    pons_mem_free(path);
+    return st;
 }
 
 pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype,
-                             const pons_shard_tensor *tensors, int count, pons_shard_index *index)
+                             pons_shard_tensor *tensors, int count)
 {
     pons_status st = PONS_OK;
     pons_st_writer *w = NULL;
-    pons_store *written = NULL;
     char *path = pons_mem_printf("%s/%s", dir, file);
     if (!path) return PONS_ERR_NOMEM;
     PONS_TRY(st, pons_st_writer_create(path, &w));
@@ -181,10 +190,7 @@ pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype
         PONS_TRY(st, pons_fail_errno(PONS_ERR_IO, ENOSPC, "cannot write %s", path));
     PONS_TRY(st, pons_st_writer_commit(&w));
     pons_fault_die(PONS_FAULT_SHARD_DIE);
-    PONS_TRY(st, pons_store_open(path, &written));
-    PONS_TRY(st, pons_shard_index_enter(index, file, written));
 done:
-    pons_store_close(&written);
     pons_st_writer_abandon(&w);
     pons_mem_free(path);
     return st;

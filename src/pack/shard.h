@@ -1,5 +1,5 @@
 /**
- * One shard of the output: a list of tensors with where their numbers come from, written in one go.
+ * One shard of an output: a list of tensors with where their numbers come from, written in one go.
  * Internal to the room; all Local.
  */
 #ifndef PONS_PACK_SHARD_H
@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "io/store.h"
-#include "pack/writer.h"
+#include "pack/ends.h"
 
 typedef enum pons_shard_kind {
     PONS_SHARD_SHAPE,  /* I64 [2]: rows, cols */
@@ -20,7 +20,8 @@ typedef enum pons_shard_kind {
 } pons_shard_kind;
 
 /** One tensor; arrays are borrowed. */
-typedef struct pons_shard_tensor {
+typedef struct pons_shard_tensor pons_shard_tensor;
+struct pons_shard_tensor {
     char name[128];
     pons_shard_kind kind;
     int bits;
@@ -28,8 +29,11 @@ typedef struct pons_shard_tensor {
     const int8_t *codes;
     const float *values;
     pons_pack_rows reader;
-    void *user;
-} pons_shard_tensor;
+    /** Called before the data are written, to set codes or values; NULL: they are set. */
+    pons_status (*load)(pons_shard_tensor *tensor);
+    void *user; /* of reader and load */
+    int linear; /* for load */
+};
 
 /** What the shards written so far hold together: the index file. */
 typedef struct pons_shard_index {
@@ -38,16 +42,15 @@ typedef struct pons_shard_index {
 } pons_shard_index;
 
 /**
- * Write DIR/FILE with these tensors, larger elements first, and enter them in the index.
+ * Write DIR/FILE with these tensors, larger elements first.
  * @return PONS_ERR_IO; PONS_ERR_NUMERIC naming tensor and row when a value does not fit `dtype`.
  */
 pons_status pons_shard_write(const char *dir, const char *file, pons_dtype dtype,
-                             const pons_shard_tensor *tensors, int count, pons_shard_index *index);
+                             pons_shard_tensor *tensors, int count);
 
-/** Enter the tensors of a shard that is there already, in order of their names. @return
+/** Enter the tensors of the shard DIR/FILE, in order of their names. @return as pons_store_open,
  * PONS_ERR_NOMEM. */
-pons_status pons_shard_index_enter(pons_shard_index *index, const char *file,
-                                   const pons_store *shard);
+pons_status pons_shard_index_enter(pons_shard_index *index, const char *dir, const char *file);
 
 /** model.safetensors.index.json. */
 pons_status pons_shard_index_write(const char *dir, const pons_shard_index *index);

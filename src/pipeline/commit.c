@@ -1,7 +1,7 @@
 /*
- * The last step of a block: shard, journal line, sums. Rank 0 does it on a thread while all ranks go on
- * with the next block; order on disk is what it would be without the thread, since one block at a time is
- * on its way and its line follows its shard.
+ * The last step of a block: its file in RUN/blocks, journal line, sums. Rank 0 does it on a thread while
+ * all ranks go on with the next block; order on disk is what it would be without the thread, since one
+ * block at a time is on its way and its line follows its file.
  */
 #include "pipeline/commit.h"
 
@@ -12,14 +12,15 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "pack/block_file.h"
 #include "pipeline/counts.h"
 #include "pipeline/damping.h"
 
 /* A block on its way to disk. */
 struct pons_commit {
     const pons_context *context;
-    pons_pack_writer *writer; /* the thread's until it has finished, as is the journal's end */
-    pons_journal *journal;
+    const char *run;
+    pons_journal *journal; /* its end is the thread's until it has finished */
     pons_open_block block;
     json_t *lines; /* of the linears, for the journal */
     pons_task *task;
@@ -69,30 +70,32 @@ static json_t *describe_linear(const pons_context *context, int64_t layer,
                      "iterations", pons_counts_to_json(&w->metrics));
 }
 
-/* The shard. */
-static pons_status write_shard(struct pons_commit *c)
+static pons_status write_file(struct pons_commit *c, char checksum[17])
 {
     const pons_recipe *r = &c->context->recipe;
+    int count = c->context->config->arch->linears;
     pons_status st = PONS_OK;
     pons_pack_linear *linears = NULL;
-    PONS_ALLOC(st, linears, c->context->config->arch->linears);
-    for (int l = 0; l < c->context->config->arch->linears; l++) {
+    char *path = pons_block_file_path(c->run, c->block.layer);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_ALLOC(st, linears, count);
+    for (int l = 0; l < count; l++) {
         const pons_block_linear *w = &c->block.linears[l];
         PONS_ASSERT(w->state == PONS_LINEAR_KEPT);
         linears[l] =
-            (pons_pack_linear){.linear = w->linear,
-                               .bits = r->output.format == PONS_OUTPUT_DENSE ? 16 : w->bits,
-                               .symmetric = r->weights.symmetric,
-                               .group_size = r->weights.group_size,
+            (pons_pack_linear){.scheme = {w->bits, r->weights.symmetric, r->weights.group_size},
                                .codes = w->result.codes,
                                .scale = w->result.scale,
                                .zero = w->result.zero,
                                .value = w->result.value,
                                .bias = w->has_bias ? w->bias : NULL};
     }
-    st = pons_pack_writer_block(c->writer, c->block.layer, linears, c->block.gains);
+    st = pons_block_file_write(path, c->context->config, c->block.layer, r->output.dtype,
+                               r->output.format == PONS_OUTPUT_DENSE, linears, c->block.gains,
+                               checksum);
 done:
     pons_mem_free(linears);
+    pons_mem_free(path);
     return st;
 }
 
@@ -102,6 +105,7 @@ static pons_status write_block(void *user)
     struct pons_commit *c = user;
     pons_status st = PONS_OK;
     int64_t layer = c->block.layer;
+    char checksum[17];
     const pons_arch *arch = c->context->config->arch;
     for (int l = 0; l < arch->linears; l++) {
         PONS_TRY(st, check_finite(layer, arch->linear[l].short_name, &c->block.linears[l]));
@@ -109,14 +113,13 @@ static pons_status write_block(void *user)
                                   describe_linear(c->context, layer, &c->block.linears[l])))
             PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
     }
-    PONS_TRY(st, write_shard(c));
+    PONS_TRY(st, write_file(c, checksum));
     PONS_TRY(st, pons_damping_journal(c->journal, c->context->config->arch, &c->context->inputs,
                                       layer, c->block.linears));
     PONS_TRY(st, pons_journal_append(c->journal,
                                      json_pack("{s:s, s:I, s:s, s:f, s:O}", "event", "block",
-                                               "block", (json_int_t)layer, "sha256",
-                                               pons_pack_writer_sha256(c->writer, layer), "seconds",
-                                               c->block.seconds, "linears", c->lines)));
+                                               "block", (json_int_t)layer, "checksum", checksum,
+                                               "seconds", c->block.seconds, "linears", c->lines)));
 done:
     return st;
 }
@@ -130,7 +133,7 @@ static pons_status start(const pons_context *context, pons_rundir *run, pons_ope
     c->lines = json_array();
     if (!c->lines) PONS_TRY(st, pons_fail(PONS_ERR_NOMEM, "out of memory for a journal line"));
     c->context = context;
-    c->writer = run->writer;
+    c->run = run->path;
     c->journal = run->journal;
     c->block.layer = b->layer;
     c->block.seconds = b->seconds;

@@ -8,8 +8,8 @@
 #include "pipeline/rundir.h"
 
 /**
- * Give a compressed block to be committed: its shard to disk under its name, then its journal line, on a
- * thread of rank 0; it is the only one on its way. Collective.
+ * Give a compressed block to be committed: its file in RUN/blocks, then its journal line, on a thread of
+ * rank 0; it is the only one on its way. Collective.
  * @param block its kept linears and its gains are taken over on rank 0, which finds it empty but for the
  * pons_block; elsewhere not looked at
  * @return the same on every rank; also the failure of the block before.

@@ -4,22 +4,24 @@
  *            RUN, OUT.part made               line "begin"
  *   open ------------------------> windows ----------------> blocks -------> finish -------> report
  *    |      (or found: --resume)      |                        |               |               |
- *    |                                |    resume: committed   |  shard, line  |  OUT.part     |  line
- *    |                                |    blocks taken over,  |  "block" for  |  renamed to   |  "finished"
- *    |                                |    streams brought     |  each; line   |  OUT          |
- *    |                                |    to where they were  |  "hidden"     |               |
- *    |                                                         |  now and then |               |
+ *    |                                |    resume: committed   |  block file,  |  RUN/model,   |  line
+ *    |                                |    blocks taken over,  |  line "block" |  line "model";|  "finished"
+ *    |                                |    streams brought     |  for each;    |  OUT.part     |
+ *    |                                |    to where they were  |  line "hidden"|  filled and   |
+ *    |                                                         |  now and then |  renamed      |
+ *    +--- all blocks and RUN/model are there -----------------------------> finish            |
  *    +--- OUT is complete already --------------------------------------------------------> report
  *
  * What is on disk decides where a later process goes on, whenever this one dies:
  *   no line "begin"                  nothing happened: begin
- *   OUT.part, n lines "block"        after those n blocks whose shards are what their lines say
- *   OUT, no OUT.part                 only the report may be missing
+ *   n lines "block"                  after those n blocks whose files are what their lines say
+ *   line "model", all blocks         OUT is made of RUN
+ *   OUT with the manifest of "model" only the report may be missing
  * A wave of blocks starts again as a whole; those of it that are committed already stay as they are.
  *
  * Invariants: every rank runs the same sequence of collectives; a rank's own failure is agreed on before
  * anyone leaves (PONS_TRY_ALL); a block counts when its journal line is on disk, and everything the line
- * speaks of is there before it; shard and line of a block are written while the next one is compressed,
+ * speaks of is there before it; file and line of a block are written while the next one is compressed,
  * and agreed on at its end; OUT appears only in finish, by one rename; the bits of the output depend
  * neither on the number of ranks or threads nor on interruptions.
  */
@@ -174,6 +176,20 @@ done:
     return st;
 }
 
+/* Collective: whether an earlier process got as far as RUN/model. */
+static pons_status find_complete(job *j, pons_comm *comm)
+{
+    pons_status st = PONS_OK;
+    PONS_TRY_ALL(st, comm,
+                 j->team.rank == 0 ? pons_resume_complete(&j->context, &j->run, &j->account)
+                                   : PONS_OK);
+    pons_comm_bcast(comm, &j->run.complete, sizeof j->run.complete, 0);
+    pons_comm_bcast(comm, &j->run.done, sizeof j->run.done, 0);
+    j->run.next = j->run.done;
+done:
+    return st;
+}
+
 static void close_job(job *j, pons_comm *comm)
 {
     pons_targets_destroy(&j->targets);
@@ -198,7 +214,8 @@ pons_status pons_pipeline_compress(pons_comm *comm, const pons_compress_options 
                      j.team.rank == 0 ? pons_resume_written(&j.context, &j.run, &j.account)
                                       : PONS_OK);
     } else {
-        PONS_TRY(st, compress_blocks(&j));
+        PONS_TRY(st, find_complete(&j, comm));
+        if (!j.run.complete) PONS_TRY(st, compress_blocks(&j));
         PONS_TRY(st, pons_finish(&j.context, &j.team, &j.run, &j.account, &j.streams));
     }
     PONS_TRY(st, pons_report(&j.context, &j.team, j.teams.own.comm ? j.teams.own.size : j.team.size,

@@ -1,10 +1,13 @@
-/* The end of a job: evaluation results, embedding and head, manifest, OUT. The report on it is report.c's. */
+/* The end of a job: evaluation results, RUN/model, OUT. The report on it is report.c's. */
 #include "pipeline/finish.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "model/transforms.h"
+#include "pack/export.h"
+#include "pack/run_model.h"
 #include "pipeline/commit.h"
 
 /* Collective: perplexity of the streams, when there are any. */
@@ -100,44 +103,60 @@ done:
     return st;
 }
 
-/* Rank 0: what the forward pass needs besides the weights. */
-static pons_status write_transforms(const pons_context *context, pons_rundir *run)
+/* Learned transforms of all blocks. */
+static pons_status list_transforms(const pons_context *context, float **out)
 {
     pons_status st = PONS_OK;
     int64_t n = pons_transforms_floats(context->config);
-    float *blocks = NULL;
-    PONS_ALLOC(st, blocks, context->config->layers * n);
+    PONS_ALLOC(st, *out, context->config->layers * n);
     for (int64_t layer = 0; layer < context->config->layers; layer++)
-        pons_rotation_transforms(context->rotation, layer, blocks + layer * n);
-    st = pons_pack_writer_transforms(run->writer, blocks);
+        pons_rotation_transforms(context->rotation, layer, *out + layer * n);
 done:
-    pons_mem_free(blocks);
     return st;
 }
 
-/* Rank 0 */
-static pons_status write_output(const pons_context *context, pons_rundir *run,
-                                pons_account *account, const float *final_norm, json_t *perplexity)
+static const pons_format *format_of(const pons_context *context)
+{
+    return context->recipe.output.format == PONS_OUTPUT_DENSE ? &pons_format_dense
+                                                              : &pons_format_compressed_tensors;
+}
+
+/* Rank 0: RUN/model, and the line that says so. */
+static pons_status write_model(const pons_context *context, pons_rundir *run,
+                               const pons_account *account, const float *final_norm,
+                               json_t *perplexity)
 {
     pons_status st = PONS_OK;
     json_t *manifest = NULL;
-    double start = pons_clock();
+    float *transforms = NULL;
+    char hex[65];
     bool head = pons_rotation_folds(context->rotation) || !context->config->tied;
-    PONS_TRY(st, pons_pack_writer_ends(run->writer, pons_context_embedding_rows,
-                                       head ? pons_context_head_rows : NULL,
-                                       (void *)(uintptr_t)context, final_norm));
-    if (context->runtime.transforms) PONS_TRY(st, write_transforms(context, run));
+    const pons_ends_source ends = {.embedding = pons_context_embedding_rows,
+                                   .head = head ? pons_context_head_rows : NULL,
+                                   .user = (void *)(uintptr_t)context,
+                                   .final_norm = final_norm};
+    if (context->runtime.transforms) PONS_TRY(st, list_transforms(context, &transforms));
     PONS_TRY(st, make_manifest(context, run, account, perplexity, &manifest));
-    PONS_TRY(st, pons_pack_writer_commit(&run->writer, manifest));
-    run->written = true;
+    const pons_run_model model = {.source = context->model,
+                                  .dtype = context->recipe.output.dtype,
+                                  .format = format_of(context)->name,
+                                  .ends = &ends,
+                                  .transforms = transforms,
+                                  .manifest = manifest};
+    PONS_TRY(st, pons_run_model_write(run->path, &model));
+    PONS_TRY(st, pons_manifest_digest(manifest, hex));
+    PONS_TRY(st, pons_journal_append(run->journal,
+                                     json_pack("{s:s, s:s}", "event", "model", "sha256", hex)));
+    pons_fault_die(PONS_FAULT_MODEL_DIE);
 done:
+    pons_mem_free(transforms);
     json_decref(manifest);
-    account->seconds.pack += pons_trace_phase(account->trace, PONS_PHASE_PACK, start);
     return st;
 }
 
-pons_status pons_finish(const pons_context *context, const pons_team *team, pons_rundir *run,
-                        pons_account *account, pons_streams *streams)
+/* Collective: RUN/model. */
+static pons_status complete(const pons_context *context, const pons_team *team, pons_rundir *run,
+                            pons_account *account, pons_streams *streams)
 {
     pons_status st = PONS_OK, local = PONS_OK;
     json_t *perplexity = NULL;
@@ -147,10 +166,31 @@ pons_status pons_finish(const pons_context *context, const pons_team *team, pons
     PONS_TRY_ALL(st, team->comm, local);
     PONS_TRY(st, evaluate(context, team, account, streams, final_norm, &perplexity));
     PONS_TRY(st, pons_commit_settle(team, run, account));
-    if (team->rank == 0) local = write_output(context, run, account, final_norm, perplexity);
+    double start = pons_clock();
+    if (team->rank == 0) local = write_model(context, run, account, final_norm, perplexity);
+    account->seconds.pack += pons_trace_phase(account->trace, PONS_PHASE_PACK, start);
     PONS_TRY_ALL(st, team->comm, local);
+    run->complete = true;
 done:
     json_decref(perplexity);
     pons_mem_free(final_norm);
+    return st;
+}
+
+pons_status pons_finish(const pons_context *context, const pons_team *team, pons_rundir *run,
+                        pons_account *account, pons_streams *streams)
+{
+    pons_status st = PONS_OK;
+    pons_export_result result;
+    const pons_export_options output = {.source = run->path,
+                                        .out = context->options->out,
+                                        .format = format_of(context),
+                                        .staging = PONS_EXPORT_STAGED};
+    if (!run->complete) PONS_TRY(st, complete(context, team, run, account, streams));
+    double start = pons_clock();
+    PONS_TRY(st, pons_export(team->comm, &output, &result));
+    account->seconds.pack += pons_trace_phase(account->trace, PONS_PHASE_PACK, start);
+    run->written = true;
+done:
     return st;
 }

@@ -7,7 +7,7 @@
 #include "pipeline/rundir.h"
 #include "pipeline/streams.h"
 
-/** Perplexities, embedding, head, manifest; OUT appears. Collective. */
+/** Perplexities and RUN/model, unless the run is complete; then OUT. Collective. */
 pons_status pons_finish(const pons_context *context, const pons_team *team, pons_rundir *run,
                         pons_account *account, pons_streams *streams);
 

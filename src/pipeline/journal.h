@@ -4,12 +4,13 @@
  * A line is appended and synced after everything it speaks of is on disk, so that what it says holds
  * whenever the process dies. Lines are JSON objects:
  *
- *   begin     pons, ranks, replace, fingerprint         the run exists; nothing is finished yet
+ *   begin     pons, layout, ranks, replace, fingerprint  the run exists; nothing is finished yet
  *   allocation  linears                               what prune.allocate: budget chose
- *   block     block, sha256, seconds, linears           the shard of this block is under OUT.part
+ *   block     block, checksum, seconds, linears         this block is in RUN/blocks
  *   hidden    after, files                              hidden states after so many blocks are saved
  *   damping   block, input, damping                     before its block: obr.damping had to be raised
  *   resume    ranks, blocks                             a later process went on after so many blocks
+ *   model     sha256                                    RUN/model is there, with this manifest: OUT can be made
  *   finished  out, seconds                              OUT is complete and reported
  *
  * All Local: rank 0 keeps the journal.

@@ -261,12 +261,6 @@ done:
     return st;
 }
 
-/* Whether the shard takes a linear's codes, or its values. */
-static bool takes_codes(const pons_context *context, const pons_block_linear *w)
-{
-    return w->bits < 16 && context->recipe.output.format != PONS_OUTPUT_DENSE;
-}
-
 void pons_linears_keep(const pons_context *context, const pons_team *team, int tap,
                        pons_block_linear *linears)
 {
@@ -277,7 +271,7 @@ void pons_linears_keep(const pons_context *context, const pons_team *team, int t
         w->state = PONS_LINEAR_KEPT;
         if (team->rank != 0) {
             result_free(&w->result);
-        } else if (takes_codes(context, w)) {
+        } else if (w->bits < 16) {
             pons_mem_free(w->result.value);
             w->result.value = NULL;
         } else {
@@ -293,9 +287,8 @@ pons_status pons_linears_reserve_kept(const pons_context *context, pons_block_li
     for (int i = 0; i < context->config->arch->linears; i++) {
         pons_block_linear *w = &linears[i];
         pons_row_result *r = &w->result;
-        bool codes = takes_codes(context, w);
-        if (codes) PONS_ALLOC(st, r->codes, w->rows * w->cols);
-        if (!codes) PONS_ALLOC(st, r->value, w->rows * w->cols);
+        if (w->bits < 16) PONS_ALLOC(st, r->codes, w->rows * w->cols);
+        if (w->bits == 16) PONS_ALLOC(st, r->value, w->rows * w->cols);
         PONS_ALLOC(st, r->scale, w->rows * w->groups);
         PONS_ALLOC(st, r->zero, w->rows * w->groups);
         PONS_ALLOC(st, r->error, w->rows);

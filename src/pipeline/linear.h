@@ -1,6 +1,6 @@
 /**
  * The linears of one block on their way through a job: read and rotated by their owners, rows dealt to the
- * ranks of a team, compressed, gathered, kept for the shard. Internal to pipeline.
+ * ranks of a team, compressed, gathered, kept for the block's file. Internal to pipeline.
  */
 #ifndef PONS_PIPELINE_LINEAR_H
 #define PONS_PIPELINE_LINEAR_H
@@ -16,7 +16,7 @@ typedef enum pons_linear_state {
     PONS_LINEAR_LISTED,     /* shape, owner, deal of its rows */
     PONS_LINEAR_READ,       /* panel: own rows of the rotated weights */
     PONS_LINEAR_COMPRESSED, /* result: all rows on every rank */
-    PONS_LINEAR_KEPT        /* result: what the shard takes on rank 0, nothing on others */
+    PONS_LINEAR_KEPT /* result: on rank 0 codes, or values of dense ones; nothing on others */
 } pons_linear_state;
 
 typedef struct pons_block_linear {
@@ -75,7 +75,7 @@ pons_status pons_linears_set_dense(const pons_context *context, const pons_team 
 /** Room for the result of a listed or read linear. Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_linear_reserve(pons_block_linear *linear);
 
-/** Compressed to kept, those of a tap, once the block holds their values: what the shard does not take
+/** Compressed to kept, those of a tap, once the block holds their values: what is not to be committed
  * is freed. Local. */
 void pons_linears_keep(const pons_context *context, const pons_team *team, int tap,
                        pons_block_linear *linears);

@@ -1,5 +1,5 @@
 /**
- * A block between its dense weights and its shard. Internal to pipeline.
+ * A block between its dense weights and its file. Internal to pipeline.
  */
 #ifndef PONS_PIPELINE_OPEN_BLOCK_H
 #define PONS_PIPELINE_OPEN_BLOCK_H

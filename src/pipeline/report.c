@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
-#include "pack/writer.h"
+#include "pack/digest.h"
 #include "pipeline/counts.h"
 
 static json_t *ratio(double part, double whole)
@@ -105,28 +105,37 @@ static pons_status only_the_report(pons_status code, json_t **report)
     return pons_fail_within(code, "the output is complete, but not its report");
 }
 
-/* Rank 0: the report, also in RUN, the journal's last line, and no resume point any more. */
+/* What is not needed any more: resume points, and all that an export reads unless it is kept. */
+static pons_status clean(const pons_context *context, const pons_rundir *run)
+{
+    static const char *const names[] = {"hidden", "blocks", "model"};
+    int count = context->recipe.checkpoint.keep ? 1 : 3;
+    for (int i = 0; i < count; i++) {
+        char *path = pons_mem_printf("%s/%s", run->path, names[i]);
+        pons_status st = path ? pons_dir_remove(path) : PONS_ERR_NOMEM;
+        pons_mem_free(path);
+        if (st != PONS_OK) return st;
+    }
+    return PONS_OK;
+}
+
+/* Rank 0: the report, also in RUN, and the journal's last line. */
 static pons_status close_run(const pons_context *context, int ranks, pons_rundir *run,
                              const pons_account *account, int64_t peak, json_t *balance,
                              json_t **report)
 {
     pons_status st = PONS_OK;
-    char *hidden = pons_mem_printf("%s/hidden", run->path);
     char *copy = pons_mem_printf("%s/report.json", run->path);
-    if (!hidden || !copy) {
-        st = PONS_ERR_NOMEM;
-        goto done;
-    }
+    if (!copy) return PONS_ERR_NOMEM;
     PONS_TRY(st, make_report(context, ranks, run, account, peak, balance, report));
     PONS_TRY(st, pons_json_write(copy, *report));
     PONS_TRY(st, pons_journal_append(run->journal,
                                      json_pack("{s:s, s:o, s:f}", "event", "finished", "out",
                                                pons_json_name(context->options->out), "seconds",
                                                pons_clock() - account->start)));
-    PONS_TRY(st, pons_dir_remove(hidden));
+    PONS_TRY(st, clean(context, run));
 done:
     pons_mem_free(copy);
-    pons_mem_free(hidden);
     return st;
 }
 

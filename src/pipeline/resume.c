@@ -1,7 +1,7 @@
 /*
  * Committed blocks are checked and taken over, the hidden states come from the latest resume point or from
  * the embedding and then pass through the committed blocks, as they did before. The bits are those of a
- * run that was never interrupted: what is read back from a shard is what the block had, and a window meets
+ * run that was never interrupted: what is read back from its file is what the block had, and a window meets
  * the same operations whoever holds it.
  */
 #include "pipeline/resume.h"
@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "pack/block_file.h"
+#include "pack/run_model.h"
 #include "pipeline/hidden.h"
 #include "pipeline/replay.h"
 
@@ -28,60 +30,94 @@ done:
     return st;
 }
 
-/* Rank 0: blocks from the first on whose shards are what the journal says they are. */
-static pons_status adopt_blocks(int64_t layers, pons_rundir *run, pons_account *account)
+/* Whether the file of a block is whole and the one that the journal speaks of. */
+static pons_status check_block(const pons_context *context, const char *run, int64_t layer,
+                               const char *checksum)
 {
     pons_status st = PONS_OK;
-    for (int64_t layer = 0; layer < layers; layer++) {
-        const json_t *line = pons_journal_find(run->journal, "block", "block", layer);
-        const char *sha256 = json_string_value(json_object_get(line, "sha256"));
-        if (!sha256) break;
-        if (pons_pack_writer_adopt(run->writer, layer, sha256) != PONS_OK) {
-            pons_log(PONS_LOG_WARN, "resume: %s; compressing again from block %lld on",
-                     pons_error_message(), (long long)layer);
-            break;
-        }
-        run->done = run->next = layer + 1;
-    }
-    PONS_TRY(st, pons_pack_writer_sweep(run->writer));
-    PONS_TRY(st, recall(run, account, run->done));
+    pons_block_file *file = NULL;
+    char *path = pons_block_file_path(run, layer);
+    if (!path) return PONS_ERR_NOMEM;
+    PONS_TRY(st, pons_block_file_open(path, context->config, layer, &file));
+    if (strcmp(pons_block_file_checksum(file), checksum))
+        PONS_TRY(st, pons_fail(PONS_ERR_INPUT, "%s: checksum: found %s, allowed: %s, as journaled",
+                               path, pons_block_file_checksum(file), checksum));
+    PONS_TRY(st, pons_block_file_check(file));
 done:
+    pons_block_file_close(&file);
+    pons_mem_free(path);
     return st;
 }
 
-static pons_status check_written(const pons_context *context, const pons_rundir *run)
+/* Blocks from the first on whose files are what the journal says they are. */
+static void count_blocks(const pons_context *context, pons_rundir *run)
+{
+    for (int64_t layer = run->done; layer < context->config->layers; layer++) {
+        const json_t *line = pons_journal_find(run->journal, "block", "block", layer);
+        const char *checksum = json_string_value(json_object_get(line, "checksum"));
+        if (!checksum) return;
+        if (check_block(context, run->path, layer, checksum) != PONS_OK) {
+            pons_log(PONS_LOG_WARN, "resume: %s; compressing again from block %lld on",
+                     pons_error_message(), (long long)layer);
+            return;
+        }
+        run->done = run->next = layer + 1;
+    }
+}
+
+static bool is_committed(const char *name, const void *user)
+{
+    const pons_rundir *run = user;
+    for (int64_t layer = 0; layer < run->done; layer++) {
+        char *path = pons_block_file_path(run->path, layer);
+        bool same = path && !strcmp(strrchr(path, '/') + 1, name);
+        pons_mem_free(path);
+        if (same) return true;
+    }
+    return false;
+}
+
+/* Remove what an earlier process left of blocks that do not count, and RUN/model, which is made anew. */
+static pons_status sweep(const pons_rundir *run)
 {
     pons_status st = PONS_OK;
-    const char *out = context->options->out;
-    json_t *manifest = NULL;
-    char *path = pons_mem_printf("%s/pons.json", out);
-    if (!path) return PONS_ERR_NOMEM;
-    PONS_TRY(st, pons_json_read(path, &manifest));
-    for (int64_t layer = 0; layer < context->config->layers; layer++) {
-        const json_t *line = pons_journal_find(run->journal, "block", "block", layer);
-        char *shard = pons_pack_shard_path(out, context->config, layer);
-        const char *name = shard ? strrchr(shard, '/') + 1 : "";
-        json_t *file = json_object_get(json_object_get(manifest, "files"), name);
-        bool same = file && json_equal(file, json_object_get(line, "sha256"));
-        if (!same)
-            st = pons_fail(PONS_ERR_INPUT, "%s: %s is not what %s/journal.jsonl says was written",
-                           path, name, run->path);
-        pons_mem_free(shard);
-        if (st != PONS_OK) break;
+    char *blocks = pons_mem_printf("%s/blocks", run->path);
+    char *model = pons_mem_printf("%s/model", run->path);
+    if (!blocks || !model) {
+        st = PONS_ERR_NOMEM;
+        goto done;
     }
+    PONS_TRY(st, pons_dir_make(blocks));
+    PONS_TRY(st, pons_dir_clean(blocks, is_committed, run));
+    PONS_TRY(st, pons_dir_remove(model));
 done:
-    json_decref(manifest);
-    pons_mem_free(path);
+    pons_mem_free(model);
+    pons_mem_free(blocks);
     return st;
 }
 
 pons_status pons_resume_written(const pons_context *context, pons_rundir *run,
                                 pons_account *account)
 {
+    pons_status st = recall(run, account, context->config->layers);
+    if (st == PONS_OK) pons_log(PONS_LOG_INFO, "resume: %s is complete", context->options->out);
+    return st;
+}
+
+pons_status pons_resume_complete(const pons_context *context, pons_rundir *run,
+                                 pons_account *account)
+{
     pons_status st = PONS_OK;
-    PONS_TRY(st, check_written(context, run));
-    PONS_TRY(st, recall(run, account, context->config->layers));
-    pons_log(PONS_LOG_INFO, "resume: %s is complete", context->options->out);
+    int64_t layers = context->config->layers;
+    if (!run->resumed || !pons_run_model_exists(run->path) ||
+        !pons_journal_find(run->journal, "model", NULL, 0))
+        return PONS_OK;
+    count_blocks(context, run);
+    run->complete = run->done == layers;
+    if (!run->complete) return PONS_OK;
+    PONS_TRY(st, recall(run, account, layers));
+    pons_log(PONS_LOG_INFO, "resume: all %lld blocks are done, writing %s", (long long)layers,
+             context->options->out);
 done:
     return st;
 }
@@ -114,7 +150,7 @@ static pons_status restore_streams(const pons_context *context, const pons_team 
     if (run->saved) PONS_TRY(st, pons_hidden_restore(team, run, streams, files));
     pons_progress_begin(&progress, "resume: blocks", end - run->saved);
     for (int64_t layer = run->saved; layer < end; layer++) {
-        PONS_TRY(st, pons_replay_block(context, team, account, streams, layer, true));
+        PONS_TRY(st, pons_replay_block(context, team, run->path, account, streams, layer, true));
         pons_progress_update(&progress, layer + 1 - run->saved);
     }
     pons_progress_end(&progress);
@@ -126,10 +162,11 @@ done:
 /* Rank 0: the first line of a run. */
 static pons_status journal_begin(const pons_context *context, int ranks, pons_rundir *run)
 {
-    return pons_journal_append(
-        run->journal, json_pack("{s:s, s:s, s:i, s:b, s:o}", "event", "begin", "pons", PONS_VERSION,
-                                "ranks", ranks, "replace", context->options->force, "fingerprint",
-                                pons_fingerprint_to_json(&context->fingerprint)));
+    return pons_journal_append(run->journal,
+                               json_pack("{s:s, s:s, s:i, s:i, s:b, s:o}", "event", "begin", "pons",
+                                         PONS_VERSION, "layout", PONS_RUN_LAYOUT, "ranks", ranks,
+                                         "replace", context->options->force, "fingerprint",
+                                         pons_fingerprint_to_json(&context->fingerprint)));
 }
 
 /* First block of the wave to go on with. */
@@ -146,7 +183,9 @@ static pons_status find_state(const pons_context *context, int ranks, const pons
     pons_status st = PONS_OK;
     int64_t layers = context->config->layers;
     if (!run->resumed) return journal_begin(context, ranks, run);
-    PONS_TRY(st, adopt_blocks(layers, run, account));
+    count_blocks(context, run);
+    PONS_TRY(st, sweep(run));
+    PONS_TRY(st, recall(run, account, run->done));
     find_hidden(run, first_block(context, teams, run), files);
     PONS_TRY(st, pons_journal_append(run->journal,
                                      json_pack("{s:s, s:i, s:I}", "event", "resume", "ranks", ranks,

@@ -12,9 +12,13 @@
 pons_status pons_resume(const pons_context *context, const pons_team *team, const pons_teams *teams,
                         pons_rundir *run, pons_account *account, pons_streams *streams);
 
-/** OUT is complete: check that it holds the blocks that the journal speaks of, and recall their sums.
- * Rank 0. Local. */
+/** OUT is complete: recall the sums of its blocks from the journal. Rank 0. Local. */
 pons_status pons_resume_written(const pons_context *context, pons_rundir *run,
                                 pons_account *account);
+
+/** Whether all blocks and RUN/model are there, so that only OUT is to be made: run->complete, with the
+ * sums of the blocks. Rank 0. Local. Cost: reads the blocks. */
+pons_status pons_resume_complete(const pons_context *context, pons_rundir *run,
+                                 pons_account *account);
 
 #endif

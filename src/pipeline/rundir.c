@@ -2,6 +2,7 @@
  * (resume.c). */
 #include "pipeline/rundir.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "pack/run_model.h"
 
 /* OUT and RUN are removed when a run fails or is repeated: neither may be, hold or lie in what must
  * stay. */
@@ -132,42 +134,70 @@ static pons_status check_same_recipe(const pons_context *context, const pons_run
     return st;
 }
 
-/* RUN of an earlier process: OUT.part waits for its next block, or OUT is complete. */
-static pons_status continue_run(const pons_context *context, pons_rundir *run, const json_t *begin,
-                                bool untie)
+/* Whether OUT is what this run has made: its manifest is that of RUN/model. */
+static pons_status find_written(const pons_context *context, pons_rundir *run)
+{
+    pons_status st = PONS_OK;
+    const json_t *line = pons_journal_find(run->journal, "model", NULL, 0);
+    const char *expected = json_string_value(json_object_get(line, "sha256"));
+    char hex[65], *path = pons_mem_printf("%s/pons.json", context->options->out);
+    json_t *manifest = NULL;
+    if (!path) return PONS_ERR_NOMEM;
+    if (!expected || !pons_file_exists(path)) goto done;
+    PONS_TRY(st, pons_json_read(path, &manifest));
+    PONS_TRY(st, pons_manifest_digest(manifest, hex));
+    run->written = !strcmp(hex, expected);
+done:
+    json_decref(manifest);
+    pons_mem_free(path);
+    return st;
+}
+
+/* RUN of an earlier process: its blocks wait for the next one, for OUT, or for the report. */
+static pons_status continue_run(const pons_context *context, pons_rundir *run, const json_t *begin)
 {
     pons_status st = PONS_OK;
     const char *out = context->options->out;
     char *part = pons_dir_beside(out, ".part");
+    int64_t layout = json_integer_value(json_object_get(begin, "layout"));
     if (!part) return PONS_ERR_NOMEM;
+    if (layout != PONS_RUN_LAYOUT)
+        PONS_TRY(st, pons_fail(PONS_ERR_INPUT,
+                               "%s: found a run of layout %lld, which another version of Pons has "
+                               "begun; allowed: layout %d; --force begins anew",
+                               run->path, (long long)layout, PONS_RUN_LAYOUT));
     PONS_TRY(st, check_same_recipe(context, run));
-    run->written = !pons_dir_exists(part) && pons_dir_exists(out);
+    PONS_TRY(st, find_written(context, run));
     if (run->written) goto done;
-    if (pons_dir_exists(out) && !json_is_true(json_object_get(begin, "replace"))) {
+    bool replace = json_is_true(json_object_get(begin, "replace")) && pons_dir_exists(part);
+    if (pons_dir_exists(out) && !replace) {
         st = pons_fail(PONS_ERR_EXISTS, "%s has appeared since %s was begun", out, run->path);
         goto done;
     }
-    PONS_TRY(st, pons_pack_writer_create(out, PONS_PACK_CONTINUE, context->model, &context->recipe,
-                                         untie, &run->writer));
+    PONS_TRY(st, pons_dir_make(part));
 done:
     pons_mem_free(part);
     return st;
 }
 
-static pons_status begin_run(const pons_context *context, pons_rundir *run, bool untie)
+static pons_status make_in_run(const pons_rundir *run, const char *name)
+{
+    char *path = pons_mem_printf("%s/%s", run->path, name);
+    if (!path) return PONS_ERR_NOMEM;
+    pons_status st = pons_dir_make(path);
+    pons_mem_free(path);
+    return st;
+}
+
+static pons_status begin_run(const pons_context *context, pons_rundir *run)
 {
     pons_status st = PONS_OK;
     const pons_compress_options *o = context->options;
-    char *hessians = NULL;
-    PONS_TRY(st, pons_pack_writer_create(o->out, o->force ? PONS_PACK_REPLACE : PONS_PACK_NEW,
-                                         context->model, &context->recipe, untie, &run->writer));
+    PONS_TRY(st, pons_dir_stage(o->out, ".part", o->force, &run->staged));
     PONS_TRY(st, write_effective_recipe(context, run));
-    if (context->recipe.keep_hessians) {
-        hessians = pons_mem_printf("%s/hessians", run->path);
-        PONS_TRY(st, hessians ? pons_dir_make(hessians) : PONS_ERR_NOMEM);
-    }
+    PONS_TRY(st, make_in_run(run, "blocks"));
+    if (context->recipe.keep_hessians) PONS_TRY(st, make_in_run(run, "hessians"));
 done:
-    pons_mem_free(hessians);
     return st;
 }
 
@@ -176,7 +206,7 @@ static pons_status make_directories(const pons_context *context, pons_rundir *ru
 {
     pons_status st = PONS_OK;
     const pons_compress_options *o = context->options;
-    bool untie = pons_rotation_folds(context->rotation) && context->config->tied, found = false;
+    bool found = false;
     PONS_TRY(st, check_apart("--out", o->out, "--run", run->path));
     PONS_TRY(st, check_apart("--out", o->out, "--model", o->model));
     PONS_TRY(st, check_apart("--run", run->path, "--model", o->model));
@@ -188,12 +218,12 @@ static pons_status make_directories(const pons_context *context, pons_rundir *ru
     PONS_TRY(st, take_run(context, run, &found));
     const json_t *begin = pons_journal_find(run->journal, "begin", NULL, 0);
     run->resumed = begin != NULL;
-    if (begin) PONS_TRY(st, continue_run(context, run, begin, untie));
+    if (begin) PONS_TRY(st, continue_run(context, run, begin));
     if (begin) goto done;
     if (o->resume)
         pons_log(PONS_LOG_INFO, "resume: %s holds no begun run, beginning one", run->path);
     if (!o->force && !found) PONS_TRY(st, check_staging(o->out));
-    PONS_TRY(st, begin_run(context, run, untie));
+    PONS_TRY(st, begin_run(context, run));
 done:
     return st;
 }
@@ -215,11 +245,12 @@ done:
 void pons_rundir_close(pons_rundir *run)
 {
     bool keep = run->resumed || run->written || run->done > 0;
-    if (keep)
-        pons_pack_writer_leave(&run->writer);
-    else
-        pons_pack_writer_abandon(&run->writer);
+    char sentence[PONS_ERROR_MESSAGE_BYTES]; /* of the failure that led here */
+    snprintf(sentence, sizeof sentence, "%s", pons_error_message());
+    if (!keep && run->staged && pons_dir_remove(run->staged) != PONS_OK)
+        (void)pons_fail(PONS_ERR_IO, "%s", sentence);
     if (!keep && run->made) pons_dir_remove(run->path);
+    pons_mem_free(run->staged);
     pons_journal_close(&run->journal);
     pons_lock_release(&run->lock);
     pons_mem_free(run->path);

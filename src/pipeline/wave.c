@@ -407,10 +407,11 @@ pons_status pons_wave_compress(const pons_context *context, const pons_team *tea
     PONS_TRY(st, hand_over(&v, run));
     read_wave_ahead(&v, teams->count);
     PONS_TRY_ALL(st, team->comm, run_pass(&v, THROUGH));
-    if (streams->weights_only) /* its shards are read now */
+    if (streams->weights_only) /* its files are read now */
         PONS_TRY(st, pons_commit_settle(team, run, account));
     for (int64_t i = 0; streams->weights_only && i < v.blocks; i++)
-        PONS_TRY(st, pons_replay_block(context, team, account, streams, first + i, false));
+        PONS_TRY(st,
+                 pons_replay_block(context, team, run->path, account, streams, first + i, false));
 done:
     close_wave(&v);
     return st;

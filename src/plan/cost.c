@@ -176,11 +176,11 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
         p->flop = forward_flop(in, (g < 0 ? in->model->arch->taps : g) - 1);
         p->busy = balance(windows, workers);
         t.compute = p->flop / (v->forward * all * workers * p->busy);
-        if (g < 0) { /* rank 0 writes the shard */
+        if (g < 0) { /* rank 0 writes the block */
             double bytes = 0;
             for (int k = 0; k < in->model->arch->taps; k++) {
                 measure_tap(in->model, k, &rows, &cells, &shares);
-                bytes += cells * (r->output.format == PONS_OUTPUT_DENSE ? 2 : 0.5);
+                bytes += cells * (pons_method_quantizes(r->method) ? 0.5 : 2);
             }
             t.disk = bytes / (v->disk * 1e9);
         }

@@ -28,7 +28,7 @@ typedef struct shape {
         errors;     /* dense stream: linears set so far; 1 once o_proj's errors are touched */
     double sums;    /* Hessians of all taps of the team's blocks */
     double work;    /* of the forward pass */
-    double kept;    /* codes that rank 0 keeps for the shard */
+    double kept;    /* codes that rank 0 keeps for the file of the block */
     double leaving; /* those of the block before, until they are written */
 } shape;
 
@@ -160,7 +160,7 @@ static void add_standing(const shape *s, pons_plan_phase *p)
     add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true, s->packed);
     add(p, "work space of the forward pass", PONS_PLAN_RANK, true, s->work);
     add(p, "Hessians of the wave, summed as windows pass", PONS_PLAN_RANK, true, s->sums);
-    add(p, "codes kept for the shard (rank 0)", PONS_PLAN_RANK, true, s->kept);
+    add(p, "codes kept for the block's file (rank 0)", PONS_PLAN_RANK, true, s->kept);
     add(p, "codes of the block before, being written (rank 0)", PONS_PLAN_RANK, true, s->leaving);
     add(p, "linears of the next block, read ahead", PONS_PLAN_RANK, false,
         (double)pons_dtype_bytes(m->dtype, 1) * owned_cells(s, -1));
@@ -367,7 +367,7 @@ static void plan_solve(shape *s, int tap)
     if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
     if (!s->blocks) s->packed += packed;
     s->kept +=
-        all * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1) * (double)(s->blocks ? s->blocks : 1);
+        all * (pons_method_quantizes(r->method) ? 1 : 4) * (double)(s->blocks ? s->blocks : 1);
 }
 
 /* pipeline/wave.c: a team's blocks are there dense and then compressed, with all their sums. */
@@ -440,7 +440,7 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
     for (int g = 0; g < in->model->arch->taps; g++) {
         int64_t d = pons_tap_width(in->model, g);
         s.widest = d > s.widest ? d : s.widest;
-        s.leaving += cells(&s, g, false) * (r->output.format == PONS_OUTPUT_DENSE ? 4 : 1);
+        s.leaving += cells(&s, g, false) * (pons_method_quantizes(r->method) ? 1 : 4);
     }
     if (r->wave > 1) open_wave(&s);
     if (r->prune.allocate == PONS_ALLOCATE_BUDGET) plan_allocate(&s);

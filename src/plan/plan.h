@@ -95,6 +95,17 @@ pons_status pons_plan_make(const pons_plan_input *input, pons_plan *out);
  * @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_plan_check(const pons_plan_input *input, const pons_plan *plan);
 
+/** Bytes that a job writes to the file system of RUN and OUT, at most. */
+typedef struct pons_plan_files {
+    double blocks, model; /* RUN/blocks, RUN/model: dropped at the end with checkpoint.keep false */
+    double hidden,
+        hessians; /* hidden states of calibration, two resume points; with hessians: keep */
+    double out;   /* OUT */
+} pons_plan_files;
+
+/** Count them. Local. */
+void pons_plan_files_of(const pons_plan_input *input, pons_plan_files *out);
+
 /** A job on `teams` teams of equal size, one block each, window after window streamed through them. */
 typedef struct pons_plan_schedule {
     int teams, ranks_per_team;

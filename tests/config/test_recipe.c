@@ -565,7 +565,7 @@ static void key_list(void **state)
     }
     /* all but rotation.tolerance, rotation.learn_*, prune.spread and weights.allocate_bits, which need
      * rotation.file, rotation.learn and prune.allocate budget */
-    assert_int_equal(keys, 68);
+    assert_int_equal(keys, 69);
     free(list);
     free(yaml);
 }

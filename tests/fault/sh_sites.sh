@@ -16,7 +16,7 @@ promise() {
   hessian.spd) echo "9 block [0-9]+ [a-z_]+: .*not positive definite" ;;
   hessians.*) echo "6 block-[0-9]+.h5.part" ;;
   scratch) echo "6 layout.scratch: .*/disk: cannot reserve [0-9]+ bytes: No space left on device" ;;
-  shard.write | journal.append | hidden.write) echo "6 No space left on device" ;;
+  commit.write | shard.write | journal.append | hidden.write) echo "6 No space left on device" ;;
   out.commit) echo "6 cannot rename" ;;
   block.stop) echo "99 stopped by SIGUSR1" ;;
   *.die) echo "137 signal 9" ;;
@@ -32,7 +32,11 @@ while read -r site ranks; do
     [ "$ranks" = all ] || [ $rank = 0 ] || continue
     number=$((number + 1))
     count=$((1 + number % 3)) # the first, second or third passage: before and after something was committed
-    case $site in out.* | hidden.* | hessians.create) count=1 ;; memory) count=$((500 * (1 + number % 3))) ;; esac
+    case $site in
+    out.* | hidden.* | hessians.create | model.die | export.die) count=1 ;;
+    shard.*) [ $rank = 0 ] || count=1 ;; # rank 0: of RUN/model, of its block, of the ends of OUT
+    memory) count=$((500 * (1 + number % 3))) ;;
+    esac
     read -r code pattern < <(promise "$site")
     SECONDS=0
     PONS_FAULT=$site:$rank:$count compress 3 "$scratch/out$number" </dev/null

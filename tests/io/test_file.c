@@ -170,7 +170,7 @@ static void staged_directory(void **state)
     /* A killed run left a staging directory: it goes. */
     pons_dir_make(scratch("runs/out.part/deep"));
     spill(scratch("runs/out.part/deep/stale"), "x", 1);
-    assert_int_equal(pons_dir_stage(scratch("runs/out/"), false, &part), PONS_OK);
+    assert_int_equal(pons_dir_stage(scratch("runs/out/"), ".part", false, &part), PONS_OK);
     assert_string_equal(part, scratch("runs/out.part"));
     assert_false(anything_at(scratch("runs/out.part/deep")));
     assert_false(anything_at(out));
@@ -182,12 +182,12 @@ static void staged_directory(void **state)
     pons_mem_free(part);
 
     /* It is there now: refused, untouched. */
-    assert_int_equal(pons_dir_stage(out, false, &part), PONS_ERR_EXISTS);
+    assert_int_equal(pons_dir_stage(out, ".part", false, &part), PONS_ERR_EXISTS);
     assert_false(anything_at(scratch("runs/out.part")));
     assert_content(scratch("runs/out/a"), "one");
 
     /* With force the old one stays until the commit, then goes. */
-    assert_int_equal(pons_dir_stage(out, true, &part), PONS_OK);
+    assert_int_equal(pons_dir_stage(out, ".part", true, &part), PONS_OK);
     assert_content(scratch("runs/out/a"), "one");
     snprintf(file, sizeof file, "%s/b", part);
     assert_int_equal(pons_file_write(file, "two", 3), PONS_OK);
@@ -200,7 +200,7 @@ static void staged_directory(void **state)
 
     /* Someone's OUT.old is never removed unasked. */
     pons_dir_make(scratch("runs/out.old/precious"));
-    assert_int_equal(pons_dir_stage(out, true, &part), PONS_ERR_EXISTS);
+    assert_int_equal(pons_dir_stage(out, ".part", true, &part), PONS_ERR_EXISTS);
     assert_non_null(strstr(pons_error_message(), "out.old"));
     assert_true(pons_dir_exists(scratch("runs/out.old/precious")));
 
@@ -209,9 +209,9 @@ static void staged_directory(void **state)
     assert_content(scratch("runs/out/b"), "two");
 
     spill(scratch("plain"), "x", 1);
-    assert_int_equal(pons_dir_stage(scratch("plain"), true, &part), PONS_ERR_EXISTS);
-    assert_int_equal(pons_dir_stage(scratch("plain/out"), false, &part), PONS_ERR_IO);
-    assert_int_equal(pons_dir_stage("/", true, &part), PONS_ERR_USAGE);
+    assert_int_equal(pons_dir_stage(scratch("plain"), ".part", true, &part), PONS_ERR_EXISTS);
+    assert_int_equal(pons_dir_stage(scratch("plain/out"), ".part", false, &part), PONS_ERR_IO);
+    assert_int_equal(pons_dir_stage("/", ".part", true, &part), PONS_ERR_USAGE);
     assert_int_equal(pons_mem_outstanding(), 0);
 }
 

@@ -1,6 +1,5 @@
 /* Packing: the vectors of the format, round trips at every width, whole directories written and
  * reopened, what may not appear, and what must disappear. */
-#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +13,12 @@
 #include "base/sha256.h"
 #include "io/scratch.h"
 #include "model/arch_tables.h"
-#include "pack/writer.h"
+#include "pack/bits.h"
+#include "pack/block_file.h"
+#include "pack/digest.h"
+#include "pack/export.h"
 #include "support/model_files.h"
+#include "support/packed_run.h"
 
 static const char *golden(const char *name)
 {
@@ -71,157 +74,44 @@ static void round_trips(void **state)
 
 /* ---- A whole model's worth of numbers. */
 
-typedef struct block {
-    pons_pack_linear linear[PONS_LINEARS];
-    int8_t *codes[PONS_LINEARS], *zero[PONS_LINEARS];
-    float *scale[PONS_LINEARS], *value[PONS_LINEARS], *bias[PONS_LINEARS];
-    float gains[256];
-} block;
+typedef struct output {
+    const char *format;
+    pons_dtype dtype;
+} output;
 
-typedef struct plan {
-    int bits, down_bits;
-    bool symmetric;
-    int64_t group_size;
-} plan;
-
-static float uniform(uint64_t *seed) { return (float)next_random(seed) / 0x1p31f - 0.5f; }
-
-/* Random codes, scales and zero points, and the weights they stand for; half the codes are the zero
- * point, as after pruning. */
-static void block_make(block *b, const pons_model_config *c, const plan *p, uint64_t seed)
+/* RUN of `source` beside OUT, then OUT. */
+static pons_status write_model(const char *source, const char *out, const packed_plan *p,
+                               const output *o, bool untie, bool force)
 {
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        int64_t rows, cols;
-        int bits = l == PONS_DOWN && p->down_bits ? p->down_bits : p->bits,
-            code_bits = bits < 16 ? bits : 4;
-        pons_linear_shape(c, l, &rows, &cols);
-        int64_t groups = p->group_size ? cols / p->group_size : 1, size = cols / groups;
-        b->codes[l] = malloc((size_t)(rows * cols));
-        b->zero[l] = malloc((size_t)(rows * groups));
-        b->scale[l] = malloc((size_t)(rows * groups) * sizeof(float));
-        b->value[l] = malloc((size_t)(rows * cols) * sizeof(float));
-        b->bias[l] = malloc((size_t)rows * sizeof(float));
-        for (int64_t i = 0; i < rows; i++)
-            b->bias[l][i] = uniform(&seed) * 0.1f;
-        for (int64_t i = 0; i < rows * groups; i++) {
-            b->scale[l][i] = 0.001f + 0.02f * (uniform(&seed) + 0.5f);
-            b->zero[l][i] = p->symmetric
-                                ? 0
-                                : (int8_t)((int)(next_random(&seed) >> 9) % (1 << code_bits) -
-                                           (1 << (code_bits - 1)));
-        }
-        for (int64_t i = 0; i < rows * cols; i++) {
-            int64_t g = i / cols * groups + i % cols / size;
-            int code = (int)(next_random(&seed) >> 9) % (1 << code_bits) - (1 << (code_bits - 1));
-            if (next_random(&seed) >> 30) code = b->zero[l][g];
-            b->codes[l][i] = (int8_t)code;
-            b->value[l][i] = b->scale[l][g] * (float)(code - b->zero[l][g]);
-        }
-        b->linear[l] = (pons_pack_linear){.linear = l,
-                                          .bits = bits,
-                                          .symmetric = p->symmetric,
-                                          .group_size = p->group_size,
-                                          .codes = b->codes[l],
-                                          .scale = b->scale[l],
-                                          .zero = p->symmetric ? NULL : b->zero[l],
-                                          .value = b->value[l],
-                                          .bias = pons_linear_has_bias(c, l) ? b->bias[l] : NULL};
-    }
-    for (int64_t i = 0; i < pons_gain_floats(c); i++)
-        b->gains[i] = 1 + uniform(&seed) * 0.1f;
-}
-
-static void block_free(block *b)
-{
-    for (int l = 0; l < PONS_LINEARS; l++) {
-        free(b->codes[l]);
-        free(b->zero[l]);
-        free(b->scale[l]);
-        free(b->value[l]);
-        free(b->bias[l]);
-    }
-}
-
-static pons_status embedding_rows(void *user, int64_t row, int64_t n, float *out)
-{
-    return pons_model_read_embedding_rows(user, row, n, out);
-}
-static pons_status head_rows(void *user, int64_t row, int64_t n, float *out)
-{
-    return pons_model_read_head_rows(user, row, n, out);
-}
-
-static json_t *manifest_of(const pons_runtime *runtime)
-{
-    json_t *r = NULL;
-    assert_int_equal(pons_runtime_to_json(runtime, &r), PONS_OK);
-    return json_pack("{s:i, s:s, s:o}", "format", 1, "method", "rtn", "runtime", r);
-}
-
-static pons_recipe recipe_of(pons_output_format format, pons_dtype dtype)
-{
-    pons_recipe r;
-    memset(&r, 0, sizeof r);
-    r.output.format = format;
-    r.output.dtype = dtype;
-    return r;
-}
-
-enum { SEED = 77 };
-
-/* Write `source` to `out` with made-up linears; blocks in reverse order, as a caller may. */
-static pons_status write_model(const char *source, const char *out, const plan *p,
-                               const pons_recipe *recipe, bool untie, bool force)
-{
-    pons_status st = PONS_OK;
-    pons_model *m = NULL;
-    pons_pack_writer *w = NULL;
-    json_t *manifest = NULL;
-    float gain[128];
-    pons_runtime runtime = pons_runtime_plain();
-    runtime.hadamard_down = true;
-    PONS_TRY(st, pons_model_open(source, &m));
-    const pons_model_config *c = pons_model_get_config(m);
-    PONS_TRY(st, pons_pack_writer_create(out, force ? PONS_PACK_REPLACE : PONS_PACK_NEW, m, recipe,
-                                         untie, &w));
-    for (int64_t layer = c->layers - 1; layer >= 0; layer--) {
-        block b;
-        block_make(&b, c, p, SEED + (uint64_t)layer);
-        st = pons_pack_writer_block(w, layer, b.linear, b.gains);
-        block_free(&b);
-        if (st != PONS_OK) goto done;
-    }
-    PONS_TRY(st, pons_model_read_final_norm(m, gain));
-    PONS_TRY(st, pons_pack_writer_ends(w, embedding_rows, c->tied && !untie ? NULL : head_rows, m,
-                                       gain));
-    assert_false(pons_dir_exists(out) && !force);
-    manifest = manifest_of(&runtime);
-    st = pons_pack_writer_commit(&w, manifest);
-    assert_null(w);
-done:
-    pons_pack_writer_abandon(&w);
-    json_decref(manifest);
-    pons_model_close(&m);
-    return st;
+    pons_export_result result;
+    char run[300];
+    snprintf(run, sizeof run, "%s.run", out);
+    pons_status st = packed_run_write(source, run, p, o->dtype, o->format, untie);
+    if (st != PONS_OK) return st;
+    const pons_export_options options = {.source = run,
+                                         .out = out,
+                                         .format = pons_format_find(o->format),
+                                         .staging = force ? PONS_EXPORT_REPLACE : PONS_EXPORT_NEW};
+    return pons_export(pons_par_alone(), &options, &result);
 }
 
 /* Everything that went in comes out again. */
-static void check_model(const char *source, const char *out, const plan *p,
-                        const pons_recipe *recipe, bool untie)
+static void check_model(const char *source, const char *out, const packed_plan *p, const output *o,
+                        bool untie)
 {
     pons_model *m = NULL, *from = NULL;
-    bool dense = recipe->output.format == PONS_OUTPUT_DENSE || p->bits == 16;
+    bool dense = !strcmp(o->format, "dense") || p->bits == 16;
     if (pons_model_open(out, &m) != PONS_OK) fail_msg("%s", pons_error_message());
     assert_int_equal(pons_model_open(source, &from), PONS_OK);
     const pons_model_config *c = pons_model_get_config(m);
     assert_int_equal(pons_model_is_packed(m), !dense);
-    assert_int_equal(c->dtype, recipe->output.dtype);
+    assert_int_equal(c->dtype, o->dtype);
     assert_int_equal(c->tied, pons_model_get_config(from)->tied && !untie);
     assert_true(pons_model_runtime(m)->hadamard_down);
     for (int64_t layer = 0; layer < c->layers; layer++) {
-        block b;
-        float gains[256];
-        block_make(&b, c, p, SEED + (uint64_t)layer);
+        packed_block b;
+        float gains[2 * PACKED_HIDDEN];
+        packed_block_make(&b, c, p, PACKED_SEED + (uint64_t)layer);
         for (int l = 0; l < PONS_LINEARS; l++) {
             int64_t rows, cols, groups;
             int bits;
@@ -230,7 +120,7 @@ static void check_model(const char *source, const char *out, const plan *p,
             int8_t *codes = malloc((size_t)(rows * cols)), *zero = malloc((size_t)(rows * cols));
             float *x = malloc((size_t)(rows * cols) * sizeof *x);
             pons_model_linear_format(m, layer, l, &bits, &groups, &symmetric);
-            assert_int_equal(bits, dense ? 16 : b.linear[l].bits);
+            assert_int_equal(bits, dense ? 16 : b.linear[l].scheme.bits);
             if (!dense) {
                 assert_int_equal(groups, p->group_size ? cols / p->group_size : 1);
                 assert_int_equal(symmetric, p->symmetric);
@@ -239,7 +129,7 @@ static void check_model(const char *source, const char *out, const plan *p,
                 assert_memory_equal(x, b.scale[l], (size_t)(rows * groups) * sizeof *x);
                 assert_memory_equal(zero, b.zero[l], (size_t)(rows * groups));
             }
-            if (dense) pons_dtype_round(recipe->output.dtype, b.value[l], rows * cols);
+            if (dense) pons_dtype_round(o->dtype, b.value[l], rows * cols);
             assert_int_equal(pons_model_read_linear(m, layer, l, 0, rows, x), PONS_OK);
             for (int64_t i = 0; i < rows * cols; i++)
                 assert_true(x[i] == b.value[l][i]);
@@ -248,16 +138,16 @@ static void check_model(const char *source, const char *out, const plan *p,
                 assert_true(x[i] == b.value[l][7 * cols + i]);
             assert_int_equal(pons_model_read_bias(m, layer, l, x, &present), PONS_OK);
             assert_int_equal(present, pons_linear_has_bias(c, l));
-            pons_dtype_round(recipe->output.dtype, b.bias[l], rows);
+            pons_dtype_round(o->dtype, b.bias[l], rows);
             if (present) assert_memory_equal(x, b.bias[l], (size_t)rows * sizeof *x);
             free(x);
             free(zero);
             free(codes);
         }
         assert_int_equal(pons_model_read_gains(m, layer, gains), PONS_OK);
-        pons_dtype_round(recipe->output.dtype, b.gains, pons_gain_floats(c));
-        assert_memory_equal(gains, b.gains, (size_t)pons_gain_floats(c) * sizeof(float));
-        block_free(&b);
+        pons_dtype_round(o->dtype, b.gains, 2 * c->hidden);
+        assert_memory_equal(gains, b.gains, (size_t)(2 * c->hidden) * sizeof(float));
+        packed_block_free(&b);
     }
     int64_t n = c->vocab * c->hidden;
     float *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
@@ -268,7 +158,7 @@ static void check_model(const char *source, const char *out, const plan *p,
         assert_int_equal((head ? pons_model_read_head_rows
                                : pons_model_read_embedding_rows)(from, 0, c->vocab, y),
                          PONS_OK);
-        pons_dtype_round(recipe->output.dtype, y, n);
+        pons_dtype_round(o->dtype, y, n);
         assert_memory_equal(x, y, (size_t)n * sizeof *x);
     }
     free(y);
@@ -282,32 +172,30 @@ static void whole_models(void **state)
     (void)state;
     static const struct {
         const char *source;
-        plan plan;
-        pons_output_format format;
-        pons_dtype dtype;
+        packed_plan plan;
+        output output;
         bool untie;
     } cases[] = {
-        {"llama-gqa", {4, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
-        {"llama-gqa", {4, 8, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
-        {"llama31-rope", {3, 0, false, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F32, false},
-        {"llama31-rope", {5, 0, false, 32}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
-        {"mistral-headdim", {6, 0, true, 16}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F32, false},
-        {"mistral-headdim", {7, 2, false, 32}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
-        {"qwen2-bias-tied", {4, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16, false},
-        {"qwen2-bias-tied", {2, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F32, true},
-        {"qwen2-bias-tied", {4, 0, true, 0}, PONS_OUTPUT_DENSE, PONS_DTYPE_BF16, true},
-        {"llama-gqa", {16, 0, true, 0}, PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16, false},
-        {"llama-gqa", {4, 0, true, 0}, PONS_OUTPUT_DENSE, PONS_DTYPE_F32, false},
+        {"llama-gqa", {4, 0, true, 0}, {"compressed-tensors", PONS_DTYPE_BF16}, false},
+        {"llama-gqa", {4, 8, true, 0}, {"compressed-tensors", PONS_DTYPE_F16}, false},
+        {"llama31-rope", {3, 0, false, 0}, {"compressed-tensors", PONS_DTYPE_F32}, false},
+        {"llama31-rope", {5, 0, false, 32}, {"compressed-tensors", PONS_DTYPE_BF16}, false},
+        {"mistral-headdim", {6, 0, true, 16}, {"compressed-tensors", PONS_DTYPE_F32}, false},
+        {"mistral-headdim", {7, 2, false, 32}, {"compressed-tensors", PONS_DTYPE_F16}, false},
+        {"qwen2-bias-tied", {4, 0, true, 0}, {"compressed-tensors", PONS_DTYPE_BF16}, false},
+        {"qwen2-bias-tied", {2, 0, true, 0}, {"compressed-tensors", PONS_DTYPE_F32}, true},
+        {"qwen2-bias-tied", {4, 0, true, 0}, {"dense", PONS_DTYPE_BF16}, true},
+        {"llama-gqa", {16, 0, true, 0}, {"compressed-tensors", PONS_DTYPE_F16}, false},
+        {"llama-gqa", {4, 0, true, 0}, {"dense", PONS_DTYPE_F32}, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const pons_recipe recipe = recipe_of(cases[i].format, cases[i].dtype);
         const char *out = scratch("out");
-        if (write_model(golden(cases[i].source), out, &cases[i].plan, &recipe, cases[i].untie,
-                        true) != PONS_OK)
+        if (write_model(golden(cases[i].source), out, &cases[i].plan, &cases[i].output,
+                        cases[i].untie, true) != PONS_OK)
             fail_msg("case %zu: %s", i, pons_error_message());
-        check_model(golden(cases[i].source), scratch("out"), &cases[i].plan, &recipe,
+        check_model(golden(cases[i].source), scratch("out"), &cases[i].plan, &cases[i].output,
                     cases[i].untie);
-        assert_false(pons_dir_exists(scratch("out.part")));
+        assert_false(pons_dir_exists(scratch("out.export")));
     }
 }
 
@@ -315,16 +203,15 @@ static void whole_models(void **state)
 static void directory(void **state)
 {
     (void)state;
-    const plan p = {4, 8, true, 0};
-    const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16);
+    const packed_plan p = {4, 8, true, 0};
+    const output o = {"compressed-tensors", PONS_DTYPE_BF16};
     const char *source = scratch("source");
     model_edit edit = {.key = "attention_dropout", .json = "0.25"};
     model_copy(golden("qwen2-bias-tied"), source, &edit);
     spill(scratch("source/tokenizer.json"), "{\"t\": 1}", 8);
     spill(scratch("source/LICENSE"), "yes", 3);
     spill(scratch("source/unrelated.txt"), "no", 2);
-    assert_int_equal(write_model(scratch("source"), scratch("made"), &p, &recipe, true, false),
-                     PONS_OK);
+    assert_int_equal(write_model(scratch("source"), scratch("made"), &p, &o, true, false), PONS_OK);
     assert_true(pons_file_exists(scratch("made/tokenizer.json")));
     assert_true(pons_file_exists(scratch("made/LICENSE")));
     assert_true(pons_file_exists(scratch("made/pons.json")));
@@ -389,20 +276,20 @@ static void directory(void **state)
 static void digest(void **state)
 {
     (void)state;
-    const plan p = {4, 0, true, 0};
-    const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_BF16);
+    const packed_plan p = {4, 0, true, 0};
+    const output o = {"compressed-tensors", PONS_DTYPE_BF16};
     char hex[65], want[65];
     pons_model *m = NULL;
     pons_sha256 s;
-    assert_int_equal(write_model(golden("llama-gqa"), scratch("out"), &p, &recipe, false, true),
+    assert_int_equal(write_model(golden("llama-gqa"), scratch("out"), &p, &o, false, true),
                      PONS_OK);
     assert_int_equal(pons_pack_digest(scratch("out"), hex), PONS_OK);
     assert_int_equal(pons_model_open(golden("llama-gqa"), &m), PONS_OK);
     const pons_model_config *c = pons_model_get_config(m);
     pons_sha256_begin(&s);
     for (int64_t layer = 0; layer < c->layers; layer++) {
-        block b;
-        block_make(&b, c, &p, SEED + (uint64_t)layer);
+        packed_block b;
+        packed_block_make(&b, c, &p, PACKED_SEED + (uint64_t)layer);
         for (int l = 0; l < PONS_LINEARS; l++) {
             int64_t rows, cols;
             pons_linear_shape(c, l, &rows, &cols);
@@ -412,7 +299,7 @@ static void digest(void **state)
             }
             pons_sha256_update(&s, b.scale[l], (size_t)rows * sizeof(float));
         }
-        block_free(&b);
+        packed_block_free(&b);
     }
     pons_sha256_end(&s, want);
     assert_string_equal(hex, want);
@@ -426,96 +313,135 @@ static void digest(void **state)
 static void from_gguf(void **state)
 {
     (void)state;
-    const plan p = {4, 0, true, 0};
-    const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16);
+    const packed_plan p = {4, 0, true, 0};
+    const output o = {"compressed-tensors", PONS_DTYPE_F16};
     model_to_gguf(golden("llama31-rope"), scratch("m.gguf"));
-    if (write_model(scratch("m.gguf"), scratch("out"), &p, &recipe, true, true) != PONS_OK)
+    if (write_model(scratch("m.gguf"), scratch("out"), &p, &o, true, true) != PONS_OK)
         fail_msg("%s", pons_error_message());
-    check_model(scratch("m.gguf"), scratch("out"), &p, &recipe, true);
+    check_model(scratch("m.gguf"), scratch("out"), &p, &o, true);
     assert_false(pons_file_exists(scratch("out/tokenizer.json"))); /* that file has none */
+}
+
+/* Exporting again: to the same form, to another one, from RUN and from OUT. */
+static void again(void **state)
+{
+    (void)state;
+    const packed_plan p = {4, 8, false, 16};
+    const output o = {"compressed-tensors", PONS_DTYPE_BF16}, dense = {"dense", PONS_DTYPE_BF16};
+    const pons_dtype wide = PONS_DTYPE_F32;
+    static const char *const files[] = {"model-00001-of-00004.safetensors",
+                                        "model-00003-of-00004.safetensors", "config.json",
+                                        "model.safetensors.index.json", "pons.json"};
+    pons_export_result result;
+    if (write_model(golden("llama-gqa"), scratch("out"), &p, &o, false, true) != PONS_OK)
+        fail_msg("%s", pons_error_message());
+    struct {
+        const char *source, *to, *format, *equal;
+    } steps[] = {{"out.run", "same", "compressed-tensors", "out"},
+                 {"out", "copy", "compressed-tensors", "out"},
+                 {"out.run", "dense", "dense", NULL},
+                 {"out", "dense2", "dense", "dense"},
+                 {"dense2", "dense3", "dense", "dense"},
+                 {"out", "plain", "dense", NULL}};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        bool is_dense = !strcmp(steps[i].format, "dense");
+        bool widen = is_dense && strcmp(steps[i].to, "plain");
+        const pons_export_options options = {.source = scratch(steps[i].source),
+                                             .out = scratch(steps[i].to),
+                                             .format = pons_format_find(steps[i].format),
+                                             .dtype = widen ? &wide : NULL};
+        if (pons_export(pons_par_alone(), &options, &result) != PONS_OK)
+            fail_msg("%s to %s: %s", steps[i].source, steps[i].to, pons_error_message());
+        assert_int_equal(result.files, 4);
+        for (size_t f = 0; steps[i].equal && f < sizeof files / sizeof *files; f++) {
+            char a[300], b[300], x[65], y[65];
+            snprintf(a, sizeof a, "%s/%s", scratch(steps[i].to), files[f]);
+            snprintf(b, sizeof b, "%s/%s", scratch(steps[i].equal), files[f]);
+            assert_int_equal(pons_file_digest(a, x), PONS_OK);
+            assert_int_equal(pons_file_digest(b, y), PONS_OK);
+            if (strcmp(x, y)) fail_msg("%s and %s differ", a, b);
+        }
+    }
+    check_model(golden("llama-gqa"), scratch("plain"), &p, &dense, false);
+
+    const pons_export_options back = {.source = scratch("dense"),
+                                      .out = scratch("codes"),
+                                      .format = &pons_format_compressed_tensors};
+    assert_int_equal(pons_export(pons_par_alone(), &back, &result), PONS_ERR_UNSUPPORTED);
+    assert_non_null(strstr(pons_error_message(), "which has no codes"));
+    assert_false(pons_dir_exists(scratch("codes")));
+}
+
+static void damage(const char *path, long from_end)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    fseek(f, -from_end, SEEK_END);
+    int byte = fgetc(f);
+    fseek(f, -from_end, SEEK_END);
+    fputc(byte ^ 1, f);
+    fclose(f);
+}
+
+/* The source is refused with this sentence, and nothing is left. */
+static void refuse(const char *source, const char *file, const char *cause)
+{
+    pons_export_result result;
+    const pons_export_options options = {
+        .source = source, .out = scratch("gone"), .format = &pons_format_compressed_tensors};
+    assert_int_equal(pons_export(pons_par_alone(), &options, &result), PONS_ERR_INPUT);
+    if (!strstr(pons_error_message(), file) || !strstr(pons_error_message(), cause))
+        fail_msg("%s", pons_error_message());
+    assert_false(pons_dir_exists(scratch("gone")));
+    assert_false(pons_dir_exists(scratch("gone.export")));
 }
 
 static void refusals(void **state)
 {
     (void)state;
-    const plan p = {4, 0, true, 0};
-    const pons_recipe recipe = recipe_of(PONS_OUTPUT_PACK_QUANTIZED, PONS_DTYPE_F16);
-    pons_model *m = NULL;
-    pons_pack_writer *w = NULL;
-    block b;
-    float gain[128];
+    const packed_plan p = {4, 0, true, 0};
+    const output o = {"compressed-tensors", PONS_DTYPE_F16};
+    pons_export_result result;
 
-    /* an existing output, untouched */
+    /* an existing output, untouched; with force only one of ours */
     assert_int_equal(pons_dir_make(scratch("taken")), PONS_OK);
     spill(scratch("taken/mine"), "x", 1);
-    assert_int_equal(write_model(golden("llama-gqa"), scratch("taken"), &p, &recipe, false, false),
-                     PONS_ERR_EXISTS);
+    for (int force = 0; force < 2; force++)
+        assert_int_equal(write_model(golden("llama-gqa"), scratch("taken"), &p, &o, false, force),
+                         PONS_ERR_EXISTS);
     assert_true(pons_file_exists(scratch("taken/mine")));
 
-    /* the model itself, even by force */
-    model_copy(golden("llama-gqa"), scratch("self"), NULL);
-    assert_int_equal(write_model(scratch("self"), scratch("self"), &p, &recipe, false, true),
+    /* the source itself, even by force */
+    const pons_export_options self = {.source = scratch("taken.run"),
+                                      .out = scratch("taken.run"),
+                                      .format = &pons_format_dense,
+                                      .staging = PONS_EXPORT_REPLACE};
+    assert_int_equal(pons_export(pons_par_alone(), &self, &result), PONS_ERR_USAGE);
+    assert_true(pons_file_exists(scratch("taken.run/model/run.json")));
+
+    /* an output that a run of compress is filling */
+    assert_int_equal(pons_dir_make(scratch("busy.part")), PONS_OK);
+    assert_int_equal(write_model(golden("llama-gqa"), scratch("busy"), &p, &o, false, false),
                      PONS_ERR_EXISTS);
-    assert_true(pons_file_exists(scratch("self/model.safetensors")));
+    assert_non_null(strstr(pons_error_message(), "busy.part exists"));
 
-    /* abandoned half-way: nothing under either name */
-    assert_int_equal(pons_model_open(golden("llama-gqa"), &m), PONS_OK);
-    const pons_model_config *c = pons_model_get_config(m);
-    block_make(&b, c, &p, SEED);
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
-                     PONS_OK);
-    assert_int_equal(pons_pack_writer_block(w, 1, b.linear, b.gains), PONS_OK);
-    assert_false(pons_dir_exists(scratch("gone")));
-    pons_pack_writer_abandon(&w);
-    assert_null(w);
-    assert_false(pons_dir_exists(scratch("gone")));
-    assert_false(pons_dir_exists(scratch("gone.part")));
+    /* damage: the file is named, nothing is left */
+    char run[256];
+    snprintf(run, sizeof run, "%s", scratch("taken.run"));
+    damage(scratch("taken.run/blocks/block-001.safetensors"), 2000);
+    refuse(run, "blocks/block-001.safetensors: ", "is damaged");
+    damage(scratch("taken.run/blocks/block-001.safetensors"), 2000); /* mended */
 
-    /* a value the output type cannot hold */
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
+    /* a block of another run; neither RUN nor OUT */
+    const packed_plan other = {4, 0, true, 16};
+    assert_int_equal(
+        packed_run_write(golden("llama-gqa"), scratch("other"), &other, o.dtype, o.format, false),
+        PONS_OK);
+    assert_int_equal(pons_file_copy(scratch("other/blocks/block-002.safetensors"),
+                                    scratch("taken.run/blocks/block-002.safetensors")),
                      PONS_OK);
-    b.gains[pons_model_get_config(m)->hidden + 17] = 1e6f;
-    assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.gains), PONS_ERR_NUMERIC);
-    assert_non_null(strstr(pons_error_message(), "model.layers.0.post_attention_layernorm.weight"));
-    pons_pack_writer_abandon(&w);
-    block_free(&b);
-
-    /* a group size that does not divide the columns */
-    const plan odd = {4, 0, true, 64};
-    block_make(&b, c, &odd, SEED);
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
-                     PONS_OK);
-    assert_int_equal(pons_pack_writer_block(w, 0, b.linear, b.gains), PONS_ERR_SHAPE);
-    pons_pack_writer_abandon(&w);
-    block_free(&b);
-
-    /* a file damaged between writing and commit */
-    assert_int_equal(pons_pack_writer_create(scratch("gone"), PONS_PACK_NEW, m, &recipe, false, &w),
-                     PONS_OK);
-    for (int64_t layer = 0; layer < c->layers; layer++) {
-        block_make(&b, c, &p, SEED);
-        assert_int_equal(pons_pack_writer_block(w, layer, b.linear, b.gains), PONS_OK);
-        block_free(&b);
-    }
-    assert_int_equal(pons_model_read_final_norm(m, gain), PONS_OK);
-    assert_int_equal(pons_pack_writer_ends(w, embedding_rows, head_rows, m, gain), PONS_OK);
-    FILE *f = fopen(scratch("gone.part/model-00003-of-00004.safetensors"), "r+b");
-    assert_non_null(f);
-    fseek(f, -9, SEEK_END);
-    int byte = fgetc(f);
-    fseek(f, -9, SEEK_END);
-    fputc(byte ^ 1, f);
-    fclose(f);
-    pons_runtime runtime = pons_runtime_plain();
-    json_t *manifest = manifest_of(&runtime);
-    assert_int_equal(pons_pack_writer_commit(&w, manifest), PONS_ERR_IO);
-    assert_non_null(strstr(pons_error_message(), "model-00003-of-00004.safetensors"));
-    assert_true(pons_dir_exists(scratch("gone.part")));
-    pons_pack_writer_abandon(&w);
-    json_decref(manifest);
-    assert_false(pons_dir_exists(scratch("gone")));
-    assert_false(pons_dir_exists(scratch("gone.part")));
-    pons_model_close(&m);
+    refuse(run, "block-002.safetensors: ", "is not the block of this run");
+    refuse(golden("llama-gqa"), "llama-gqa: ", "neither a state directory nor an output");
 }
 
 static void nothing_leaks(void **state)
@@ -527,8 +453,10 @@ static void nothing_leaks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors),   cmocka_unit_test(round_trips),  cmocka_unit_test(whole_models),
-        cmocka_unit_test(directory), cmocka_unit_test(digest),       cmocka_unit_test(from_gguf),
-        cmocka_unit_test(refusals),  cmocka_unit_test(nothing_leaks)};
+        cmocka_unit_test(vectors),      cmocka_unit_test(round_trips),
+        cmocka_unit_test(whole_models), cmocka_unit_test(directory),
+        cmocka_unit_test(digest),       cmocka_unit_test(from_gguf),
+        cmocka_unit_test(again),        cmocka_unit_test(refusals),
+        cmocka_unit_test(nothing_leaks)};
     return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

@@ -74,7 +74,7 @@ for event in allocation block; do
     rm -rf "$work/out" "$work/out.part"
     mkdir "$work/out.part"
     python3 - "$work" $event <<'PY'
-import shutil, sys, os
+import sys
 work, event = sys.argv[1:]
 lines = []
 for line in open(f"{work}/journal"):
@@ -82,9 +82,6 @@ for line in open(f"{work}/journal"):
     if f'"event":"{event}"' in line:
         break
 open(f"{work}/out.run/journal.jsonl", "w").write("".join(lines))
-shards = sorted(f for f in os.listdir(f"{work}/whole") if f.endswith(".safetensors"))
-if event == "block":
-    shutil.copy(f"{work}/whole/{shards[1]}", f"{work}/out.part/{shards[1]}")
 PY
     compress 2 1 --resume
     diff -r "$work/whole" "$work/out" || { echo "resumed after $event: other bytes"; exit 1; }
@@ -137,8 +134,6 @@ PY
     { echo "pons plan shows no bits"; exit 1; }
 rm -r "$work/out"
 mkdir "$work/out.part" # cut after the first block
-shard=$(cd "$work/bits" && ls model-*.safetensors | sed -n 2p)
-cp "$work/bits/$shard" "$work/out.part/$shard"
 sed -i '/"event":"block"/{p;Q}' "$work/out.run/journal.jsonl"
 compress 2 1 --resume "${bits[@]}"
 diff -r "$work/bits" "$work/out" || { echo "bits, resumed: other bytes"; exit 1; }
@@ -150,7 +145,7 @@ for change in 'append(line["linears"][0])' 'pop()'; do
     python3 - "$work/journal" "$change" >"$work/out.run/journal.jsonl" <<'PY'
 import json, sys
 for line in map(json.loads, open(sys.argv[1])):
-    if line["event"] == "finished":
+    if line["event"] in ("model", "finished"):
         break
     if line["event"] == "allocation":
         eval('line["linears"].' + sys.argv[2])

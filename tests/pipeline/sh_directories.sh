@@ -61,11 +61,12 @@ python3 -c 'import json, sys; assert json.load(sys.stdin)["out"].endswith("/caf?
   fail "a name that is not UTF-8: $(cat "$scratch/out")"
 on 1 inspect --json "$name" || fail "inspect of a name that is not UTF-8: $(cat "$scratch/err")"
 
-# ---- RUN's disk is full when only the journal's last line is missing: OUT and RUN stay. That line holds OUT's name,
-# made too long here for what is left of the disk's three pages.
+# ---- RUN's disk is full when only what tells of the result is missing: OUT and RUN stay. The disk has the pages that such
+# a run takes before its report, and the last line of the journal holds a name of OUT that is too long for what is left.
 disk=$scratch/disk
 mkdir "$disk"
-if mount -t tmpfs -o size=12k pons "$disk" 2>/dev/null; then
+pages=$(find "$work/c.run" -type f ! -name report.json ! -name trace.json -printf '%s\n' | awk '{ n += int(($1 + 4095) / 4096) } END { print n }')
+if mount -t tmpfs -o size=$((4 * pages))k pons "$disk" 2>/dev/null; then
   long=$work$(printf '/.%.0s' $(seq $(((3960 - ${#work}) / 2))))/late
   for ranks in 1 3; do
     compress $ranks --out "$long" --run "$disk/run" --force

@@ -56,7 +56,6 @@ for line in open(out + ".run/journal.jsonl"):
         break
 open(out + ".run/journal.jsonl", "w").write("".join(lines))
 os.mkdir(out + ".part")
-shutil.copy(sorted(os.path.join(out, f) for f in os.listdir(out) if f.startswith("model-"))[1], out + ".part")
 shutil.rmtree(out)
 PYTHON
 on 2 "${compress[@]}" --resume || fail "--resume: $(cat "$scratch/err")"

@@ -38,33 +38,32 @@ PY
 layers=$(grep -c '"event":"block"' "$scratch/whole.run/journal.jsonl")
 [ "$layers" -ge 2 ] || fail "the model has only $layers blocks"
 
-# cut N OUT: what a process leaves that dies after N blocks were committed, in the middle of the next one's files.
+# cut N OUT: what a process leaves that dies after N blocks were committed, in the middle of the next one's files; after all
+# of them, in the middle of RUN/model.
 cut() {
   local n=$1 out=$2
   rm -rf "$out" "$out.part" "$out.run"
   cp -r "$scratch/whole.run" "$out.run"
   mkdir "$out.part"
-  python3 - "$n" "$scratch/whole" "$out" <<'PY'
-import json, os, shutil, sys
-n, whole, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+  python3 - "$n" "$out.run" <<'PY'
+import json, os, sys
+n, run = int(sys.argv[1]), sys.argv[2]
 lines, blocks = [], 0
-for line in open(whole + ".run/journal.jsonl"):
+for line in open(run + "/journal.jsonl"):
     event = json.loads(line)["event"]
-    if event == "block" and blocks == n or event == "finished":
+    if event == "block" and blocks == n or event in ("model", "finished"):
         break
     blocks += event == "block"
     lines.append(line)
-open(out + ".run/journal.jsonl", "w").write("".join(lines) + '{"event":"blo')  # the half line of a dying process
-shards = sorted(f for f in os.listdir(whole) if f.endswith(".safetensors"))
-for shard in shards[1:n + 1]:
-    shutil.copy(f"{whole}/{shard}", f"{out}.part/{shard}")
-if n + 1 < len(shards):
-    open(f"{out}.part/{shards[n + 1]}.part", "w").write("half a shard")
-    shutil.copy(f"{whole}/{shards[n + 1]}", f"{out}.part/{shards[n + 1]}")  # published, but not in the journal
+open(run + "/journal.jsonl", "w").write("".join(lines) + '{"event":"blo')  # the half line of a dying process
+os.rename(run + "/model", run + "/model.part")
+os.remove(run + "/model.part/run.json")
+for later in sorted(os.listdir(run + "/blocks"))[n + 1:]:  # block n is published, but not in the journal
+    os.rename(f"{run}/blocks/{later}", f"{run}/blocks/{later}.part")
 PY
 }
-flip() { # FILE: one bit of its last tensor
-  python3 -c 'import sys; f = open(sys.argv[1], "r+b"); f.seek(-5, 2); b = f.read(1); f.seek(-5, 2); f.write(bytes([b[0] ^ 4]))' "$1"
+flip() { # FILE [BYTES]: one bit so many bytes before its end
+  python3 -c 'import sys; f = open(sys.argv[1], "r+b"); n = -int(sys.argv[2]); f.seek(n, 2); b = f.read(1); f.seek(n, 2); f.write(bytes([b[0] ^ 4]))' "$1" "${2:-5}"
 }
 same() { # LABEL OUT: the same bytes in every file
   diff -r "$scratch/whole" "$2" >"$scratch/diff" || fail "$1: $(cat "$scratch/diff")"
@@ -114,13 +113,37 @@ for ranks in 2 1; do
   same "only the report is missing" "$scratch/out3"
 done
 
-# ---- a damaged shard is compressed again, loudly
+# ---- cut between RUN/model and OUT, in the middle of filling OUT.part: OUT is made of RUN, nothing is computed
+cut_complete() { # OUT
+  rm -rf "$1" "$1.part" "$1.run"
+  cp -r "$scratch/whole.run" "$1.run"
+  sed -i '$d' "$1.run/journal.jsonl"
+  cp -r "$scratch/whole" "$1.part"
+  rm "$1.part/pons.json"
+}
+for ranks in 1 3; do
+  cut_complete "$scratch/made"
+  on $ranks compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" --out "$scratch/made" --json --resume ||
+    fail "OUT of a complete RUN (ranks = $ranks): $(cat "$scratch/err")"
+  grep -q 'resume: all [0-9]* blocks are done' "$scratch/err" || fail "OUT of a complete RUN: $(cat "$scratch/err")"
+  grep -q 'compress: blocks' "$scratch/err" && fail "OUT of a complete RUN: blocks are compressed again"
+  same "OUT of a complete RUN (ranks = $ranks)" "$scratch/made"
+done
+rm -r "$scratch/made" # of a finished run, too
+compress 2 "$scratch/made" --resume || fail "OUT of a finished RUN: $(cat "$scratch/err")"
+same "OUT of a finished RUN" "$scratch/made"
+cut_complete "$scratch/made"
+flip "$scratch/made.run/blocks/block-001.safetensors" 2000
+compress 2 "$scratch/made" --resume || fail "a complete RUN with a damaged block: $(cat "$scratch/err")"
+same "a complete RUN with a damaged block" "$scratch/made"
+
+# ---- a damaged block is compressed again, loudly
 cut 2 "$scratch/out4"
-flip "$(ls "$scratch/out4.part"/*.safetensors | sed -n 2p)"
+flip "$scratch/out4.run/blocks/block-001.safetensors" 2000
 on 2 compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" --out "$scratch/out4" --json --resume ||
-  fail "a damaged shard: $(cat "$scratch/err")"
-grep -q 'warning: resume: .*SHA-256.*again from block 1 on' "$scratch/err" || fail "a damaged shard: $(cat "$scratch/err")"
-same "a damaged shard" "$scratch/out4"
+  fail "a damaged block: $(cat "$scratch/err")"
+grep -q 'warning: resume: .*block-001.safetensors: .* is damaged (checksum); compressing again from block 1 on' "$scratch/err" || fail "a damaged block: $(cat "$scratch/err")"
+same "a damaged block" "$scratch/out4"
 
 # ---- nothing there yet: a run begins
 compress 1 "$scratch/out5" --resume || fail "--resume of nothing: $(cat "$scratch/err")"
@@ -152,8 +175,10 @@ refuses 7 'a run that did not finish; give --resume' --quiet compress "$scratch/
   --calib "$scratch/calib.ids" --out "$scratch/out6"
 refuses 2 'force.*resume' --quiet compress "$scratch/recipe.yaml" --model "$model" --calib "$scratch/calib.ids" \
   --out "$scratch/out6" --resume --force
-refuses 4 'elsewhere.part: the blocks that were finished are not there' --quiet compress "$scratch/recipe.yaml" --model "$model" \
-  --calib "$scratch/calib.ids" --out "$scratch/elsewhere" --run "$scratch/out6.run" --resume
+cp -r "$scratch/out6.run" "$scratch/old.run" # of a version that committed blocks to OUT.part
+sed -i 's/"layout":1,//' "$scratch/old.run/journal.jsonl"
+refuses 4 'old.run: found a run of layout 0, .*allowed: layout 1; --force begins anew' --quiet compress "$scratch/recipe.yaml" \
+  --model "$model" --calib "$scratch/calib.ids" --out "$scratch/old" --resume
 compress 3 "$scratch/out6" --resume --set checkpoint.blocks=0 --set coordinator_works=false ||
   fail "keys that change no bit: $(cat "$scratch/err")"
 same "keys that change no bit" "$scratch/out6"

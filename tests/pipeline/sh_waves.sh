@@ -83,18 +83,17 @@ cut() {
   rm -rf "$scratch/cut" "$scratch/cut.part" "$scratch/cut.run"
   cp -r "$scratch/whole.run" "$scratch/cut.run"
   mkdir "$scratch/cut.part"
-  python3 - "$1" "$scratch/whole" "$scratch/cut" <<'PYTHON'
-import json, os, shutil, sys
-n, whole, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+  rm -r "$scratch/cut.run/model"
+  python3 - "$1" "$scratch/cut.run/journal.jsonl" <<'PYTHON'
+import json, sys
+n, journal = int(sys.argv[1]), sys.argv[2]
 lines = []
-for line in open(whole + ".run/journal.jsonl"):
+for line in open(journal):
     event = json.loads(line)
-    if event["event"] == "finished" or event["event"] == "block" and event["block"] >= n:
+    if event["event"] in ("model", "finished") or event["event"] == "block" and event["block"] >= n:
         break
     lines.append(line)
-open(out + ".run/journal.jsonl", "w").write("".join(lines))
-for shard in sorted(f for f in os.listdir(whole) if f.endswith(".safetensors"))[1:n + 1]:
-    shutil.copy(f"{whole}/{shard}", f"{out}.part/{shard}")
+open(journal, "w").write("".join(lines))
 PYTHON
 }
 for n in 0 1 2; do
