@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-packages=(gcc libc6-dev cmake ninja-build pkg-config
+packages=(gcc libc6-dev cmake ninja-build make pkg-config
   libopenmpi-dev openmpi-bin libopenblas-openmp-dev libhdf5-openmpi-dev hdf5-tools libdnnl-dev
   libscalapack-openmpi-dev
   libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev libzip-dev libcmocka-dev

@@ -35,7 +35,7 @@ command -v debootstrap >/dev/null || die "debootstrap is missing (Debian: apt-ge
 keep=${root:+1}
 root=${root:-$(mktemp -d)}
 clean() {
-  for mounted in dev/shm dev proc; do
+  for mounted in dev/shm dev sys proc; do
     if mountpoint -q "$root/$mounted"; then umount "$root/$mounted"; fi
   done
   [ -n "$keep" ] || rm -rf --one-file-system "$root"
@@ -47,7 +47,7 @@ if [ ! -x "$root/usr/bin/apt-get" ]; then
   debootstrap --variant=minbase "$release" "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >&2
 fi
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
-for mounted in proc dev dev/shm; do
+for mounted in proc sys dev dev/shm; do
   mountpoint -q "$root/$mounted" || mount --bind "/$mounted" "$root/$mounted"
 done
 

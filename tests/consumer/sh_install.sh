@@ -58,7 +58,7 @@ uses() {
 
 cp -r "$PONS_SOURCE/tests/consumer" "$scratch/consumer"
 sanitize=$(grep -qs '^PONS_SANITIZE:BOOL=ON' "$PONS_BUILD/CMakeCache.txt" && echo yes)
-if cmake -S "$scratch/consumer" -B "$scratch/consumer/build" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/log" 2>&1 &&
+if cmake -S "$scratch/consumer" -B "$scratch/consumer/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/log" 2>&1 &&
   cmake --build "$scratch/consumer/build" >>"$scratch/log" 2>&1; then
   uses "$scratch/consumer/build/consumer"
   uses "$scratch/consumer/build/consumer-static"
@@ -67,7 +67,7 @@ if cmake -S "$scratch/consumer" -B "$scratch/consumer/build" -DCMAKE_PREFIX_PATH
 else
   fail "with CMake: $(tail -n 20 "$scratch/log")"
 fi
-if [ -z "$sanitize" ]; then # pons.pc has no flags of sanitizers
+if [ -z "$sanitize" ] && command -v make >/dev/null; then # pons.pc has no flags of sanitizers
   for target in consumer consumer-static; do
     if PKG_CONFIG_PATH=$libraries/pkgconfig make -C "$scratch/consumer" $target >"$scratch/log" 2>&1; then
       uses "$scratch/consumer/$target"

@@ -130,7 +130,8 @@ static void flipped_bit(pons_comm *comm)
         CHECK(pons_hessian_file_read(path_of("damaged.h5"), groups[k], &d, &H, &norm) ==
               PONS_ERR_INPUT);
         CHECK(strstr(pons_error_message(), "damaged.h5"));
-        CHECK(strstr(pons_error_message(), "letcher32"));
+        CHECK(strstr(pons_error_message(), "letcher32") ||
+              strstr(pons_error_message(), "filter returned failure")); /* HDF5 1.10, 1.14 */
         check_group(path_of("damaged.h5"), "o", 1);
         at[2] ^= 16;
     }
