@@ -156,7 +156,10 @@ pons_status pons_dir_clean(const char *path, bool (*keep)(const char *name, cons
     char *child = NULL;
     DIR *directory = opendir(path);
     if (!directory) return pons_fail_errno(PONS_ERR_IO, errno, "cannot open %s", path);
-    for (struct dirent *entry; (entry = readdir(directory));) {
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(directory);
+        if (!entry) break;
         const char *name = entry->d_name;
         if (!strcmp(name, ".") || !strcmp(name, "..") || keep(name, user)) continue;
         occupant found = NOTHING;
@@ -170,10 +173,24 @@ pons_status pons_dir_clean(const char *path, bool (*keep)(const char *name, cons
         pons_mem_free(child);
         child = NULL;
     }
+    if (errno) st = pons_fail_errno(PONS_ERR_IO, errno, "cannot read %s", path);
 done:
     pons_mem_free(child);
     closedir(directory);
     return st;
+}
+
+bool pons_dir_is_empty(const char *path)
+{
+    bool empty = true;
+    DIR *directory = opendir(path);
+    if (!directory) return false;
+    errno = 0;
+    for (struct dirent *entry; empty && (entry = readdir(directory));)
+        empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+    empty = empty && !errno;
+    closedir(directory);
+    return empty;
 }
 
 /* The path with links resolved as far as it is there, then what is still to be made. */

@@ -40,6 +40,9 @@ bool pons_file_exists(const char *path);
 /** Whether a directory, or a link to one, is there. */
 bool pons_dir_exists(const char *path);
 
+/** Whether a directory is there, can be read and holds nothing. */
+bool pons_dir_is_empty(const char *path);
+
 /** mkdir -p. */
 pons_status pons_dir_make(const char *path);
 

@@ -91,7 +91,9 @@ static pons_status reserve(pons_hessian_file *f, int64_t bytes)
     if (pons_comm_rank(f->comm) == 0) {
         struct statvfs disk;
         int fd = open(f->part, O_WRONLY | O_CLOEXEC);
-        int cause = fd < 0 || fallocate(fd, 0, 0, f->reserved) ? errno : 0;
+        int cause = fd < 0 ? errno : 0;
+        while (fd >= 0 && (cause = fallocate(fd, 0, 0, f->reserved) ? errno : 0) == EINTR)
+            ;                    /* a signal, as a long reservation may get from the batch system */
         if (cause == EOPNOTSUPP) /* then the free space must do */
             cause = fstatvfs(fd, &disk)                               ? errno
                     : disk.f_bavail < (uint64_t)bytes / disk.f_frsize ? ENOSPC

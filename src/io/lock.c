@@ -1,9 +1,10 @@
-/* Owns the lock file of a directory. The file is no lock by its presence, and it is never removed: a
- * process that had opened it before would then lock a file that no other one finds. */
+/* Owns the lock file of a directory. The file is no lock by its presence. It goes with its directory only, which a run
+ * that failed before its first block removes; a process that had opened the file before notices that it is gone. */
 #include "io/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -36,10 +37,21 @@ static pons_status write_holder(int fd, const char *path)
     return PONS_OK;
 }
 
+/* Whether the locked file still is the one of its name. */
+static bool is_current(const pons_lock *l)
+{
+    struct stat held, named;
+    return !fstat(l->fd, &held) && !stat(l->path, &named) && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
+}
+
 static pons_status take(const char *directory, const pons_lock *l)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (!fcntl(l->fd, F_SETLK, &whole)) return write_holder(l->fd, l->path);
+    if (!fcntl(l->fd, F_SETLK, &whole)) {
+        if (is_current(l)) return write_holder(l->fd, l->path);
+        return pons_fail(PONS_ERR_EXISTS, "%s was removed by another process just now", directory);
+    }
     if (errno == EACCES || errno == EAGAIN) {
         char holder[320];
         read_holder(l->fd, holder, sizeof holder);

@@ -17,10 +17,11 @@ struct pons_comm {
     MPI_Comm node; /* of those ranks that share this one's node; MPI_COMM_NULL until asked for */
     int rank, size;
     const char *scratch; /* not owned; NULL: none */
+    int job_rank; /* this rank in the communicator that this one was split from, first of all */
 };
 
 static struct pons_comm world;
-static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1, NULL};
+static struct pons_comm alone = {MPI_COMM_NULL, MPI_COMM_NULL, 0, 1, NULL, 0};
 static int users;        /* calls of pons_par_begin not yet ended */
 static bool mpi_is_ours; /* started here, so ended here */
 
@@ -49,6 +50,7 @@ static void measure(pons_comm *comm)
     comm->node = MPI_COMM_NULL;
     MPI_Comm_rank(comm->mpi, &comm->rank);
     MPI_Comm_size(comm->mpi, &comm->size);
+    comm->job_rank = comm->rank;
 }
 
 static void release(pons_comm *comm)
@@ -140,6 +142,7 @@ pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out)
         MPI_Comm_split(comm->mpi, team, comm->rank, &c->mpi);
         measure(c);
         c->scratch = comm->scratch;
+        c->job_rank = comm->job_rank;
     }
     *out = c;
     c = NULL;
@@ -183,10 +186,16 @@ pons_status pons_comm_agree(pons_comm *comm, pons_status local)
     MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi);
     pons_comm_end(start);
     if (worst.code == PONS_OK) return PONS_OK;
-    char text[PONS_ERROR_MESSAGE_BYTES];
-    snprintf(text, sizeof text, "%s", pons_error_message());
+    char text[PONS_ERROR_MESSAGE_BYTES + 16];
+    const char *message = pons_error_message();
+    int number, prefix = 0; /* of a message that some ranks have agreed on already */
+    sscanf(message, "rank %d: %n", &number, &prefix);
+    if (prefix > 0)
+        snprintf(text, sizeof text, "%s", message);
+    else
+        snprintf(text, sizeof text, "rank %d: %s", comm->job_rank, message);
     MPI_Bcast(text, (int)sizeof text, MPI_CHAR, worst.rank, comm->mpi);
-    return pons_fail((pons_status)worst.code, "rank %d: %s", worst.rank, text);
+    return pons_fail((pons_status)worst.code, "%s", text);
 }
 
 void pons_comm_bcast(pons_comm *comm, void *data, size_t bytes, int root)

@@ -59,7 +59,7 @@ int pons_comm_size(const pons_comm *comm);
  * one of the lowest rank that failed with it.
  *
  * Collective on comm; must be reached by all ranks before any of them leaves. With more than one
- * rank the message is prefixed "rank R: ". Cost: one all-reduce of 8 bytes when all is well.
+ * rank the message is prefixed "rank R: ", once: R is the rank in the communicator that this one was split from. Cost: one all-reduce of 8 bytes when all is well.
  */
 pons_status pons_comm_agree(pons_comm *comm, pons_status local);
 

@@ -175,8 +175,9 @@ static pons_status restore_from(const char *path, pons_stream *const *list, int 
     return st;
 }
 
-/* Local. One file is open at a time, however many ranks wrote them. */
-static pons_status restore_own(const pons_rundir *run, pons_streams *streams, int64_t count)
+/* Local. One file is open at a time, the one of this rank's place first: as many ranks as wrote them open one each. */
+static pons_status restore_own(const pons_team *team, const pons_rundir *run, pons_streams *streams,
+                               int64_t count)
 {
     pons_status st = PONS_OK;
     pons_stream *list[PONS_STREAMS];
@@ -187,7 +188,8 @@ static pons_status restore_own(const pons_rundir *run, pons_streams *streams, in
     for (int i = 0; i < n; i++)
         wanted += pons_stream_count(list[i]);
     for (int64_t f = 0; f < count && restored < wanted; f++) {
-        path = pons_mem_printf("%s/rank-%05lld.safetensors", directory, (long long)f);
+        int64_t number = (count * team->rank / team->size + f) % count;
+        path = pons_mem_printf("%s/rank-%05lld.safetensors", directory, (long long)number);
         PONS_TRY(st, path ? restore_from(path, list, n, &restored) : PONS_ERR_NOMEM);
         pons_mem_free(path);
         path = NULL;
@@ -205,7 +207,7 @@ pons_status pons_hidden_restore(const pons_team *team, const pons_rundir *run,
                                 pons_streams *streams, int64_t files)
 {
     pons_status st = PONS_OK;
-    PONS_TRY_ALL(st, team->comm, restore_own(run, streams, files));
+    PONS_TRY_ALL(st, team->comm, restore_own(team, run, streams, files));
 done:
     return st;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -48,8 +47,7 @@ static pons_status check_ours(const char *option, const char *path, const char *
     bool ours = file && pons_file_exists(file);
     pons_mem_free(file);
     if (!file) return PONS_ERR_NOMEM;
-    if (ours || !pons_dir_exists(path) || rmdir(path) == 0)
-        return PONS_OK; /* an empty one is fine */
+    if (ours || !pons_dir_exists(path) || pons_dir_is_empty(path)) return PONS_OK;
     return pons_fail(
         PONS_ERR_EXISTS,
         "%s %s: --force replaces only a directory with %s in it, and this one has none", option,

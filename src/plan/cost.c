@@ -177,10 +177,12 @@ static void cost_phase(const pons_plan_input *in, pons_plan_phase *p)
         p->busy = balance(windows, workers);
         t.compute = p->flop / (v->forward * all * workers * p->busy);
         if (g < 0) { /* rank 0 writes the block */
-            double bytes = 0;
+            double bytes = 0, weight = pons_method_quantizes(r->method)
+                                           ? (double)r->weights.bits / 8
+                                           : (double)pons_dtype_bytes(r->output.dtype, 1);
             for (int k = 0; k < in->model->arch->taps; k++) {
                 measure_tap(in->model, k, &rows, &cells, &shares);
-                bytes += cells * (pons_method_quantizes(r->method) ? 0.5 : 2);
+                bytes += cells * weight;
             }
             t.disk = bytes / (v->disk * 1e9);
         }

@@ -62,6 +62,19 @@ static void check_group(const char *path, const char *group, int64_t d)
     fill(d, &expected_H, &expected_norm);
     CHECK(!memcmp(H, expected_H, (size_t)(d * d) * sizeof *H));
     CHECK(!memcmp(norm, expected_norm, (size_t)d * sizeof *norm));
+    pons_mem_free(norm);
+    pons_hessian_reader *reader;
+    CHECK(pons_hessian_reader_open(path, group, &got, &norm, &reader) == PONS_OK);
+    for (int pass = 0; pass < 2; pass++) { /* row 0 begins again */
+        memset(H, 0, (size_t)(d * d) * sizeof *H);
+        for (int64_t row = 0; row < d; row += 300) {
+            int64_t rows = d - row < 300 ? d - row : 300;
+            CHECK(pons_hessian_reader_rows(reader, row, rows, H + row * d) == PONS_OK);
+        }
+        CHECK(!memcmp(H, expected_H, (size_t)(d * d) * sizeof *H));
+    }
+    CHECK(!memcmp(norm, expected_norm, (size_t)d * sizeof *norm));
+    pons_hessian_reader_close(&reader);
     pons_mem_free(expected_H);
     pons_mem_free(expected_norm);
     pons_mem_free(H);

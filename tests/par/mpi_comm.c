@@ -70,9 +70,26 @@ static void test_transfers(pons_comm *comm)
     pons_mem_free(x);
 }
 
+/* A failure agreed on in a team, then by all: one rank is named, by its number among all. */
+static void test_nested(pons_comm *comm)
+{
+    int rank = pons_comm_rank(comm), size = pons_comm_size(comm);
+    pons_comm *team = NULL;
+    pons_status st = PONS_OK;
+    char expected[64] = "disk is full";
+    CHECK(pons_comm_split(comm, rank >= size / 2, &team) == PONS_OK);
+    if (rank == size - 1) st = pons_fail(PONS_ERR_IO, "disk is full");
+    st = pons_comm_agree(comm, pons_comm_agree(team, st));
+    CHECK(st == PONS_ERR_IO);
+    if (size > 1) snprintf(expected, sizeof expected, "rank %d: disk is full", size - 1);
+    CHECK(!strcmp(pons_error_message(), expected));
+    pons_comm_free(&team);
+}
+
 static void test_all(pons_comm *comm)
 {
     test(comm);
+    test_nested(comm);
     test_transfers(comm);
 }
 

@@ -81,4 +81,9 @@ if mount -t tmpfs -o size=$((4 * pages))k pons "$disk" 2>/dev/null; then
 else
   echo "full disk: not tested (mounting a tmpfs is not permitted)"
 fi
+# ---- a refusal leaves an empty directory where it is
+mkdir "$work/empty" "$work/foreign"
+touch "$work/foreign/file"
+compress 1 --out "$work/empty" --run "$work/foreign" --force && fail "a foreign state directory is replaced"
+[ -d "$work/empty" ] || fail "a refusal removed an empty output directory"
 finish
