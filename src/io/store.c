@@ -140,8 +140,9 @@ pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, siz
                              size_t bytes, uint64_t alignment)
 {
     pons_store_file *f = &store->files[file];
-    pons_store_tensor *t = store->tensors + first;
     int64_t n = store->count - first;
+    pons_store_tensor *t =
+        n ? store->tensors + first : NULL; /* a file without tensors may have no table */
     char a[PONS_LABEL_BYTES], b[PONS_LABEL_BYTES];
     uint64_t end = 0, padded = 0; /* of the tensor before */
 

@@ -11,6 +11,7 @@ static void seed(const char *folder, const char *name, pons_rope_type rope)
     json_t *object = NULL;
     pons_model_config c;
     memset(&c, 0, sizeof c);
+    c.arch = pons_arch_at(0);
     c.vocab = 40;
     c.hidden = 32;
     c.intermediate = 64;

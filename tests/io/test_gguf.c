@@ -369,6 +369,15 @@ static void each_rule_broken_once(void **state)
     assert_refused(&f, PONS_ERR_INPUT, "header");
 }
 
+/* Found by tests/fuzz: a file with neither pairs nor tensors, and bytes where none may be. */
+static void nothing_but_zeros(void **state)
+{
+    (void)state;
+    image f = {.n = 64};
+    memcpy(f.bytes, "GGUF\3", 5);
+    assert_refused(&f, PONS_ERR_INPUT, "nothing may follow them");
+}
+
 static void every_truncation(void **state)
 {
     (void)state;
@@ -496,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(tensors),
                                        cmocka_unit_test(metadata),
                                        cmocka_unit_test(each_rule_broken_once),
+                                       cmocka_unit_test(nothing_but_zeros),
                                        cmocka_unit_test(every_truncation),
                                        cmocka_unit_test(a_long_head),
                                        cmocka_unit_test(random_changes)};
