@@ -183,6 +183,17 @@ static pons_status pack(const pons_block *b, int linear, int64_t S, const float 
     return pons_matmul_pack(b->bf16, S, cols, x, cols, &b->work->input);
 }
 
+pons_status pons_block_multiply(const pons_block *b, int linear, int64_t n, const float *x,
+                                float *y)
+{
+    int64_t rows, cols;
+    pons_linear_shape(&b->config, linear, &rows, &cols);
+    if (!b->linear[linear])
+        return pons_fail(PONS_ERR_BUG, "a block was asked for products before its %s was set",
+                         b->config.arch->linear[linear].short_name);
+    return pons_matmul_apply_unbiased(b->linear[linear], n, x, cols, y, rows);
+}
+
 bool pons_block_shares_input(const pons_runtime *runtime)
 {
     return !runtime->transforms || runtime->activations.bits == 16;

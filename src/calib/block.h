@@ -48,6 +48,11 @@ pons_status pons_block_set_gains(pons_block *block, const float *gains);
  * Local. @return PONS_OK, PONS_ERR_NOMEM. */
 pons_status pons_block_set_transforms(pons_block *block, const float *transforms);
 
+/** y [n, rows] = x [n, cols] W^T of a linear that was set, without its bias. Local. @return PONS_OK,
+ * PONS_ERR_NOMEM, PONS_ERR_BUG when it was not set. Cost 2 n rows cols flop. */
+pons_status pons_block_multiply(const pons_block *block, int linear, int64_t n, const float *x,
+                                float *y);
+
 /** Stages of a block: one for each tap, and the last. Local. */
 static inline int pons_block_stages(const pons_model_config *config)
 {

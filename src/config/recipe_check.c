@@ -367,23 +367,9 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
         return pons_recipe_refuse(source, "wave", "method", value,
                                   "1 with a method that needs no Hessian");
     }
-    if (r->obr.target != PONS_TARGET_DENSE)
-        return pons_recipe_refuse(source, "obr.target", "wave", "another",
-                                  "dense with a wave of more than one block");
-    if (r->prune.allocate != PONS_ALLOCATE_UNIFORM)
-        return pons_recipe_refuse(source, "prune.allocate", "wave", "budget",
-                                  "uniform with a wave of more than one block");
-    if (r->rotation.kind == PONS_ROTATION_FLATQUANT)
-        return pons_recipe_refuse(source, "wave", "rotation.kind", "more than one block",
-                                  "1 with rotation.kind flatquant");
     if (!r->coordinator_works)
         return pons_recipe_refuse(source, "coordinator_works", "wave", "false",
                                   "true with a wave of more than one block");
-    if (r->obr.damping_retries > 0) {
-        snprintf(value, sizeof value, "%d", r->obr.damping_retries);
-        return pons_recipe_refuse(source, "obr.damping_retries", "wave", value,
-                                  "0 with a wave of more than one block");
-    }
     return PONS_OK;
 }
 

@@ -121,6 +121,8 @@ done:
     return st;
 }
 
+void pons_cross_release_work(pons_cross *c) { pons_cross_sum_destroy(&c->sum); }
+
 void pons_cross_reduce(pons_cross *c, pons_comm *comm)
 {
     int64_t p = c->left.d, d = c->right.d;

@@ -32,8 +32,12 @@ void pons_cross_agree(pons_cross *cross, pons_comm *comm);
 
 /** Add one window. Local. The same A and X as were observed; every window has the same S. @return
  * PONS_OK, PONS_ERR_NOMEM, PONS_ERR_UNSUPPORTED (bf16 where there is none), PONS_ERR_BUG (a product
- * was refused). Memory: pons_cross_sum_bytes, until reduce. Cost 2 S p d flop. */
+ * was refused). Memory: pons_cross_sum_bytes, until reduce or
+ * pons_cross_release_work. Cost 2 S p d flop. */
 pons_status pons_cross_accumulate(pons_cross *cross, int64_t S, const float *A, const float *X);
+
+/** Release that memory, for callers that interleave several sums; the next window takes it again. Local. */
+void pons_cross_release_work(pons_cross *cross);
 
 /** Sum over ranks; afterwards C is complete on every rank. Collective on comm. */
 void pons_cross_reduce(pons_cross *cross, pons_comm *comm);

@@ -115,6 +115,10 @@ pons_status pons_matmul_put(const pons_matmul *W, const pons_matmul_input *X, fl
 pons_status pons_matmul_apply(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
                               float *Y, int64_t ldy);
 
+/** The same without the bias. Local. */
+pons_status pons_matmul_apply_unbiased(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
+                                       float *Y, int64_t ldy);
+
 /** Free; takes the address, nulls it, accepts NULL. Local. */
 void pons_matmul_destroy(pons_matmul **W);
 

@@ -322,3 +322,11 @@ done:
     pons_matmul_input_destroy(&input);
     return st;
 }
+
+pons_status pons_matmul_apply_unbiased(const pons_matmul *W, int64_t T, const float *X, int64_t ldx,
+                                       float *Y, int64_t ldy)
+{
+    pons_matmul unbiased = *W;
+    unbiased.bias = NULL;
+    return pons_matmul_apply(&unbiased, T, X, ldx, Y, ldy);
+}

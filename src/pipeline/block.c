@@ -49,16 +49,19 @@ done:
 static pons_status leave(void *user, int stage)
 {
     visit *v = user;
+    const pons_arch *arch = v->context->config->arch;
     pons_status st = PONS_OK;
     v->account->seconds.forward +=
         pons_trace_phase(v->account->trace, PONS_PHASE_FORWARD, v->start);
-    if (stage == v->context->config->arch->taps) return PONS_OK;
-    if (v->work->targets)
-        PONS_TRY(st,
-                 pons_targets_take_weights(v->work->targets, v->team, stage, v->block->linears));
+    if (v->work->all_dense && stage > 0) /* no stage uses these linears' own weights any more */
+        PONS_TRY(st, pons_group_set(v->context, v->team, stage - 1, v->block));
+    if (stage == arch->taps) return PONS_OK;
+    if (v->work->dense)
+        PONS_TRY(
+            st, pons_linears_gather_dense(arch, v->team, stage, v->block->linears, v->work->dense));
     PONS_TRY(st, pons_group_compress(v->context, v->team, v->account, stage, &v->work->source,
-                                     v->work->targets, v->file, v->block));
-    PONS_TRY(st, pons_group_set(v->context, v->team, stage, v->block));
+                                     &v->work->targets, v->file, v->block));
+    if (!v->work->all_dense) PONS_TRY(st, pons_group_set(v->context, v->team, stage, v->block));
 done:
     return st;
 }

@@ -10,9 +10,13 @@
 /** What a block is compressed with besides the job's context. */
 typedef struct pons_block_work {
     pons_hessian_source source;
-    pons_targets *targets; /* NULL: the linears' own weights */
-    const char *keep;      /* path of RUN where Hessians are kept there, else NULL */
-    int lanes;             /* streams that walk through the block, with their blocks */
+    pons_group_targets targets;
+    const char *keep; /* path of RUN where Hessians are kept there, else NULL */
+    pons_block
+        *dense; /* that a lane of dense weights goes through, empty at first; NULL: none does */
+    bool
+        all_dense; /* the lanes see the model's own weights to the end; the block has them already */
+    int lanes;     /* streams that walk through the block, with their blocks */
     pons_lane lane[2];
 } pons_block_work;
 

@@ -79,7 +79,7 @@ static pons_status open_block(job *j, int64_t layer, pons_block_work *work, pons
     bool hessian = pons_method_needs_hessian(r->method);
     local = pons_open_block_create(&j->context, &j->team, layer, b);
     if (local == PONS_OK && j->targets)
-        local = pons_targets_begin_block(j->targets, layer, b->gains);
+        local = pons_context_create_block(&j->context, layer, b->gains, &work->dense);
     work->source = (pons_hessian_source){.stream = s, .block = b->block};
     work->source.origin = !hessian ? PONS_HESSIAN_NONE
                           : s->h   ? PONS_HESSIAN_WINDOWS
@@ -89,10 +89,11 @@ static pons_status open_block(job *j, int64_t layer, pons_block_work *work, pons
         if (!work->source.own_x) local = PONS_ERR_NOMEM;
     }
     PONS_TRY_ALL(st, j->team.comm, local);
-    work->targets = j->targets;
+    work->targets.targets = j->targets;
+    if (j->targets) pons_targets_set_block(j->targets, work->dense);
     work->keep = r->keep_hessians && hessian ? j->run.path : NULL;
     if (s->h) work->lane[work->lanes++] = (pons_lane){b->block, s};
-    if (j->targets) work->lane[work->lanes++] = (pons_lane){pons_targets_block(j->targets), dense};
+    if (j->targets) work->lane[work->lanes++] = (pons_lane){work->dense, dense};
 done:
     return st;
 }
@@ -108,6 +109,7 @@ static pons_status compress_block(job *j, int64_t layer)
     PONS_TRY_ALL(st, j->team.comm, pons_streams_evaluate(&j->streams, &j->account, block.block));
     PONS_TRY(st, pons_commit_block(&j->context, &j->team, &j->run, &j->account, &block));
 done:
+    pons_block_destroy(&work.dense);
     pons_mem_free(work.source.own_x);
     pons_open_block_destroy(&block);
     return st;
@@ -130,7 +132,7 @@ static pons_status compress_blocks(job *j)
     pons_context *c = &j->context;
     int64_t layers = c->config->layers;
     PONS_TRY(st, pons_windows_load(c, &j->team, &j->teams, &j->run, &j->account, &j->streams));
-    if (j->streams.dense.h)
+    if (j->streams.dense.h && !j->teams.own.comm)
         PONS_TRY_ALL(
             st, j->team.comm,
             pons_targets_create(c, &j->streams.compressed, &j->streams.dense, &j->targets));

@@ -7,7 +7,7 @@
 /* Collective: the linears of one input. */
 static pons_status compress_input(const pons_context *context, const pons_team *team,
                                   pons_account *account, const pons_input *input,
-                                  pons_hessian_source *source, pons_targets *targets,
+                                  pons_hessian_source *source, const pons_group_targets *targets,
                                   pons_hessian_file *file, pons_open_block *b)
 {
     pons_status st = PONS_OK;
@@ -18,8 +18,9 @@ static pons_status compress_input(const pons_context *context, const pons_team *
                                        &damping, &factor));
     for (int i = 0; i < context->config->arch->linears; i++)
         if (pons_input_has(input, &b->linears[i])) b->linears[i].damping = damping;
-    if (targets)
-        PONS_TRY(st, pons_targets_aim(targets, team, account, input->tap, factor, b->linears));
+    if (targets->targets)
+        PONS_TRY(st, pons_targets_aim(targets->targets, team, account, input->tap, factor,
+                                      targets->sum ? targets->sum[input->tap] : NULL, b->linears));
     PONS_TRY(st, pons_solve_linears(context, team, account, b->layer, input, factor, b->linears));
 done:
     pons_hessian_factor_destroy(&factor);
@@ -28,7 +29,7 @@ done:
 
 pons_status pons_group_compress(const pons_context *context, const pons_team *team,
                                 pons_account *account, int tap, pons_hessian_source *source,
-                                pons_targets *targets, pons_hessian_file *file,
+                                const pons_group_targets *targets, pons_hessian_file *file,
                                 pons_open_block *block)
 {
     pons_status st = PONS_OK;

@@ -9,14 +9,19 @@
 #include "pipeline/open_block.h"
 #include "pipeline/target.h"
 
+/** What the linears are to reproduce. */
+typedef struct pons_group_targets {
+    pons_targets *targets; /* NULL: their own weights */
+    pons_cross **sum;      /* [taps] as pons_targets_aim takes them; NULL: made of the streams */
+} pons_group_targets;
+
 /**
  * Read to compressed, the linears of a tap: for each input the factor, the targets, the rows.
- * Collective. @param targets NULL: the linears' own weights; @param file NULL, or where Hessians are
- * kept, too
+ * Collective. @param file NULL, or where Hessians are kept, too
  */
 pons_status pons_group_compress(const pons_context *context, const pons_team *team,
                                 pons_account *account, int tap, pons_hessian_source *source,
-                                pons_targets *targets, pons_hessian_file *file,
+                                const pons_group_targets *targets, pons_hessian_file *file,
                                 pons_open_block *block);
 
 /** Give the block the compressed values of a tap's linears, which are then kept. Collective. */

@@ -207,6 +207,31 @@ void pons_linear_gather_rows(const pons_team *team, const pons_block_linear *w, 
     pons_comm_allgather_parts(team->comm, all, offset);
 }
 
+pons_status pons_linears_gather_dense(const pons_arch *arch, const pons_team *team, int tap,
+                                      const pons_block_linear *linears, pons_block *block)
+{
+    pons_status st = PONS_OK, local = PONS_OK;
+    float *W = NULL;
+    size_t *offset = pons_mem_alloc(team->size + 1, sizeof *offset);
+    PONS_TRY_ALL(st, team->comm, offset ? PONS_OK : PONS_ERR_NOMEM);
+    for (int i = 0; i < arch->linears; i++) {
+        const pons_block_linear *w = &linears[i];
+        if (w->tap != tap) continue;
+        PONS_ASSERT(w->state == PONS_LINEAR_READ);
+        W = pons_mem_alloc(w->rows * w->cols, sizeof *W);
+        PONS_TRY_ALL(st, team->comm, W ? PONS_OK : PONS_ERR_NOMEM);
+        pons_linear_gather_rows(team, w, w->panel, offset, W);
+        local = pons_block_set_linear(block, w->linear, W, w->has_bias ? w->bias : NULL);
+        PONS_TRY_ALL(st, team->comm, local);
+        pons_mem_free(W);
+        W = NULL;
+    }
+done:
+    pons_mem_free(W);
+    pons_mem_free(offset);
+    return st;
+}
+
 /* Collective: one whole linear into a block. */
 static pons_status set_dense(const pons_context *context, const pons_team *team,
                              pons_account *account, int64_t layer, pons_block_linear *w,

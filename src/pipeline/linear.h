@@ -67,6 +67,11 @@ void pons_linears_read_ahead(const pons_context *context, const pons_team *team,
 void pons_linear_gather_rows(const pons_team *team, const pons_block_linear *w, const float *own,
                              size_t *offset, float *all);
 
+/** Give a block the weights of a tap's linears, which hold them as read. Collective. Memory: one of the
+ * linears whole. */
+pons_status pons_linears_gather_dense(const pons_arch *arch, const pons_team *team, int tap,
+                                      const pons_block_linear *linears, pons_block *block);
+
 /** Give a block the listed linears of `layer`, rotated and not compressed; they stay listed. Collective. */
 pons_status pons_linears_set_dense(const pons_context *context, const pons_team *team,
                                    pons_account *account, int64_t layer, pons_block_linear *linears,

@@ -14,11 +14,10 @@
 struct pons_targets {
     const pons_context *context;
     const pons_stream *compressed, *dense;
-    pons_block *block; /* the current one, with the model's own weights, rotated */
-    float *dx;         /* [length, width] dense less compressed input of one window */
-    float *dh;         /* [length, hidden] the same of the residual stream */
-    float *e;  /* [own summed windows, length, hidden] of the linear that joins the stream */
-    float **W; /* [linears] the current tap's, [rows, cols]; NULL elsewhere */
+    const pons_block *block; /* the current one, with the model's own weights, rotated; borrowed */
+    float *dx;               /* [length, width] dense less compressed input of one window */
+    float *dh;               /* [length, hidden] the same of the residual stream */
+    float *e; /* [own summed windows, length, hidden] of the linear that joins the stream */
 };
 
 static bool joins_stream(const pons_targets *t, int tap)
@@ -42,7 +41,6 @@ pons_status pons_targets_create(const pons_context *context, const pons_stream *
     t->context = context;
     t->compressed = compressed;
     t->dense = dense;
-    PONS_CALLOC(st, t->W, context->config->arch->linears);
     PONS_ALLOC(st, t->dx, S * dense->width);
     PONS_ALLOC(st, t->dh, S * dense->hidden);
     PONS_ALLOC(st, t->e, pons_stream_summed(dense) * S * dense->hidden);
@@ -53,21 +51,10 @@ done:
     return st;
 }
 
-static void drop_weights(pons_targets *t)
-{
-    for (int i = 0; t->W && i < t->context->config->arch->linears; i++) {
-        pons_mem_free(t->W[i]);
-        t->W[i] = NULL;
-    }
-}
-
 void pons_targets_destroy(pons_targets **targets)
 {
     pons_targets *t = *targets;
     if (!t) return;
-    drop_weights(t);
-    pons_mem_free(t->W);
-    pons_block_destroy(&t->block);
     pons_mem_free(t->e);
     pons_mem_free(t->dh);
     pons_mem_free(t->dx);
@@ -75,41 +62,7 @@ void pons_targets_destroy(pons_targets **targets)
     *targets = NULL;
 }
 
-pons_status pons_targets_begin_block(pons_targets *t, int64_t layer, const float *gains)
-{
-    drop_weights(t);
-    pons_block_destroy(&t->block);
-    return pons_context_create_block(t->context, layer, gains, &t->block);
-}
-
-const pons_block *pons_targets_block(const pons_targets *t) { return t->block; }
-
-pons_status pons_targets_take_weights(pons_targets *t, const pons_team *team, int tap,
-                                      const pons_block_linear *linears)
-{
-    pons_status st = PONS_OK, local = PONS_OK;
-    size_t *offset = pons_mem_alloc(team->size + 1, sizeof *offset);
-    if (!offset) local = PONS_ERR_NOMEM;
-    drop_weights(t);
-    for (int i = 0; i < t->context->config->arch->linears && local == PONS_OK; i++) {
-        if (linears[i].tap != tap) continue;
-        t->W[i] = pons_mem_alloc(linears[i].rows * linears[i].cols, sizeof *t->W[i]);
-        if (!t->W[i]) local = PONS_ERR_NOMEM;
-    }
-    PONS_TRY_ALL(st, team->comm, local);
-    for (int i = 0; i < t->context->config->arch->linears; i++) {
-        const pons_block_linear *w = &linears[i];
-        if (w->tap != tap) continue;
-        pons_linear_gather_rows(team, w, w->panel, offset, t->W[i]);
-        if (local == PONS_OK)
-            local =
-                pons_block_set_linear(t->block, w->linear, t->W[i], w->has_bias ? w->bias : NULL);
-    }
-    PONS_TRY_ALL(st, team->comm, local);
-done:
-    pons_mem_free(offset);
-    return st;
-}
+void pons_targets_set_block(pons_targets *t, const pons_block *dense) { t->block = dense; }
 
 /* Loops that vectorize: one exit, no aliases. */
 static void subtract_some(bool bf16, int64_t n, const float *restrict a, const float *restrict b,
@@ -144,63 +97,72 @@ static const float *compare(pons_targets *t, int tap, int64_t local)
     return x;
 }
 
-/* Local: the errors e of the one linear of a group that joins the residual stream, in every own window that
- * Hessians are made of. */
-static pons_status make_errors(pons_targets *t, int tap, const pons_block_linear *w)
+/* The one linear of a tap that joins the residual stream. */
+static int joining(const pons_targets *t, int tap)
 {
-    pons_status st = PONS_OK;
-    pons_matmul *W = NULL;
-    int64_t S = t->dense->length, size = S * w->rows;
-    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], t->context->bf16, &W));
-    for (int64_t i = 0; i < pons_stream_summed(t->dense); i++) {
-        float *e = t->e + i * size;
-        compare(t, tap, i);
-        PONS_TRY(st, pons_matmul_apply(W, S, t->dx, w->cols, e, w->rows));
-        if (!repairs_stream(t, tap)) continue;
-#pragma omp parallel for schedule(static)
-        for (int64_t k = 0; k < size; k++)
-            e[k] += t->dh[k];
-    }
-done:
-    pons_matmul_destroy(&W);
-    return st;
+    int i = 0;
+    while (t->context->config->arch->linear[i].tap != tap)
+        i++;
+    return i;
 }
 
-/* Local: observe or accumulate every own window that Hessians are made of. */
-static pons_status visit(pons_targets *t, int tap, bool observe, pons_cross *cross)
+/* Its errors e in an own window. */
+static pons_status make_errors(pons_targets *t, int tap, int64_t local, float *e)
 {
     pons_status st = PONS_OK;
     int64_t S = t->dense->length, size = S * t->dense->hidden;
-    for (int64_t local = 0; st == PONS_OK && local < pons_stream_summed(t->dense); local++) {
-        const float *x = pons_stream_x(t->compressed, local), *left = t->dx;
-        if (joins_stream(t, tap))
-            left = t->e + local * size;
-        else
-            compare(t, tap, local);
-        st = observe ? pons_cross_observe(cross, t->dense->own.begin + local, S, left, x)
-                     : pons_cross_accumulate(cross, S, left, x);
-    }
+    compare(t, tap, local);
+    PONS_TRY(st, pons_block_multiply(t->block, joining(t, tap), S, t->dx, e));
+    if (!repairs_stream(t, tap)) return PONS_OK;
+#pragma omp parallel for schedule(static)
+    for (int64_t k = 0; k < size; k++)
+        e[k] += t->dh[k];
+done:
     return st;
 }
 
-/* Collective: what the targets of a group are made of, C of its one linear where that joins the residual stream
- * [rows, cols], else Delta of all [cols, cols]. */
-static pons_status sum_cross(pons_targets *t, const pons_team *team, pons_account *account, int tap,
-                             const pons_block_linear *first, pons_cross **cross)
+pons_status pons_targets_create_sum(const pons_targets *t, int tap, pons_cross **out)
 {
-    pons_status st = PONS_OK, local = PONS_OK;
-    double start = pons_clock();
-    int64_t d = first->cols, rows = joins_stream(t, tap) ? first->rows : d;
-    if (joins_stream(t, tap)) local = make_errors(t, tap, first);
-    if (local == PONS_OK)
-        local = pons_cross_create(rows, d, t->dense->windows, t->context->bf16, cross);
-    if (local == PONS_OK) local = visit(t, tap, true, *cross);
-    PONS_TRY_ALL(st, team->comm, local);
-    pons_cross_agree(*cross, team->comm);
-    PONS_TRY_ALL(st, team->comm, visit(t, tap, false, *cross));
-    pons_cross_reduce(*cross, team->comm);
+    int64_t d = pons_tap_width(t->context->config, tap);
+    int64_t rows = joins_stream(t, tap) ? t->dense->hidden : d;
+    return pons_cross_create(rows, d, t->dense->windows, t->context->bf16, out);
+}
+
+pons_status pons_targets_add_window(pons_targets *t, int tap, int64_t local, pons_cross_visit step,
+                                    pons_cross *sum)
+{
+    pons_status st = PONS_OK;
+    int64_t S = t->dense->length;
+    const float *x = pons_stream_x(t->compressed, local), *left = t->dx;
+    if (joins_stream(t, tap)) {
+        float *e = t->e + local * S * t->dense->hidden;
+        if (step != PONS_CROSS_ADD_AGAIN) PONS_TRY(st, make_errors(t, tap, local, e));
+        left = e;
+    } else {
+        compare(t, tap, local);
+    }
+    st = step == PONS_CROSS_OBSERVE
+             ? pons_cross_observe(sum, pons_stream_number(t->dense, local), S, left, x)
+             : pons_cross_accumulate(sum, S, left, x);
 done:
-    account->seconds.hessian += pons_trace_phase(account->trace, PONS_PHASE_HESSIAN, start);
+    return st;
+}
+
+/* Collective: what the targets of a group are made of, from the windows whose inputs the streams keep: C of
+ * its one linear where that joins the residual stream [rows, cols], else Delta of all [cols, cols]. */
+static pons_status sum_windows(pons_targets *t, const pons_team *team, int tap, pons_cross **sum)
+{
+    pons_status st = PONS_OK, local;
+    int64_t own = pons_stream_summed(t->dense);
+    local = pons_targets_create_sum(t, tap, sum);
+    for (int64_t w = 0; local == PONS_OK && w < own; w++)
+        local = pons_targets_add_window(t, tap, w, PONS_CROSS_OBSERVE, *sum);
+    PONS_TRY_ALL(st, team->comm, local);
+    pons_cross_agree(*sum, team->comm);
+    for (int64_t w = 0; local == PONS_OK && w < own; w++)
+        local = pons_targets_add_window(t, tap, w, PONS_CROSS_ADD_AGAIN, *sum);
+    PONS_TRY_ALL(st, team->comm, local);
+done:
     return st;
 }
 
@@ -238,11 +200,10 @@ static void add(held_out *sum, held_out term)
     sum->step += term.step;
 }
 
-/* The sums of one window. @param W, D prepared; @param space [3, CHUNK, rows] */
+/* The sums of one window. @param D prepared; @param space [3, CHUNK, rows] */
 enum { CHUNK = 128 };
 static pons_status measure_window(pons_targets *t, const pons_block_linear *w, int tap,
-                                  int64_t local, const pons_matmul *W, const pons_matmul *D,
-                                  float *space, held_out *out)
+                                  int64_t local, const pons_matmul *D, float *space, held_out *out)
 {
     pons_status st = PONS_OK;
     const float *x = compare(t, tap, local), *dx = t->dx, *dh = t->dh;
@@ -254,9 +215,9 @@ static pons_status measure_window(pons_targets *t, const pons_block_linear *w, i
     for (int64_t s = 0; s < S; s += CHUNK) {
         int64_t n = S - s < CHUNK ? S - s : CHUNK;
         held_out token[CHUNK] = {{0}};
-        PONS_TRY(st, pons_matmul_apply(W, n, dx + s * w->cols, w->cols, e, rows));
+        PONS_TRY(st, pons_block_multiply(t->block, w->linear, n, dx + s * w->cols, e));
         PONS_TRY(st, pons_matmul_apply(D, n, x + s * w->cols, w->cols, f, rows));
-        PONS_TRY(st, pons_matmul_apply(W, n, dense_x + s * w->cols, w->cols, y, rows));
+        PONS_TRY(st, pons_block_multiply(t->block, w->linear, n, dense_x + s * w->cols, y));
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < n; k++)
             token[k] = measure_token(rows, e + k * rows, f + k * rows, y + k * rows,
@@ -274,20 +235,18 @@ static pons_status measure_own(pons_targets *t, const pons_block_linear *w, int 
                                held_out *window)
 {
     pons_status st = PONS_OK;
-    pons_matmul *matrix = NULL, *step = NULL;
+    pons_matmul *step = NULL;
     float *space = NULL;
     pons_window_range held = t->dense->held_out;
     int64_t summed = pons_stream_summed(t->dense);
     if (held.begin == held.end) return PONS_OK;
     PONS_ALLOC(st, space, 3 * CHUNK * w->rows);
-    PONS_TRY(st, pons_matmul_create(w->rows, w->cols, t->W[w->linear], t->context->bf16, &matrix));
     PONS_TRY(st, pons_matmul_create(w->rows, w->cols, D, t->context->bf16, &step));
     for (int64_t i = held.begin; i < held.end; i++)
-        PONS_TRY(st, measure_window(t, w, tap, summed + i - held.begin, matrix, step, space,
+        PONS_TRY(st, measure_window(t, w, tap, summed + i - held.begin, step, space,
                                     &window[i - t->dense->windows]));
 done:
     pons_matmul_destroy(&step);
-    pons_matmul_destroy(&matrix);
     pons_mem_free(space);
     return st;
 }
@@ -365,33 +324,34 @@ done:
 }
 
 pons_status pons_targets_aim(pons_targets *t, const pons_team *team, pons_account *account, int tap,
-                             const pons_hessian_factor *factor, pons_block_linear *linears)
+                             const pons_hessian_factor *factor, pons_cross *given,
+                             pons_block_linear *linears)
 {
     pons_status st = PONS_OK, local = PONS_OK;
-    pons_cross *cross = NULL;
+    pons_cross *own = NULL, *sum = given;
     pons_target *target = NULL;
     size_t *offset = NULL;
-    const pons_block_linear *w = linears;
     bool joins = joins_stream(t, tap);
-    while (w->tap != tap)
-        w++;
-    PONS_TRY(st, sum_cross(t, team, account, tap, w, &cross));
     double start = pons_clock();
-    const double *sums = pons_cross_matrix(cross);
+    if (!given) PONS_TRY(st, sum_windows(t, team, tap, &own));
+    if (!given) sum = own;
+    pons_cross_reduce(sum, team->comm);
+    const double *sums = pons_cross_matrix(sum);
+    account->seconds.hessian += pons_trace_phase(account->trace, PONS_PHASE_HESSIAN, start);
+    start = pons_clock();
     offset = pons_mem_alloc(team->size + 1, sizeof *offset);
     if (!offset) local = PONS_ERR_NOMEM;
     if (local == PONS_OK) local = pons_target_create(factor, joins ? NULL : sums, &target);
     PONS_TRY_ALL(st, team->comm, local);
-    if (!joins) pons_cross_destroy(&cross);
+    if (!joins) pons_cross_destroy(&own);
     for (int i = 0; i < t->context->config->arch->linears; i++)
         if (linears[i].tap == tap)
             PONS_TRY(st,
                      aim_linear(t, team, tap, target, joins ? sums : NULL, offset, &linears[i]));
     account->seconds.solve += pons_trace_phase(account->trace, PONS_PHASE_SOLVE, start);
 done:
-    drop_weights(t);
     pons_mem_free(offset);
     pons_target_destroy(&target);
-    pons_cross_destroy(&cross);
+    pons_cross_destroy(&own);
     return st;
 }
