@@ -26,7 +26,11 @@ typedef struct shape {
     double packed, inputs; /* linears of the block set so far; inputs touched so far */
     double followed,
         errors;     /* dense stream: linears set so far; 1 once o_proj's errors are touched */
-    double sums;    /* Hessians of all taps of the team's blocks */
+    double sums;    /* Hessians of all inputs of the team's blocks */
+    double crosses; /* what the targets of the team's blocks are made of */
+    double
+        held; /* hidden states of held-out windows in front of the team's blocks, and their walk */
+    double waiting; /* values of a group that its block gets one stage later */
     double work;    /* of the forward pass */
     double kept;    /* codes that rank 0 keeps for the file of the block */
     double leaving; /* those of the block before, until they are written */
@@ -65,6 +69,12 @@ static void add_window(const shape *s, pons_plan_phase *p, int64_t d)
     double window = 4 * (double)s->in->threads * (double)(tiles.width * tiles.padded);
     add(p, "matrices on disk, part in use", PONS_PLAN_RANK, true,
         fmin(window, p->bytes[PONS_PLAN_DISK]));
+}
+
+/* Whether each linear of a tap has a Hessian of its own. */
+static bool inputs_apart(const pons_recipe *r)
+{
+    return r->rotation.kind == PONS_ROTATION_FLATQUANT && r->activations.bits < 16;
 }
 
 static bool takes(const shape *s, int linear, int tap)
@@ -150,16 +160,21 @@ static void add_standing(const shape *s, pons_plan_phase *p)
     add(p, "group inputs of own windows", PONS_PLAN_RANK, false, s->inputs);
     if (pons_plan_follows(r)) { /* pipeline/target.c */
         double one = (double)s->S * (double)(s->widest + m->hidden);
+        int64_t kept = s->blocks ? 1 : s->windows;
         add(p, "dense stream: hidden states and inputs", PONS_PLAN_RANK, false,
             4 * tokens * (double)m->hidden + s->inputs);
         add(p, "errors of o_proj and down_proj", PONS_PLAN_RANK, false,
-            s->errors * 4 * (double)(s->windows * s->S * m->hidden));
+            s->errors * 4 * (double)(kept * s->S * m->hidden));
         add(p, "distances of a window", PONS_PLAN_RANK, true, 4 * one);
         add(p, "linears of the dense stream's block, packed", PONS_PLAN_RANK, true, s->followed);
     }
     add(p, "linears of the block, packed for products", PONS_PLAN_RANK, true, s->packed);
     add(p, "work space of the forward pass", PONS_PLAN_RANK, true, s->work);
     add(p, "Hessians of the wave, summed as windows pass", PONS_PLAN_RANK, true, s->sums);
+    add(p, "cross Hessians of the wave", PONS_PLAN_RANK, true, s->crosses);
+    add(p, "held-out windows in front of the blocks of the wave", PONS_PLAN_RANK, false, s->held);
+    add(p, "values of a group that go into the block a stage later", PONS_PLAN_RANK, true,
+        s->waiting);
     add(p, "codes kept for the block's file (rank 0)", PONS_PLAN_RANK, true, s->kept);
     add(p, "codes of the block before, being written (rank 0)", PONS_PLAN_RANK, true, s->leaving);
     add(p, "linears of the next block, read ahead", PONS_PLAN_RANK, false,
@@ -187,6 +202,22 @@ static void plan_read(shape *s, int tap)
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * cells(s, tap, true));
 }
 
+/* Hessians of a tap. */
+static int inputs_of(const shape *s, int tap)
+{
+    int n = 0;
+    for (int i = 0; i < s->in->model->arch->linears; i++)
+        n += takes(s, i, tap);
+    return inputs_apart(s->in->recipe) ? n : 1;
+}
+
+/* Columns of the left side of what the targets of a tap's linears are made of. */
+static int64_t cross_rows(const shape *s, int tap)
+{
+    const pons_model_config *m = s->in->model;
+    return pons_tap_joins_stream(m->arch, tap) ? m->hidden : pons_tap_width(m, tap);
+}
+
 /* hessian/accumulate.c, kern/gram.c, hessian/factor.c. */
 static void plan_hessian(shape *s, int tap)
 {
@@ -203,14 +234,18 @@ static void plan_hessian(shape *s, int tap)
     if (!s->blocks)
         add(p, "panel of the Hessian, summed", PONS_PLAN_RANK, true, 8 * (double)panel * (double)d);
     add(p, "column norms of own windows", PONS_PLAN_RANK, false, 8 * (double)(room * d));
-    add(p, "a window packed for the sum", PONS_PLAN_RANK, true,
-        pons_gram_bytes(s->S, d, s->in->bf16, s->in->threads));
+    double packed = pons_gram_bytes(s->S, d, s->in->bf16, s->in->threads);
+    if (s->blocks && pons_plan_follows(r))
+        packed = fmax(
+            packed, pons_cross_sum_bytes(s->S, cross_rows(s, tap), d, s->in->bf16, s->in->threads));
+    add(p, "a window packed for the sum", PONS_PLAN_RANK, true, packed);
     add(p, "tiles of the Hessian", PONS_PLAN_RANK, false, tiles);
     add_matrix(s, p, "Hessian in fp32", 4 * square);
     add_matrix(s, p, "inverse factor U", 4 * square);
     add_window(s, p, d);
 
-    if (s->blocks) s->sums -= 8 * square; /* freed before it is factored */
+    bool stays = r->obr.damping_retries > 0;        /* for a larger damping */
+    if (s->blocks && !stays) s->sums -= 8 * square; /* freed before it is factored */
     p = add_phase(s, "factor", tap);
     add_standing(s, p);
     add(p, "rows of this rank", PONS_PLAN_RANK, false, own);
@@ -219,6 +254,8 @@ static void plan_hessian(shape *s, int tap)
     add_matrix(s, p, "Hessian in fp32", 4 * square);
     add_matrix(s, p, "inverse factor U", 4 * square);
     add_window(s, p, d);
+    int left = inputs_of(s, tap) - (stays ? 0 : 1);
+    if (s->blocks) s->sums -= 8 * square * left;
 }
 
 /* pipeline/target.c, hessian/cross.c, obr/target.c: the targets of a group. */
@@ -226,22 +263,26 @@ static void plan_targets(shape *s, int tap)
 {
     const pons_recipe *r = s->in->recipe;
     bool joins = pons_tap_joins_stream(s->in->model->arch, tap);
-    int64_t d = pons_tap_width(s->in->model, tap);
-    int64_t left = joins ? s->in->model->hidden : d;
-    double held_out = 0;
+    int64_t d = pons_tap_width(s->in->model, tap), left = cross_rows(s, tap);
+    int64_t rows, cols, most = 0;
     double square = (double)d * (double)d, all = cells(s, tap, false);
-    s->followed += all * (s->in->bf16 ? 2 : 4);
+    for (int i = 0; i < s->in->model->arch->linears; i++) {
+        pons_linear_shape(s->in->model, i, &rows, &cols);
+        if (takes(s, i, tap) && rows > most) most = rows;
+    }
+    double step = r->calibration.holdout > 0 ? (double)(most * d) : 0;
+    if (!s->blocks) s->followed += all * (s->in->bf16 ? 2 : 4);
     if (joins) s->errors = 1;
-    if (r->calibration.holdout > 0) held_out = all * (s->in->bf16 ? 2 : 4);
     pons_plan_phase *p = add_phase(s, "targets", tap);
     add_standing(s, p);
     add(p, "rows of this rank, their steps", PONS_PLAN_RANK, false, 12 * cells(s, tap, true));
-    add(p, "linears of the group, dense", PONS_PLAN_RANK, true, 4 * all);
-    add(p, "steps of the group, dense, both packed", PONS_PLAN_RANK, true,
-        held_out > 0 ? 4 * all + 2 * held_out : 0);
-    add(p, "cross Hessian", PONS_PLAN_RANK, true, 8 * (double)left * (double)d);
-    add(p, "a window packed for the sum", PONS_PLAN_RANK, true,
-        pons_cross_sum_bytes(s->S, left, d, s->in->bf16, s->in->threads));
+    add(p, "step of a linear, dense and packed", PONS_PLAN_RANK, true,
+        step * (s->in->bf16 ? 6 : 8));
+    if (!s->blocks) {
+        add(p, "cross Hessian", PONS_PLAN_RANK, true, 8 * (double)left * (double)d);
+        add(p, "a window packed for the sum", PONS_PLAN_RANK, true,
+            pons_cross_sum_bytes(s->S, left, d, s->in->bf16, s->in->threads));
+    }
     add(p, "matrices that make the steps", PONS_PLAN_RANK, true, (joins ? 4 : 8) * square);
     add_matrix(s, p, "Hessian in fp32", 4 * square);
     add_matrix(s, p, "inverse factor U", 4 * square);
@@ -366,6 +407,7 @@ static void plan_solve(shape *s, int tap)
     if (hessian) add_matrix(s, p, "Hessian in fp32", 4 * square);
     if (hessian) add_matrix(s, p, "inverse factor U", 4 * square);
     if (!s->blocks) s->packed += packed;
+    if (s->blocks && pons_plan_follows(r)) s->waiting = 5 * all;
     s->kept +=
         all * (pons_method_quantizes(r->method) ? 1 : 4) * (double)(s->blocks ? s->blocks : 1);
 }
@@ -373,15 +415,22 @@ static void plan_solve(shape *s, int tap)
 /* pipeline/wave.c: a team's blocks are there dense and then compressed, with all their sums. */
 static void open_wave(shape *s)
 {
+    const pons_recipe *r = s->in->recipe;
     const pons_model_config *m = s->in->model;
-    int64_t wave = s->in->recipe->wave < m->layers ? s->in->recipe->wave : m->layers;
+    int64_t wave = r->wave < m->layers ? r->wave : m->layers;
+    bool follows = pons_plan_follows(r);
     s->blocks = (wave + s->plan->teams - 1) / s->plan->teams;
     for (int g = 0; g < s->in->model->arch->taps; g++) {
         double d = (double)pons_tap_width(m, g);
         s->packed += (double)s->blocks * cells(s, g, false) * (s->in->bf16 ? 2 : 4);
-        s->sums += (double)s->blocks * 8 * d * d;
+        s->sums += (double)(s->blocks * inputs_of(s, g)) * 8 * d * d;
+        if (follows) s->crosses += (double)s->blocks * 8 * d * (double)cross_rows(s, g);
         grow_work(s, g);
     }
+    int64_t held_out = (r->calibration.holdout + s->workers - 1) / s->workers;
+    if (follows) /* hidden states in front of each block; those of one with their inputs */
+        s->held = 2 * 4 * (double)(held_out * s->S) *
+                  (double)(s->blocks * m->hidden + m->hidden + s->widest);
 }
 
 /* pipeline/allocate.c: the pass over the dense model, at the widest input: while its Hessian is summed and factored, or
@@ -392,11 +441,12 @@ static void plan_allocate(shape *s)
     const pons_model_config *m = s->in->model;
     double all = 0, own = 0, d = (double)s->widest;
     double S = (double)s->S, windows = fmin(ceil(8 * d / S), (double)r->calibration.windows);
-    double pass = ceil(windows / s->workers);
-    shape work = *s;
+    shape work = *s; /* all ranks share it, also with waves */
+    work.workers = s->in->ranks - (s->in->ranks > 1 && !r->coordinator_works);
+    double pass = ceil(windows / work.workers);
     for (int g = 0; g < s->in->model->arch->taps; g++) {
-        all += cells(s, g, false);
-        own += cells(s, g, true);
+        all += cells(&work, g, false);
+        own += cells(&work, g, true);
         grow_work(&work, g);
     }
     pons_plan_phase *p = add_phase(s, "allocate", -1);
@@ -409,10 +459,10 @@ static void plan_allocate(shape *s)
         all * (s->in->bf16 ? 2 : 4));
     add(p, "rows of this rank", PONS_PLAN_RANK, false, 4 * own);
     add(p, "linears of the next block, read ahead", PONS_PLAN_RANK, false,
-        (double)pons_dtype_bytes(m->dtype, 1) * owned_cells(s, -1));
+        (double)pons_dtype_bytes(m->dtype, 1) * owned_cells(&work, -1));
     add_matrix(s, p, "Hessian in fp32", 4 * d * d);
     add_matrix(s, p, "inverse factor U", 4 * d * d);
-    double tiles = (double)pons_tiles_bytes(s->widest, s->plan->team_ranks);
+    double tiles = (double)pons_tiles_bytes(s->widest, s->in->ranks);
     double panel = 8 * d * (double)pons_hessian_panel_rows(s->widest) +
                    pons_gram_bytes(s->S, s->widest, s->in->bf16, s->in->threads);
     double alpha = r->obr.alpha;
@@ -442,8 +492,8 @@ void pons_plan_memory(const pons_plan_input *in, pons_plan *plan)
         s.widest = d > s.widest ? d : s.widest;
         s.leaving += cells(&s, g, false) * (pons_method_quantizes(r->method) ? 1 : 4);
     }
-    if (r->wave > 1) open_wave(&s);
     if (r->prune.allocate == PONS_ALLOCATE_BUDGET) plan_allocate(&s);
+    if (r->wave > 1) open_wave(&s);
     for (int g = 0; g < in->model->arch->taps; g++) {
         plan_read(&s, g);
         if (hessian) {

@@ -84,12 +84,15 @@ pons_status pons_plan_simulate(const pons_plan_input *in, int teams, pons_plan_s
     for (int64_t first = 0; first < in->model->layers; first += teams) {
         int wave = (int)(in->model->layers - first < teams ? in->model->layers - first : teams);
         double forward = c.forward / (double)c.microbatches;
-        if (teams > 1) { /* dense pass; what entered the wave enters the second pass, too */
+        if (teams > 1) { /* dense passes; what entered the wave enters the last pass, too */
+            bool follows = pons_plan_follows(in->recipe); /* one more, to observe; of two streams */
             memcpy(entered, ready, (size_t)c.microbatches * sizeof *ready);
-            worked +=
-                stream(&c, wave, forward + c.hessian / (double)c.microbatches, ready, free_from);
-            for (int64_t m = 0; m < c.microbatches; m++)
-                ready[m] = entered[m];
+            for (int pass = 0; pass <= follows; pass++) {
+                worked += stream(&c, wave, forward + c.hessian / (double)c.microbatches, ready,
+                                 free_from);
+                memcpy(ready, entered, (size_t)c.microbatches * sizeof *ready);
+            }
+            if (follows) forward /= 2;
             for (int t = 0; t < wave; t++)
                 free_from[t] += c.solve;
             worked += wave * c.solve;
