@@ -365,7 +365,8 @@ static pons_status check_wave(const pons_recipe *r, const pons_recipe_source *so
     if (!pons_method_needs_hessian(r->method)) {
         snprintf(value, sizeof value, "%lld", (long long)r->wave);
         return pons_recipe_refuse(source, "wave", "method", value,
-                                  "1 with a method that needs no Hessian");
+                                  "1 with a method that needs no Hessian: none of its results "
+                                  "depends on activations");
     }
     if (!r->coordinator_works)
         return pons_recipe_refuse(source, "coordinator_works", "wave", "false",

@@ -57,8 +57,8 @@ recipe() {
   rm -rf "$scratch"/cut{,.run,.part}
   cp -r "$scratch/whole.run" "$scratch/cut.run"
   mkdir "$scratch/cut.part"
-  cp "$scratch/whole/$(basename "$(ls "$scratch"/whole/model-*.safetensors | sed -n 2p)")" "$scratch/cut.part/"
-  sed -i -e '/"event":"finished"/d' -e '/"event":"hidden"/d' -e '/"event":"block","block":[12]/d' "$scratch/cut.run/journal.jsonl"
+  rm -r "$scratch/cut.run/model"
+  sed -i -E '/"event":"(finished|hidden|model)"/d; /"event":"block","block":[12]/d' "$scratch/cut.run/journal.jsonl"
   OMP_NUM_THREADS=1 compress 2 "$scratch/cut" --set wave=2 --set layout.teams=2 --resume || fail "$label, inside a wave: $(cat "$scratch/err")"
   grep -q "blocks done = 1 of 3" "$scratch/err" || fail "$label, inside a wave: $(cat "$scratch/err")"
   same "$label, resumed inside a wave" "$scratch/cut"
