@@ -168,12 +168,12 @@ mkdir "$disk"
 if mount -t tmpfs -o size=40k pons "$disk" 2>/dev/null; then
   for ranks in 1 3; do
     on $ranks --quiet compress "$scratch/recipe.yaml" --model "$models/llama-gqa" --calib "$scratch/calib.ids" \
-      --out "$disk/out" --run "$scratch/full.run"
+      --out "$scratch/full" --run "$disk/full.run"
     [ $? = 6 ] || fail "full disk (ranks = $ranks): not reported: $(cat "$scratch/err")"
     [ "$(grep '^pons: ' "$scratch/err" | grep -c 'No space left on device')" = 1 ] ||
       fail "full disk (ranks = $ranks): $(cat "$scratch/err")"
     [ "$(find "$disk" -mindepth 1)" = "" ] || fail "full disk: left $(find "$disk" -mindepth 1 | head -n 3)"
-    [ -e "$scratch/full.run" ] && fail "full disk: the state directory is left"
+    [ -e "$scratch/full" ] || [ -e "$scratch/full.part" ] && fail "full disk: OUT or OUT.part is left"
   done
   umount "$disk"
 else
