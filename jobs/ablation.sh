@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each improvement over obr_gptq is worth on a whole model, alone and left out of the best recipe.
+# The effect of each improvement over obr_gptq on a whole model, alone and left out of the best recipe.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -7,14 +7,14 @@ usage() {
   cat <<TEXT
 Usage: ablation.sh [--short] [--ranks N] [--only REGEX] [--list] [--help]
 
-Compress SmolLM2-135M-Instruct once for each row of the table, the most telling first, and print the table: perplexity, how much
-of obr_gptq's log perplexity over the dense model's is left, processor time beside obr_gptq's. A run that is already there is not
-made again, and rows that need the same run share it; stop and go on at will: table.md has the rows so far.
+Compress SmolLM2-135M-Instruct once for each row of the table, the most informative first, and print the table: perplexity, how much
+of obr_gptq's log perplexity over the dense model's remains, processor time relative to obr_gptq's. An existing run is not
+repeated, and rows share runs; the script can be stopped and continued: table.md has the rows so far.
 
   --short       16 windows x 1024 instead of the full protocol (32 x 2048, evaluation on 20 x 2048)
   --ranks N     MPI ranks (default 2)
   --only REGEX  rows whose name matches, and those they are compared with
-  --list        print the rows, what they change, and which are there
+  --list        print the rows, what they change, and which exist
 
 Reports are kept in PONS_WORK/ablation (now $PONS_WORK/ablation).
 TEXT
@@ -98,7 +98,7 @@ report_of() { # recipe overrides: its name is what was run
   printf '%s/%s.json' "$results" "${run//[^A-Za-z0-9]/_}"
 }
 
-# Rows that are asked for, and those they need.
+# The requested rows and those they are compared with.
 wanted=()
 for row in "${rows[@]}"; do
   name=${row%%|*}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a cluster gains, measured in one run on one machine: ranks, waves, memory per rank against the plan, the distributed
-# factor against LAPACK, schedules of a 70B model. Everything is kept as JSON; one Markdown table, goals beside, is printed.
+# Scaling, measured in one run on one machine: ranks, waves, memory per rank against the plan, the distributed
+# factor against LAPACK, schedules of a 70B model. Writes all results as JSON and prints one Markdown table with the goals.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 

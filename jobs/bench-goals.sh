@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The figures that Pons promises, measured in one run: the solver against a factor per row and against torch, shares of the
 # matrix-product peak, the whole job on one core and on two, exponents of the cost, every linear of SmolLM2 against the direct
-# solver. About twenty minutes on two idle cores. Everything is kept as JSON; the table is printed and written. What is short is
-# measured in several rounds, of which the best seconds, peaks and baselines count: the machine changes its pace.
+# solver. About twenty minutes on two idle cores. Writes all results as JSON, prints and writes the table. Short measurements are
+# repeated in several rounds, of which the best seconds, peaks and baselines count, because the machine's speed varies.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 

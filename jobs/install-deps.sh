@@ -28,7 +28,7 @@ for package in "${packages[@]}"; do
   state=$(dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null || true)
   grep -qx installed <<<"$state" || missing+=("$package")
 done
-# Any Python with pip will do for fetching the model.
+# Any Python with pip can fetch the model.
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3 python3-pip)
 [ ${#missing[@]} -eq 0 ] && exit 0
 

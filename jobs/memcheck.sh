@@ -10,7 +10,7 @@ Usage: memcheck.sh [valgrind] [asan] [tsan]
 
 Build the program for each tool (build/memcheck for valgrind: plain x86-64; build/memcheck-asan; build/memcheck-tsan) and run the
 jobs on a small model. Without arguments: all three. One OpenMP thread per rank: ThreadSanitizer does not know gcc's OpenMP; it
-watches the threads that read ahead and write behind. What Open MPI does is in tests/support/{valgrind,lsan,tsan}.supp.
+checks the background threads. Known reports of Open MPI are in tests/support/{valgrind,lsan,tsan}.supp.
 Exit code 0: nothing found.
 TEXT
 }
@@ -31,7 +31,7 @@ YAML
 export OMP_NUM_THREADS=1
 failures=0
 
-# job CODE LABEL ARGUMENT...: the program under $tool on two ranks ends with this exit code, and $tool finds nothing.
+# job CODE LABEL ARGUMENT...: the program under $tool on two ranks exits with this code, and $tool reports nothing.
 job() {
   local expected=$1 label=$2 code=0
   shift 2

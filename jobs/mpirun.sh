@@ -8,11 +8,11 @@ usage() {
 Usage: mpirun.sh HOSTFILE [PONS ARGUMENT...]
 
 Run \`pons ARGUMENT...\` on the hosts of HOSTFILE, a line each: \`HOST slots=RANKS\`. The source tree, model and output must be
-at the same place on all of them (a shared file system), and ssh must work without a password. Without arguments: the job
-that is written down in this script. Threads per rank: \$OMP_NUM_THREADS (default: 1).
+under the same path on all of them (a shared file system), and ssh must work without a password. Without arguments: the job
+defined in this script. Threads per rank: \$OMP_NUM_THREADS (default: 1).
 
-  kill -USR1 PID   of this script: leaves with 99; what is finished is on disk
-A host that fails ends the job; the same command goes on with the hosts that are left in HOSTFILE.
+  kill -USR1 PID   of this script: exits with 99; finished blocks are on disk
+A host that fails ends the job; the same command continues on the hosts that remain in HOSTFILE.
 TEXT
 }
 case ${1:-} in
@@ -23,7 +23,7 @@ hostfile=$1
 shift
 [ -r "$hostfile" ] || die "$hostfile: cannot read the list of hosts"
 
-# ---- what to do when no arguments are given
+# ---- the job when no arguments are given
 job=(
   compress "$PONS_ROOT/configs/smollm2/obr-gptq.yaml"
   --model "$PONS_ROOT/models/Llama-2-7b-hf"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a bare Debian 12 to a compressed language model and the table that shows what it cost.
+# From a bare Debian 12 to a compressed language model and a table of its perplexity.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2164 # set -e in the scripts that source it
-# Sourced by the batch scripts: pons under srun, put back into the queue when it is stopped before it is done.
+# Sourced by the batch scripts: runs pons under srun and requeues the job when it is stopped before it is finished.
 #
-#   time limit    #SBATCH --signal reaches the ranks before it; they leave with 99 and what is finished is on disk
-#   node fails    Slurm itself puts the job back (#SBATCH --requeue)
-#   scancel       the job ends; submitted again it goes on
+#   time limit    #SBATCH --signal reaches the ranks before it; they exit with 99, and finished blocks are on disk
+#   node fails    Slurm requeues the job (#SBATCH --requeue)
+#   scancel       the job ends; submitted again it continues
 #
-# In every case --resume takes up the finished blocks, on any number of ranks, to the same bytes.
+# In every case --resume continues after the finished blocks, on any number of ranks, to the same bytes.
 
 cd "${SLURM_SUBMIT_DIR:?a script for sbatch}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
@@ -18,7 +18,7 @@ pons_srun() {
   srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$PONS_BIN" "$@" || code=$?
   if [ $code = 99 ]; then
     [ "${SLURM_RESTART_COUNT:-0}" -lt "$max_restarts" ] || die "stopped again after $max_restarts restarts; see the log for progress"
-    say "job $SLURM_JOB_ID: stopped before it was done, goes back into the queue"
+    say "job $SLURM_JOB_ID: stopped before it was finished, requeued"
     scontrol requeue "$SLURM_JOB_ID"
   fi
   return $code

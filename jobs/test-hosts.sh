@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# jobs/mpirun.sh over several hosts: network and host name spaces on this machine, joined by a bridge that leads nowhere else.
+# jobs/mpirun.sh over several hosts: network and host name spaces on this machine, joined by an isolated bridge.
 #
 #   three hosts          the bytes of one process
-#   kill -USR1           mpirun.sh leaves with 99; the same command goes on
-#   a host is lost       the job ends; goes on with the hosts that are left, to the same bytes
+#   kill -USR1           mpirun.sh exits with 99; the same command continues
+#   a host is lost       the job ends and continues on the remaining hosts, to the same bytes
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -11,8 +11,8 @@ usage() {
   cat <<TEXT
 Usage: test-hosts.sh [--keep]
 
-About two minutes on two idle cores. Needs root, namespaces, iproute2 and util-linux; ends with 77 and says what is missing where
-it cannot run. --keep leaves the folder with the logs.
+About two minutes on two idle cores. Needs root, namespaces, iproute2 and util-linux; where it cannot run it says what is missing and
+exits with 77. --keep keeps the folder with the logs.
 TEXT
 }
 keep=0
@@ -72,7 +72,7 @@ bring_up() {
   done
   cat >"$work/ssh" <<AGENT
 #!/bin/sh
-# in the place of ssh: ssh [OPTION...] HOST COMMAND...
+# replaces ssh: ssh [OPTION...] HOST COMMAND...
 while [ "\${1#-}" != "\$1" ]; do shift; done
 host=\$1
 shift
@@ -140,7 +140,7 @@ finish 120
 [ "$(digest "$work/three")" = "$(digest "$work/alone")" ] || fail "three hosts: another model"
 say "three hosts, two ranks each: the bytes of one process"
 
-# Windows with which the three blocks take ten seconds each or more, here and now.
+# A number of windows with which each of the three blocks takes ten seconds or more on this machine.
 start_time=$(date +%s%N)
 mapfile -t words < <(arguments probe 64)
 OMP_NUM_THREADS=1 "$PONS_BIN" "${words[@]}" >/dev/null
@@ -151,7 +151,7 @@ expected=$(digest "$work/whole")
 
 start stopped $many
 wait_for_blocks stopped 1
-# the signal goes to mpirun, which hands it on to every rank
+# mpirun forwards the signal to every rank
 kill -USR1 $job
 finish 60
 [ $code = 99 ] || fail "kill -USR1: exit code $code, not 99"
@@ -173,4 +173,4 @@ start lost $many
 finish 300
 [ $code = 0 ] || fail "two hosts of three: exit code $code"
 [ "$(digest "$work/lost")" = "$expected" ] || fail "two hosts of three: another model"
-say "ponsh3 lost: the job ended, went on with two hosts to the same bytes"
+say "ponsh3 lost: the job ended and continued on two hosts to the same bytes"

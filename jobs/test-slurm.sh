@@ -4,8 +4,8 @@
 #   two and four nodes       the job finishes, with the bytes of a run without Slurm
 #   a time limit             the job is stopped before it, requeued, finishes with the same bytes
 #   a node is powered off    likewise
-#   a sweep                  array jobs that wait for one with the Hessians give the bytes of runs without them
-#   a table of the paper     rows and report; with shared Hessians, the bytes of rows that make their own
+#   a sweep                  array jobs on the Hessians of another job give the bytes of runs without them
+#   a table of the paper     rows and report; with shared Hessians, the bytes of rows with their own
 #   scancel                  leaves a state directory that a later run finishes, with the same bytes
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -14,9 +14,9 @@ usage() {
   cat <<TEXT
 Usage: test-slurm.sh [--keep] [CASE...]
 
-CASE: nodes, sweep, paper, limit, poweroff, cancel (default: all; about ten minutes on two idle cores). --keep leaves the folder with
+CASE: nodes, sweep, paper, limit, poweroff, cancel (default: all; about ten minutes on two idle cores). --keep keeps the folder with
 Slurm's and the jobs' logs. Needs root, namespaces, and Debian's slurm-wlm and munge (apt-get install slurm-wlm munge);
-ends with 77 and says what is missing where it cannot run.
+where it cannot run it says what is missing and exits with 77.
 TEXT
 }
 keep=0 cases=()
@@ -56,7 +56,7 @@ SlurmctldPort=26817
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# a short life of credentials lets a requeued job start after seconds instead of minutes
+# short-lived credentials let a requeued job start after seconds instead of minutes
 AuthInfo=socket=$cluster/munge.sock,cred_expire=5
 CredType=cred/munge
 StateSaveLocation=$cluster/state
@@ -186,7 +186,7 @@ direct() { # NAME WINDOWS ARGUMENT...: without Slurm, on one rank
     --out "$cluster/$name" --set "calibration.windows=$windows" "$@" >/dev/null
 }
 
-# The small model of the tests with its blocks repeated: many short blocks, so that a signal meets a job halfway.
+# The small test model with repeated blocks: many short blocks, so that a signal arrives in the middle of the job.
 make_inputs() {
   PYTHONPATH=$PONS_ROOT/tests/support python3 - "$PONS_ROOT/tests/golden/models/llama-gqa" "$cluster" <<'PY'
 import glob, json, os, sys
@@ -213,7 +213,7 @@ open(cluster + "/recipe.yaml", "w").write(
 PY
 }
 
-# Windows with which a job on two nodes takes about this many seconds here and now.
+# A number of windows with which a job on two nodes takes about this many seconds on this machine.
 windows_for() { # SECONDS
   local start
   rm -rf "$cluster/probe" "$cluster/probe.run"
@@ -245,10 +245,10 @@ case_sweep() {
   finished_alike sweep/sparsity-0.3 "${job}_0" "$(digest "$cluster/sparse")"
   finished_alike sweep/two-of-four "${job}_4" "$(digest "$cluster/pattern")"
   grep -q . "$cluster/sweep/capture.run/hessians/"* || fail "sweep: no Hessians"
-  say "sweep: an array on the Hessians of one job gives the bytes of runs that make their own"
+  say "sweep: an array on the Hessians of one job gives the bytes of runs with their own"
 }
 
-# A small model stands in for Llama2-7B; the report is there when the last job is gone.
+# A small model replaces Llama2-7B; the report exists when the last job has ended.
 case_paper() {
   local work=$cluster/paper row
   mkdir -p "$work/models" "$work/wikitext2" "$work/tasks"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build and run every test; ends in ctest's summary.
+# Build and run every test; ends with ctest's summary.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -8,9 +8,9 @@ usage() {
 Usage: test.sh [--slow] [--no-asan] [CTEST ARGUMENT...]
 
 Build the release preset with warnings as errors, fetch the model that the tests of the whole program use, and run all
-tests; first the unit tests once more under AddressSanitizer and UBSan.
+tests; before that, the unit tests under AddressSanitizer and UBSan.
 
-  --slow     also the tests labelled slow (an hour and more)
+  --slow     also tests labelled slow (an hour and more)
   --no-asan  without the sanitizer build
 TEXT
 }
@@ -34,7 +34,7 @@ status=0
 if [ $asan = 1 ]; then
   bash jobs/build.sh asan
   ctest --test-dir build/asan -L unit -j 2 --output-on-failure || status=$?
-  [ $status = 0 ] || say "tests failed under the sanitizers (above); going on with the release build"
+  [ $status = 0 ] || say "tests failed under the sanitizers (above); continuing with the release build"
 fi
 bash jobs/build.sh release -DPONS_WERROR=ON
 ctest --test-dir build/release -j 2 --output-on-failure "${arguments[@]}" "$@" || status=$?
