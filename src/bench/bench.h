@@ -1,6 +1,6 @@
 /**
- * Measurements: each phase of the job on synthetic or real data, next to a baseline that runs in the
- * same process on the same data, and next to the rate that a matrix product of that shape reaches.
+ * Measurements: each phase of the job on synthetic or real data, beside a baseline in the same
+ * process on the same data and the rate of a matrix product of that shape.
  *
  * Under mpirun every rank works on its share of the rows (windows, tokens) at the same time; seconds
  * are those of the slowest rank, rates those of all ranks together.
@@ -25,8 +25,8 @@ typedef struct pons_bench_setting {
                        others use, sound with one thread */
 } pons_bench_setting;
 
-/** The plain way to the same result. seconds_per_row was measured on `rows` sampled rows; `seconds`
- * is what all rows would take (extrapolated when rows are fewer than the whole). */
+/** The baseline for the same result. seconds_per_row was measured on `rows` sampled rows; `seconds`
+ * is the time of all rows (extrapolated when fewer were measured). */
 typedef struct pons_bench_baseline {
     const char *what; /* NULL: none */
     int64_t rows;
@@ -94,7 +94,7 @@ double pons_bench_exponent(int n, const double *x, const double *y);
 
 /**
  * GF/s of C[M, N] = A[M, K] B[K, N] over all ranks, each with its own M rows: the best of the
- * library's ways on one thread per slab or tile, operands already in their types and layouts.
+ * library's kernels on one thread per slab or tile, operands already in their types and layouts.
  * Collective. Cost: a few products.
  */
 pons_status pons_bench_peak(const pons_bench_setting *setting, bool bf16, int64_t M, int64_t N,
@@ -106,7 +106,8 @@ pons_status pons_bench_gemm(const pons_bench_setting *setting, bool bf16, int64_
 
 /**
  * bf16 products of tiles 256 x 256 x 512 of which one side comes from beyond the caches of a core, against the same tiles
- * with sides that stay in them: what the memory leaves of the peak to a phase that reads an operand once.
+ * with sides that stay in them: the share of the peak that memory bandwidth leaves to a phase that
+ * reads an operand once.
  * Collective. Memory: 32 MiB for each thread. @return PONS_ERR_UNSUPPORTED without bf16 products.
  */
 pons_status pons_bench_streamed(const pons_bench_setting *setting, pons_bench_result *out);
@@ -136,7 +137,7 @@ pons_status pons_bench_factor(const pons_bench_setting *setting, int64_t d, bool
                               pons_bench_result *out);
 
 /**
- * Memory of a linear of `rows` rows and d columns on its whole way over all ranks: `windows` windows of
+ * Memory of all steps of a linear of `rows` rows and d columns over all ranks: `windows` windows of
  * `tokens` tokens, Hessian, factor, inverse, rows by the default recipe. workspace_bytes is the peak of
  * the rank that needed most, with what a node shares divided by its ranks. Flop: the Hessian's, factor's
  * and inverse's. Collective.

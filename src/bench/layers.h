@@ -1,6 +1,6 @@
 /**
- * The iterative solver on every linear of a model, with the Hessians that a run kept, against the direct
- * one on sampled rows: how near it comes where it matters.
+ * The iterative solver on every linear of a model, with the Hessians that a run kept, against the
+ * direct one on sampled rows.
  */
 #ifndef PONS_BENCH_LAYERS_H
 #define PONS_BENCH_LAYERS_H

@@ -39,7 +39,7 @@ typedef struct pons_bench_problem {
 
 enum { PONS_BENCH_BITS = 4 };
 
-/** Where the Hessian is from, in a few words into text[bytes]. Local. */
+/** Describe the source of the Hessian in text[bytes]. Local. */
 void pons_bench_layer_describe(const pons_bench_layer *layer, char *text, size_t bytes);
 
 /** The grid of the weights: symmetric, one scale per row, clip search. Local. */
@@ -57,7 +57,7 @@ pons_status pons_bench_problem_create(pons_comm *comm, const pons_bench_layer *l
 /** Damp and factor. Local. @return PONS_ERR_NUMERIC when H is not positive definite. */
 pons_status pons_bench_problem_factor(const pons_bench_layer *layer, pons_bench_problem *problem);
 
-/** Free what it holds; an empty one is fine. Local. */
+/** Free what it holds; no effect when empty. Local. */
 void pons_bench_problem_clear(pons_bench_problem *problem);
 
 /**
@@ -68,7 +68,7 @@ pons_status pons_bench_problem_sample(const pons_bench_problem *problem, int64_t
                                       pons_bench_problem *out);
 void pons_bench_problem_clear_sample(pons_bench_problem *sample);
 
-/** Where sample row i comes from. Local. */
+/** Source row of sample row i. Local. */
 int64_t pons_bench_sample_row(int64_t rows, int64_t count, int64_t i);
 
 /** pons_quantize_left: columns [0, split) of a row onto its grid. @param user the problem. Local. */

@@ -1,13 +1,13 @@
 /**
- * Layer errors of every way to compress, on real layers: what each improvement over the published
- * algorithm is worth alone, and what the best recipe loses without it.
+ * Layer errors of every method on real layers: the effect of each improvement over the published
+ * algorithm alone, and of leaving it out of the best recipe.
  */
 #ifndef PONS_BENCH_QUALITY_H
 #define PONS_BENCH_QUALITY_H
 
 #include "config/recipe.h"
 
-/** One way on one layer. */
+/** One method on one layer. */
 typedef struct pons_quality_result {
     char fixture[128];  /* file name without .safetensors */
     const char *method; /* "obr_gptq", "mask admm", "best without blocks" ... */
@@ -24,7 +24,7 @@ typedef struct pons_quality {
     pons_quality_result *result;
 } pons_quality;
 
-/** Settings for every way. */
+/** Settings of all methods. */
 typedef struct pons_quality_setting {
     double sparsity;
     int n, m; /* n:m pattern; 0: unstructured */
@@ -33,7 +33,7 @@ typedef struct pons_quality_setting {
 
 /**
  * Every layer fixture under a folder or one folder below it: *.safetensors with tensors W [rows, d] and
- * H [d, d]. Others are passed over.
+ * H [d, d]. Others are skipped.
  *
  * Local. exact_obs is left out where a layer is wider than WIDEST_EXACT of quality.c: it takes d / 3 products.
  * @param out free with pons_quality_clear

@@ -1,5 +1,5 @@
 /**
- * Rows of a problem through a solver, and what they then err by. Internal to the room.
+ * Solve the rows of a problem and measure their errors. Internal to the room.
  */
 #ifndef PONS_BENCH_ROWS_H
 #define PONS_BENCH_ROWS_H

@@ -1,5 +1,5 @@
 /**
- * Items that one rank reads and every rank uses: tensors of a block, panels of the head.
+ * Items that are read by one rank and used by all: tensors of a block, panels of the head.
  *
  * Item i is read by rank i mod P; the ranks read P items at the same time and then broadcast them
  * one after the other, so that reading (and whatever the reader does, such as rotating) is shared
@@ -17,7 +17,7 @@ typedef pons_status (*pons_deal_read)(void *user, int64_t item, float *out);
 typedef pons_status (*pons_deal_take)(void *user, int64_t item, const float *data);
 
 /**
- * Read every item once and give it to all ranks. Collective on comm.
+ * Read every item once and broadcast it to all ranks. Collective on comm.
  * @param count [items] floats of each item, the same on every rank
  * @return the status agreed on by all ranks: the first failure of a reader or a taker, or
  * PONS_ERR_NOMEM. Memory: two buffers of the largest item.

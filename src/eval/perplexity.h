@@ -1,6 +1,7 @@
 /**
  * Perplexity by streaming: every window's hidden state goes through one block at a time, windows
- * dealt over ranks; no rank holds the model. Source: specification 6 (mean over windows of the mean
+ * distributed over ranks; no rank holds the model. Source: specification 6 (mean over windows of
+ * the mean
  * cross-entropy of length - 1 predicted tokens).
  */
 #ifndef PONS_EVAL_PERPLEXITY_H
@@ -16,7 +17,8 @@ typedef struct pons_perplexity {
     int64_t windows, tokens; /* tokens read: windows * length */
 } pons_perplexity;
 
-/** A set of windows on their way through the model with one runtime (dense, weights-only, or
+/** Hidden states of windows between two blocks of the model, with one runtime (dense, weights-only,
+ * or
  * quantized activations). Opaque. */
 typedef struct pons_eval_stream pons_eval_stream;
 
@@ -25,7 +27,8 @@ typedef pons_status (*pons_embed)(void *user, const int32_t *ids, int64_t n, flo
 
 /**
  * Embed the windows: consecutive, non-overlapping, from the first token. Collective on comm; the
- * windows are dealt over ranks in contiguous shares, rank 0 embeds them one by one and sends them
+ * windows are distributed over ranks in contiguous shares, rank 0 embeds them one by one and sends
+ * them
  * to their owners.
  * @param config, runtime, bf16, windows, length the same on every rank; config and runtime are
  * copied
@@ -52,7 +55,7 @@ pons_status pons_eval_stream_block(pons_eval_stream *stream, const pons_block *b
 
 /**
  * Final norm and head, cross-entropy. Collective on comm; the result is on every rank, with the
- * same bits for any rank count (but for the seconds).
+ * same bits for any rank count (except the seconds).
  * @param gain final norm gain [hidden], given on every rank, or NULL for ones
  * @param read rows of the head [vocab, hidden], valid on every rank
  * @return the same on every rank: PONS_ERR_NUMERIC naming the first window whose cross-entropy is

@@ -1,6 +1,7 @@
 /**
  * Log-likelihoods of the ends of sequences of any length, by streaming: sequences are packed into
- * windows, the windows go through one block at a time, dealt over ranks; no rank holds the model.
+ * windows, the windows go through one block at a time, distributed over ranks; no rank holds the
+ * model.
  */
 #ifndef PONS_EVAL_SCORE_H
 #define PONS_EVAL_SCORE_H

@@ -74,7 +74,7 @@ typedef pons_status (*pons_hessian_file_group)(void *user, const char *group);
 pons_status pons_hessian_file_each_group(const char *path, pons_hessian_file_group visit,
                                          void *user);
 
-/** Read the attributes, so that a file of another run is told apart. Local. @param fingerprint
+/** Read the attributes, to detect files of another run. Local. @param fingerprint
  * counted memory; attributes->fingerprint points to it. @return as pons_hessian_file_read. */
 pons_status pons_hessian_file_read_attributes(const char *path, pons_hessian_attributes *attributes,
                                               char **fingerprint);

@@ -1,8 +1,8 @@
 /**
- * A directory that belongs to one process at a time.
+ * Exclusive use of a directory by one process.
  *
- * A record lock (fcntl) on a file that says who holds it: the kernel, or the server of a shared file
- * system, drops it when the process ends, however it ends. All Local: one rank of a job holds it.
+ * A record lock (fcntl) on a file that names its holder: the kernel, or the server of a shared file
+ * system, releases it when the process ends in any way. All Local: one rank of a job holds it.
  */
 #ifndef PONS_IO_LOCK_H
 #define PONS_IO_LOCK_H
@@ -18,7 +18,7 @@ typedef struct pons_lock pons_lock;
  */
 pons_status pons_lock_take(const char *directory, pons_lock **out);
 
-/** Give it back; its file stays. Takes the address, nulls it, accepts NULL. */
+/** Release it; its file remains. Takes the address, nulls it, accepts NULL. */
 void pons_lock_release(pons_lock **lock);
 
 #endif

@@ -1,5 +1,5 @@
 /**
- * One file being written under NAME.part, to appear under NAME at commit. Private to io.
+ * A file that is written under NAME.part and renamed to NAME at commit. Private to io.
  *
  * All Local. An open part is either committed or abandoned; a failed commit has already abandoned.
  */
@@ -25,13 +25,13 @@ pons_status pons_part_write(pons_part *p, const void *data, size_t bytes);
  * names either way. */
 pons_status pons_part_commit(pons_part *p);
 
-/** Close and remove the .part; fine on a part that is not open. */
+/** Close and remove the .part; no effect on a part that is not open. */
 void pons_part_abandon(pons_part *p);
 
 /** Sync the bytes of a closed file (or the entries of a directory) to disk. */
 pons_status pons_part_sync(const char *path);
 
-/** Sync the directory that holds `path`, so that a new or renamed entry lasts. */
+/** Sync the directory that holds `path`, so that a new or renamed entry is durable. */
 pons_status pons_part_sync_parent(const char *path);
 
 /** Rename a closed, synced file or directory and sync the directory it lies in. */

@@ -19,13 +19,13 @@ pons_status pons_st_writer_create(const char *path, pons_st_writer **out);
 pons_status pons_st_writer_declare(pons_st_writer *w, const char *name, pons_dtype dtype, int ndim,
                                    const int64_t *shape);
 
-/** Append the next bytes of the data buffer (any cut; in declaration order). */
+/** Append the next bytes of the data buffer (in pieces of any size, in declaration order). */
 pons_status pons_st_writer_write(pons_st_writer *w, const void *data, size_t bytes);
 
-/** Check that all declared bytes came, sync, rename; destroys the writer either way. */
+/** Check that all declared bytes were written, sync, rename; destroys the writer either way. */
 pons_status pons_st_writer_commit(pons_st_writer **w);
 
-/** Drop the half-written file; accepts NULL. */
+/** Remove the incomplete file; accepts NULL. */
 void pons_st_writer_abandon(pons_st_writer **w);
 
 #endif

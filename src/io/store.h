@@ -1,11 +1,11 @@
 /**
- * A model on disk as a read-only set of named tensors: a rank reads the bytes it asks for and no more.
- * Reads are calls, not a map of the file: one that a disk or file system fails, or that finds the file
- * shortened meanwhile, is an error with a name, where a map would end the process.
+ * A model on disk as a read-only set of named tensors: a rank reads only the bytes it requests.
+ * Reads are calls, not a memory map: a disk error or a file that became shorter is an error that
+ * names the file, where a map would end the process.
  *
  * Opens a Hugging Face directory (model.safetensors, or shards with model.safetensors.index.json),
  * one .safetensors file, or one GGUF v3 file. Everything the format promises is checked at open
- * (header length, tiling without holes or overlap, shape times dtype against offsets, index against
+ * (header length, tiling without gaps or overlap, shape times dtype against offsets, index against
  * shards, file length), so that a truncated or edited file is refused by name before any work
  * starts. A directory with both model.safetensors and an index is read as the single file, as its
  * loaders do. Dimensions are row-major, slowest first, whatever the file says. Safetensors: every
@@ -48,8 +48,8 @@ typedef struct pons_gguf_value {
 pons_status pons_store_open(const char *path, pons_store **out);
 
 /**
- * The model that a path means, in counted memory: a directory without safetensors that holds one .gguf file
- * stands for that file, any other path for itself. Local.
+ * Resolve the path of a model, in counted memory: a directory without safetensors that holds one
+ * .gguf file means that file; any other path is unchanged. Local.
  * @return PONS_OK, PONS_ERR_NOMEM, PONS_ERR_IO, PONS_ERR_INPUT for several .gguf files.
  */
 pons_status pons_store_locate(const char *path, char **out);
@@ -68,7 +68,7 @@ const pons_tensor_view *pons_store_at(const pons_store *store, int64_t i);
 const pons_tensor_view *pons_store_find(const pons_store *store, const char *name);
 
 /** Read bytes [at, at + bytes) of a tensor of this store into `out`. Local.
- * @return PONS_ERR_IO naming the file, and the tensor whose bytes are not there any more. */
+ * @return PONS_ERR_IO naming the file, and the tensor whose bytes are missing. */
 pons_status pons_store_read(const pons_store *store, const pons_tensor_view *tensor, size_t at,
                             size_t bytes, void *out);
 
@@ -76,14 +76,14 @@ pons_status pons_store_read(const pons_store *store, const pons_tensor_view *ten
 pons_status pons_store_load(const pons_store *store, const pons_tensor_view *tensor, void **out);
 
 /**
- * Begin to read a tensor ahead of its use, behind the caller's work; pons_store_read then waits for it and
- * takes its bytes from memory. When it fails nothing is lost: the bytes are read again when they are
- * wanted, and that tells why. Local; fine when it was begun before.
- * Memory: the tensor's bytes, unless there is no room for them.
+ * Start prefetching a tensor in the background; pons_store_read then waits for it and copies its
+ * bytes from memory. After a failed prefetch the bytes are read again when needed, and that read
+ * reports the error. Local; no effect when it was started before.
+ * Memory: the tensor's bytes, if they can be allocated.
  */
 void pons_store_read_ahead(pons_store *store, const pons_tensor_view *tensor);
 
-/** Free what was read ahead of a tensor; fine when nothing was. Local.
+/** Free the prefetched bytes of a tensor; no effect when there are none. Local.
  * @param[out] span when it was read; may be NULL @return whether it was. */
 bool pons_store_forget(pons_store *store, const pons_tensor_view *tensor, pons_task_span *span);
 

@@ -1,5 +1,5 @@
 /**
- * What the readers of single formats put into a store. Private to io; everything is Local.
+ * What the readers of the formats put into a store. Private to io; everything is Local.
  *
  * A store owns its open files, its names and its tensors. The readers (safetensors.c, gguf.c) add the
  * tensors of one file; store.c sorts and looks up, store_read.c reads.
@@ -81,13 +81,13 @@ pons_status pons_store_add_tensor(pons_store *store, const char *name, size_t le
                                   const pons_store_tensor *tensor);
 
 /**
- * Check that the tensors from index `first` on (all of one file) tile the data section, and note where
- * it begins.
+ * Check that the tensors from index `first` on (all of one file) tile the data section, and record
+ * where it begins.
  *
  * Each tensor must begin where the one before ends, rounded up to `alignment`, and the section must
  * end with the last one (or its rounding). Reorders them by offset.
  * @param section first byte of the data section; @param bytes its length
- * @return PONS_ERR_INPUT naming tensor and bytes: overlap, hole, beyond the end, bytes left over.
+ * @return PONS_ERR_INPUT naming tensor and bytes: overlap, gap, beyond the end, bytes left over.
  */
 pons_status pons_store_place(pons_store *store, int64_t file, int64_t first, size_t section,
                              size_t bytes, uint64_t alignment);

@@ -1,5 +1,6 @@
 /**
- * What the pickle machine makes of a torch file. Private to io; everything is Local.
+ * The values of a torch file as the pickle interpreter builds them. Private to io; everything is
+ * Local.
  */
 #ifndef PONS_IO_TORCH_BUILD_H
 #define PONS_IO_TORCH_BUILD_H

@@ -2,10 +2,11 @@
  * Torch files (torch.save): a zip archive with one pickle and one record per storage, read as plain
  * data and written for torch.load.
  *
- * The pickle is interpreted by a small machine that knows dictionaries, ordered dictionaries, lists,
- * tuples, text, numbers and tensors. Nothing is executed: every other opcode, and every global that
- * is not one of those types, is refused by name. Files of the format before torch 1.6, which are no
- * zip archives, are refused with the command that converts them. Everything is Local. Source: the
+ * A small interpreter handles dictionaries, ordered dictionaries, lists, tuples, text, numbers and
+ * tensors. Nothing is executed: every other opcode, and every global that
+ * is not one of those types, is refused by name. Files of the format before torch 1.6, which are
+ * not zip archives, are refused with the command that converts them. Everything is Local. Source:
+ * the
  * opcodes are those of Python's pickletools, the records those that torch.save of torch 2 writes.
  */
 #ifndef PONS_IO_TORCH_FILE_H
@@ -40,7 +41,7 @@ enum { PONS_TORCH_DIMENSIONS = 8 };
  * against the record that holds it.
  *
  * @return PONS_ERR_IO (cannot open), PONS_ERR_INPUT (damaged, truncated, inconsistent),
- * PONS_ERR_UNSUPPORTED (opcode, global, element type or file format), PONS_ERR_NOMEM. The sentence
+ * PONS_ERR_UNSUPPORTED (opcode, global, element type or file format), PONS_ERR_NOMEM. The message
  * names the file and, inside the pickle, the byte.
  */
 pons_status pons_torch_open(const char *path, pons_torch_file **out);
@@ -98,7 +99,7 @@ pons_status pons_torch_read(pons_torch_file *file, const pons_torch_value *tenso
 
 /**
  * Write a dictionary of tensors that torch.load reads, weights_only too; the same bytes for the
- * same tensors. The file appears whole or not at all.
+ * same tensors. The file is written atomically.
  *
  * @param tensors [count] F32, F16, BF16 or F64 in row-major order, at least one, names unique
  * @return PONS_ERR_IO, PONS_ERR_NOMEM.

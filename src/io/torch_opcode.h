@@ -4,7 +4,7 @@
 #ifndef PONS_IO_TORCH_OPCODE_H
 #define PONS_IO_TORCH_OPCODE_H
 
-/* Opcodes that are understood, by their names in Python's pickletools. */
+/* Supported opcodes, by their names in Python's pickletools. */
 enum {
     OP_MARK = '(',
     OP_STOP = '.',

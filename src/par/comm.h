@@ -1,10 +1,9 @@
 /**
  * Communicators and the few collective patterns Pons needs. The only room that calls MPI.
  *
- * MPI's own failures abort the whole job (MPI_ERRORS_ARE_FATAL): without fault-tolerant MPI no rank
- * could go on anyway, and recovery is from files. So these functions return nothing; what can go
- * wrong locally is agreed on with pons_comm_agree. Byte counts may exceed INT_MAX: transfers are
- * cut into pieces inside.
+ * MPI errors abort the whole job (MPI_ERRORS_ARE_FATAL): without fault-tolerant MPI no rank could
+ * continue, and recovery is from files. So these functions return no status; local failures are
+ * agreed on with pons_comm_agree. Byte counts may exceed INT_MAX: long transfers are split.
  */
 #ifndef PONS_PAR_COMM_H
 #define PONS_PAR_COMM_H
@@ -26,25 +25,29 @@ pons_status pons_par_begin(int *argc, char ***argv);
  * job; every rank must come here, or one must call pons_par_abort. */
 void pons_par_end(void);
 
-/** End the job at once from one rank, with this exit code. For failures that cannot be agreed on.
+/** Abort the job from one rank, with this exit code; for failures that cannot be agreed on.
  */
 _Noreturn void pons_par_abort(int exit_code);
 
 /** All ranks of the job. Borrowed. Local. */
 pons_comm *pons_par_world(void);
 
-/** This rank by itself; usable before MPI starts, and every function below is then Local. Borrowed.
+/** A communicator of this rank alone; usable before MPI starts, and every function below is then
+ * Local. Borrowed.
  * Local. */
 pons_comm *pons_par_alone(void);
 
-/** The ranks of comm that give the same `team` (at least 0), in their order there. Collective on
+/** Split comm into the ranks that pass the same `team` (at least 0), in their order in comm.
+ * Collective on
  * comm. @return PONS_OK, PONS_ERR_NOMEM, the same on every rank. */
 pons_status pons_comm_split(pons_comm *comm, int team, pons_comm **out);
 
-/** Free what pons_comm_split made; takes the address, nulls it, accepts NULL. Collective on it. */
+/** Free a communicator made by pons_comm_split; takes the address, nulls it, accepts NULL.
+ * Collective on it. */
 void pons_comm_free(pons_comm **comm);
 
-/** Directory of each node's own disk for what its ranks share (par/shared.h), inherited by splits; NULL: memory.
+/** Directory on each node's local disk for the memory that its ranks share (par/shared.h),
+ * inherited by splits; NULL: memory.
  * Borrowed. Local. */
 const char *pons_comm_scratch(const pons_comm *comm);
 
@@ -88,7 +91,7 @@ void pons_comm_sum_i64(pons_comm *comm, int64_t *x, int64_t n);
 bool pons_comm_all(pons_comm *comm, bool mine);
 
 /**
- * Give every rank all parts of a buffer of which each rank filled its own.
+ * Gather the parts of a buffer, one filled by each rank, on all ranks.
  *
  * Collective. @param data whole buffer; rank r has filled bytes [offset[r], offset[r + 1])
  * @param offset [size + 1] ascending byte offsets, the same on every rank.
@@ -102,25 +105,25 @@ void pons_comm_send(pons_comm *comm, const void *data, size_t bytes, int to, int
 /** Receive bytes from rank `from`. Blocking. Point to point. */
 void pons_comm_recv(pons_comm *comm, void *data, size_t bytes, int from, int tag);
 
-/** A transfer under way; zero-initialised ones are none. */
+/** A pending transfer; none when zero-initialised. */
 typedef struct pons_transfer {
     void *request; /* of MPI; NULL: none */
 } pons_transfer;
 
-/** Begin to send n floats, which must not change until pons_comm_wait. Point to point, does not wait.
+/** Start sending n floats, which must not change until pons_comm_wait. Point to point,
+ * non-blocking.
  */
 void pons_comm_start_send(pons_comm *comm, const float *x, int64_t n, int to, int tag,
                           pons_transfer *transfer);
 
-/** Begin to receive n floats. Point to point, does not wait. */
+/** Start receiving n floats. Point to point, non-blocking. */
 void pons_comm_start_recv(pons_comm *comm, float *x, int64_t n, int from, int tag,
                           pons_transfer *transfer);
 
-/** Finish a transfer; none is fine. */
+/** Wait for a transfer; no effect when there is none. */
 void pons_comm_wait(pons_transfer *transfer);
 
-/** Told of every call above that communicates, when it returns: from `start` to `end` (pons_clock) this
- * rank sent, received or waited. */
+/** Called after every communication above, with its start and end (pons_clock) on this rank. */
 typedef void (*pons_comm_watch)(void *user, double start, double end);
 
 /** Watch the communication of the calling thread's owner (base/hooks.h); NULL ends it. Local. */
@@ -129,8 +132,8 @@ void pons_comm_set_watch(pons_comm_watch watch, void *user);
 /** Wait for all ranks. Collective. */
 void pons_comm_barrier(pons_comm *comm);
 
-/** First index of the contiguous share of rank r when n things are dealt to `size` ranks; share r
- * is [begin(r), begin(r + 1)). Local. */
+/** First index of the contiguous share of rank r when n items are distributed over `size` ranks;
+ * share r is [begin(r), begin(r + 1)). Local. */
 static inline int64_t pons_share_begin(int64_t n, int size, int r)
 {
     int64_t base = n / size, extra = n % size;

@@ -22,10 +22,10 @@ MPI_Comm pons_comm_mpi(const pons_comm *comm);
  * comm the first time; not for pons_par_alone. */
 MPI_Comm pons_comm_node(pons_comm *comm);
 
-/** What pons_comm_scratch gives from now on; checks nothing. @param directory kept. Local. */
+/** Set what pons_comm_scratch returns; checks nothing. @param directory kept. Local. */
 void pons_comm_set_scratch(pons_comm *comm, const char *directory);
 
-/** Around communication elsewhere in this room, for pons_comm_set_watch. Local. */
+/** Enclose communication in other files of this room, for pons_comm_set_watch. Local. */
 double pons_comm_begin(void);
 void pons_comm_end(double start);
 

@@ -1,5 +1,5 @@
 /**
- * How the ranks of this job share one machine.
+ * How the ranks of this job share a node.
  */
 #ifndef PONS_PAR_NODE_H
 #define PONS_PAR_NODE_H

@@ -1,5 +1,5 @@
-/* Owns the files behind a node's blocks: their making, and that nothing remains of them. What lies in them is
- * written back by the system, which takes their pages first where memory is short. */
+/* Owns the scratch files of a node: creation and removal. The system writes their pages back when
+ * memory is short. */
 #include "par/scratch.h"
 
 #include <errno.h>
@@ -105,7 +105,7 @@ static pons_status open_named(pons_comm *comm, MPI_Comm node, int rank, size_t b
 static pons_status reserve(pons_comm *comm, size_t bytes, int fd)
 {
     int error = pons_fault(PONS_FAULT_SCRATCH) ? ENOSPC : EINTR;
-    while (error == EINTR) /* a signal that asks the job to stop is looked at later */
+    while (error == EINTR) /* a stop signal is handled later */
         error = posix_fallocate(fd, 0, (off_t)bytes);
     return error ? refuse(comm, bytes, "reserve", error) : PONS_OK;
 }
@@ -116,7 +116,7 @@ static pons_status map_file(size_t bytes, int fd, void **out)
     if (data == MAP_FAILED)
         return pons_fail(PONS_ERR_NOMEM, "cannot map %zu bytes of scratch: %s", bytes,
                          strerror(errno));
-    madvise(data, bytes, MADV_DONTDUMP); /* a core file would not fit, either */
+    madvise(data, bytes, MADV_DONTDUMP); /* keep it out of core files */
     *out = data;
     return PONS_OK;
 }
@@ -145,7 +145,7 @@ void pons_scratch_unmap(void *data, size_t bytes)
     if (data) munmap(data, bytes);
 }
 
-/* Local. Only making a file shows that one can be made. */
+/* Local. Creating a file is the only reliable check. */
 static pons_status check(const char *directory, const char *name)
 {
     char path[PATH_BYTES] = "", host[65] = "";

@@ -12,7 +12,7 @@
 #include "par/mpi_handle.h"
 #include "par/scratch.h"
 
-/* Fewer bytes are not worth a file. */
+/* Smaller blocks stay in memory. */
 enum { LEAST_IN_FILE = 1 << 14 };
 
 enum { PAGE = 2 << 20 }; /* cleared at a time */
@@ -70,7 +70,8 @@ static void close_window(pons_shared *s)
     MPI_Win_free(&s->window);
 }
 
-/* Write to every page of this rank's part: what has_room saw is then taken, and no block to come sees it again. */
+/* Touch every page of this rank's part, so that has_room of later blocks sees the memory as used.
+ * */
 static void claim(pons_shared *s)
 {
     enum { LEAST_PAGE = 4096 };
@@ -106,7 +107,7 @@ pons_status pons_shared_create(pons_comm *comm, size_t bytes, pons_shared **out)
     pons_status st = PONS_OK;
     pons_shared *s = pons_mem_calloc(1, sizeof *s);
     *out = NULL;
-    if (s) /* whole before anyone leaves: a rank whose peer has no memory destroys it */
+    if (s) /* complete before agreement: a rank whose peer is out of memory destroys it */
         *s = (pons_shared){
             .bytes = bytes ? bytes : 1, .size = 1, .node = MPI_COMM_NULL, .window = MPI_WIN_NULL};
     PONS_TRY_ALL(st, comm, s ? PONS_OK : PONS_ERR_NOMEM);

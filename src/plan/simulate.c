@@ -1,4 +1,5 @@
-/* Runs a job's schedule on paper: when each team gets each microbatch, works, waits. The seconds of the
+/* Simulates a job's schedule: when each team receives each microbatch, computes and waits. The
+ * seconds of the
  * parts are cost.c's. */
 #include <math.h>
 #include <string.h>

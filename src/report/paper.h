@@ -1,5 +1,5 @@
 /**
- * The numbers that the paper prints: configs/paper/tables.csv, which is part of the program.
+ * The paper's numbers: configs/paper/tables.csv, compiled into the program.
  */
 #ifndef PONS_REPORT_PAPER_H
 #define PONS_REPORT_PAPER_H

@@ -34,7 +34,8 @@ typedef struct pons_report_run {
 /** Read everything but the codes. Local; free it in any case. */
 pons_status pons_report_run_read(const char *path, pons_report_run *out);
 
-/** Count the codes of a packed output, blocks dealt to the ranks. Collective on comm; `run` as read
+/** Count the codes of a packed output, blocks distributed over the ranks. Collective on comm; `run`
+ * as read
  * on rank 0, ignored elsewhere. @return the same on every rank: what pons_model_* return. */
 pons_status pons_report_count_codes(pons_comm *comm, pons_report_run *run);
 

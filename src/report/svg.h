@@ -31,7 +31,7 @@ void pons_svg_lines(FILE *out, const pons_svg_chart *chart);
 /** A figure with one bar per value of the first series, `label[i]` below it; long labels on two rows. */
 void pons_svg_bars(FILE *out, const pons_svg_chart *chart, const char *const *label);
 
-/** Text with what HTML reserves replaced. */
+/** Text with HTML's reserved characters escaped. */
 void pons_html_text(FILE *out, const char *text);
 
 #endif

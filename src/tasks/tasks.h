@@ -1,5 +1,6 @@
 /**
- * Zero-shot tasks on a model: the likelier of given continuations is its answer. Questions come
+ * Zero-shot tasks on a model: the answer is the most likely of the given continuations. Questions
+ * come
  * from local JSONL files; prompts and scores are those of lm-eval 0.4 (specification 6).
  */
 #ifndef PONS_TASKS_TASKS_H
@@ -18,7 +19,7 @@ typedef struct pons_tasks_options {
     const pons_task_file *files; /* [count], each kind at most once */
     int count;
     int64_t limit;     /* questions read of each file; 0: all */
-    bool special;      /* encode with the tokens the post-processor adds, such as BOS */
+    bool special;      /* encode with the special tokens of the post-processor, such as BOS */
     bool weights_only; /* activations and KV at 16 bits whatever the model records */
     bool bf16;         /* products in bf16 */
     const char *items; /* JSONL written, one line per question; NULL: none */
@@ -27,8 +28,8 @@ typedef struct pons_tasks_options {
 /**
  * Ask every question. Collective on comm; rank 0 reads, tokenizes, scores and writes.
  *
- * The tokens of context and continuation together are cut where the context alone ends; contexts
- * are cut on the left to the positions the model was made for. acc: share of questions whose right
+ * Context and continuation are encoded together and split where the context alone ends; contexts
+ * are truncated on the left to the model's positions. acc: share of questions whose right
  * choice has the largest log-likelihood, the first of equals; acc_norm: the same per character of
  * the choice. Standard errors are those of a mean.
  * @param model opened on every rank, with a tokenizer

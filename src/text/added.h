@@ -1,5 +1,5 @@
 /**
- * Added tokens: contents that are found in the text before anything else looks at it.
+ * Added tokens: contents that are matched in the text before any other step.
  *
  * A set is a byte trie; of the tokens that start at one place the longest wins, and contents found
  * do not overlap (spans may, when a token swallows white space that is a token too). All Local.
@@ -11,7 +11,7 @@
 
 typedef struct pons_added_token {
     int32_t id;
-    bool lstrip, rstrip; /* swallow the white space before, after */
+    bool lstrip, rstrip; /* include the white space before, after */
     bool single_word;    /* only where no word character touches it */
 } pons_added_token;
 

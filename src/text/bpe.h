@@ -14,7 +14,7 @@ typedef struct pons_bpe {
     pons_merges merges;
     bool ignore_merges;    /* a word that is a token is that token */
     bool byte_fallback;    /* a character that is no token becomes its bytes' tokens */
-    bool fuse_unk;         /* neighbouring unknown characters become one token */
+    bool fuse_unk;         /* adjacent unknown characters become one token */
     int32_t unk;           /* id for unknown characters, -1: they are an error */
     int32_t byte_ids[256]; /* ids of <0x00> to <0xFF>, -1 where absent */
 } pons_bpe;
