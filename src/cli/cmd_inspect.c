@@ -135,24 +135,6 @@ static pons_status inspect_linear(const pons_model *model, const json_t *manifes
     return PONS_OK;
 }
 
-/* Whether a stored tensor is, or belongs to, a linear: its weight, codes, scales. */
-static bool is_of_linear(const pons_store *store, const pons_tensor_view *t)
-{
-    if (!pons_store_is_gguf(store)) return strstr(t->name, "_proj.weight") != NULL;
-    return t->ndim == 2 && !strncmp(t->name, "blk.", 4);
-}
-
-static void count_bytes(const pons_store *store, int64_t *all, int64_t *linears)
-{
-    *all = *linears = 0;
-    for (int64_t i = 0; i < pons_store_count(store); i++) {
-        const pons_tensor_view *t = pons_store_at(store, i);
-        int64_t bytes = (int64_t)pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
-        *all += bytes;
-        if (is_of_linear(store, t)) *linears += bytes;
-    }
-}
-
 /* pons.json beside the weights, or NULL: models not written by Pons have none. */
 static pons_status read_manifest(const char *path, json_t **manifest)
 {
@@ -203,21 +185,22 @@ static pons_status inspect(const arguments *a, bool json)
     pons_status st = PONS_OK;
     pons_model *model = NULL;
     json_t *manifest = NULL, *result = json_object(), *list = json_array(), *totals = json_object();
-    int64_t weights = 0, zeros = 0, bytes, linear_bytes;
+    int64_t weights = 0, zeros = 0, linear_bytes = 0;
     bool ok = true;
     PONS_TRY(st, pons_model_open(a->path, &model));
     PONS_TRY(st, read_manifest(a->path, &manifest));
     const pons_arch *arch = pons_model_get_config(model)->arch;
     int64_t layers = pons_model_get_config(model)->layers;
     for (int64_t layer = 0; layer < layers; layer++)
-        for (int linear = 0; linear < arch->linears; linear++)
+        for (int linear = 0; linear < arch->linears; linear++) {
             PONS_TRY(st, inspect_linear(model, manifest, layer, linear, list, &weights, &zeros));
+            linear_bytes += pons_model_linear_bytes(model, layer, linear);
+        }
     pons_cli_set(totals, "weights", json_integer(weights), &ok);
     pons_cli_set(totals, "zeros", json_integer(zeros), &ok);
     pons_cli_set(totals, "sparsity", pons_cli_real((double)zeros / (double)weights), &ok);
-    count_bytes(pons_model_store(model), &bytes, &linear_bytes);
     pons_cli_set(totals, "bits", pons_cli_real(8.0 * (double)linear_bytes / (double)weights), &ok);
-    pons_cli_set(totals, "bytes", json_integer(bytes), &ok);
+    pons_cli_set(totals, "bytes", json_integer(pons_model_bytes(model)), &ok);
     pons_cli_set(result, "path", pons_json_name(a->path), &ok);
     pons_cli_set(result, "layers", json_integer(layers), &ok);
     pons_cli_set(result, "linears", json_incref(list), &ok);

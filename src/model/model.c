@@ -140,3 +140,23 @@ int pons_model_linear_bits(const pons_model *model, int64_t layer, int linear)
     const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
     return t->packed ? t->bits : pons_dtype_bits(t->weight->dtype);
 }
+
+static int64_t bytes_of(const pons_tensor_view *t)
+{
+    return t ? (int64_t)pons_dtype_bytes(t->dtype, pons_tensor_elements(t)) : 0;
+}
+
+int64_t pons_model_bytes(const pons_model *model)
+{
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < pons_store_count(model->store); i++)
+        bytes += bytes_of(pons_store_at(model->store, i));
+    return bytes;
+}
+
+int64_t pons_model_linear_bytes(const pons_model *model, int64_t layer, int linear)
+{
+    const pons_linear_tensors *t = pons_model_linear(model, layer, linear);
+    return bytes_of(t->weight) + bytes_of(t->packed) + bytes_of(t->shape) + bytes_of(t->scale) +
+           bytes_of(t->zero);
+}

@@ -88,6 +88,11 @@ void pons_model_linear_format(const pons_model *model, int64_t layer, int linear
 /** Bits of one stored code or element of a linear, scales aside: 4 for 4-bit codes and Q4_1, 32 for F32. */
 int pons_model_linear_bits(const pons_model *model, int64_t layer, int linear);
 
+/** Bytes of all tensors; of those that hold the weights of a linear: its matrix, or codes, shape, scales
+ * and zero points. */
+int64_t pons_model_bytes(const pons_model *model);
+int64_t pons_model_linear_bytes(const pons_model *model, int64_t layer, int linear);
+
 /** Norm gains: all of a block [pons_gain_floats]; the last one [hidden]. */
 pons_status pons_model_read_gains(const pons_model *model, int64_t layer, float *gains);
 pons_status pons_model_read_final_norm(const pons_model *model, float *gain);

@@ -97,7 +97,6 @@ static pons_status find_packed(finder *f, const char *prefix, const pons_quant_s
 {
     pons_status st = PONS_OK;
     char name[NAME + 32];
-    const pons_tensor_view *stored = NULL;
     t->bits = scheme->bits;
     t->group_size = scheme->group_size ? scheme->group_size : t->cols;
     if (t->cols % t->group_size)
@@ -110,8 +109,8 @@ static pons_status find_packed(finder *f, const char *prefix, const pons_quant_s
     snprintf(name, sizeof name, "%s.weight_scale", prefix);
     PONS_TRY(st, claim(f, name, REAL, t->rows, t->groups, &t->scale));
     snprintf(name, sizeof name, "%s.weight_shape", prefix);
-    PONS_TRY(st, claim(f, name, I64, 2, -1, &stored));
-    PONS_TRY(st, check_stored_shape(f, prefix, stored, t->rows, t->cols));
+    PONS_TRY(st, claim(f, name, I64, 2, -1, &t->shape));
+    PONS_TRY(st, check_stored_shape(f, prefix, t->shape, t->rows, t->cols));
     if (!scheme->symmetric) {
         snprintf(name, sizeof name, "%s.weight_zero_point", prefix);
         PONS_TRY(st, claim(f, name, I32, pons_code_words(t->bits, t->rows), t->groups, &t->zero));

@@ -13,6 +13,7 @@
 typedef struct pons_linear_tensors {
     const pons_tensor_view *weight, *bias;
     const pons_tensor_view *packed; /* I32 [rows, words of cols] */
+    const pons_tensor_view *shape;  /* I64 [2] beside packed */
     const pons_tensor_view *scale;  /* [rows, groups] */
     const pons_tensor_view *zero;   /* I32 [words of rows, groups] or NULL */
     int bits;                       /* 16 when dense */

@@ -14,20 +14,19 @@ static json_t *ratio(double part, double whole)
     return whole > 0 ? json_real(part / whole) : json_null();
 }
 
-/* Bytes of all tensors of a directory, and of those that make up linears. */
+/* Bytes of all tensors of a directory, and of those that hold the weights of linears. */
 static pons_status count_bytes(const char *path, int64_t *all, int64_t *linears)
 {
-    pons_store *store = NULL;
-    pons_status st = pons_store_open(path, &store);
+    pons_model *model = NULL;
+    pons_status st = pons_model_open(path, &model);
     if (st != PONS_OK) return st;
-    *all = *linears = 0;
-    for (int64_t i = 0; i < pons_store_count(store); i++) {
-        const pons_tensor_view *t = pons_store_at(store, i);
-        int64_t bytes = (int64_t)pons_dtype_bytes(t->dtype, pons_tensor_elements(t));
-        *all += bytes;
-        if (strstr(t->name, "_proj.weight")) *linears += bytes;
-    }
-    pons_store_close(&store);
+    const pons_model_config *c = pons_model_get_config(model);
+    *all = pons_model_bytes(model);
+    *linears = 0;
+    for (int64_t i = 0; i < c->layers * c->arch->linears; i++)
+        *linears +=
+            pons_model_linear_bytes(model, i / c->arch->linears, (int)(i % c->arch->linears));
+    pons_model_close(&model);
     return PONS_OK;
 }
 

@@ -8,13 +8,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "io/scratch.h"
-#include "model/config.h"
 #include "model/arch_tables.h"
+#include "model/config.h"
 #include "model/model.h"
 #include "model/quant_config.h"
+#include "model/transforms.h"
 
 static const char base[] =
     "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"vocab_size\": 320,"
@@ -464,6 +466,28 @@ static void runtime_json(void **state)
     json_decref(o);
 }
 
+/* Learned transforms are made for four kinds of inputs in one order: another family is refused by name. */
+static void transforms_fit(void **state)
+{
+    (void)state;
+    pons_arch_tap taps[PONS_TAPS];
+    pons_arch other = pons_arch_llama;
+    pons_model_config c = {.arch = &pons_arch_llama, .hidden = 96, .intermediate = 192};
+    c.heads = c.kv_heads = 6;
+    c.head_dim = 16;
+    assert_int_equal(pons_transforms_check(&c), PONS_OK);
+    memcpy(taps, pons_arch_llama.tap, sizeof taps);
+    taps[PONS_TAP_O].kind = PONS_INPUT_MIDDLE;
+    other.model_type = "other";
+    other.tap = taps;
+    c.arch = &other;
+    assert_int_equal(pons_transforms_check(&c), PONS_ERR_UNSUPPORTED);
+    assert_non_null(strstr(pons_error_message(), "model_type: found other"));
+    other = pons_arch_llama;
+    other.taps--;
+    assert_int_equal(pons_transforms_check(&c), PONS_ERR_UNSUPPORTED);
+}
+
 static void nothing_leaks(void **state)
 {
     (void)state;
@@ -480,6 +504,7 @@ int main(void)
                                        cmocka_unit_test(targets),
                                        cmocka_unit_test(quantization_refusals),
                                        cmocka_unit_test(runtime_json),
+                                       cmocka_unit_test(transforms_fit),
                                        cmocka_unit_test(nothing_leaks)};
     return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }
