@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "kern/bf16.h"
+#include "kern/round_bf16.h"
 #include "kern/simd.h"
 
 #if defined(__x86_64__) && defined(__linux__)

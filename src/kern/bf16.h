@@ -130,13 +130,6 @@ bool pons_bf16_run_gram(pons_bf16_worker *worker, int64_t parts, bool upper, con
 /** The failure of a pack or run, as a status with its sentence. Local. */
 pons_status pons_bf16_refused(void);
 
-/** y[i] <- bf16 bits of x[i], nearest even. Local. */
-void pons_bf16_convert(int64_t n, const float *x, uint16_t *y);
-
-/** y[i] <- bf16 bits of what is left of a number, rest[i], and that much less is left. After two terms at most 2^-17
- * of it is, after three nothing of what is above 2^-110; a rest of Inf leaves NaN. Local. */
-void pons_bf16_peel(int64_t n, float *rest, uint16_t *y);
-
 /** What decides the bits of bf16 products: "AMX tiles", or the library's name, version and instruction
  * set, or that there is none. Borrowed static text. Local. */
 const char *pons_bf16_describe(void);

@@ -30,19 +30,22 @@ static pons_v16 add_signed(pons_v16 a, pons_v16 sign, pons_v16 b)
 /* Strides 1, 2, 4 and 8 inside one vector of sixteen. */
 static pons_v16 butterflies_in_vector(pons_v16 v)
 {
-    typedef int32_t index __attribute__((vector_size(64)));
-    static const index swap1 = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
-    static const index swap2 = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
-    static const index swap4 = {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11};
-    static const index swap8 = {8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7};
     static const pons_v16 sign1 = {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1};
     static const pons_v16 sign2 = {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1};
     static const pons_v16 sign4 = {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1};
     static const pons_v16 sign8 = {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1};
-    v = add_signed(v, sign1, __builtin_shuffle(v, swap1));
-    v = add_signed(v, sign2, __builtin_shuffle(v, swap2));
-    v = add_signed(v, sign4, __builtin_shuffle(v, swap4));
-    return add_signed(v, sign8, __builtin_shuffle(v, swap8));
+    v = add_signed(
+        v, sign1,
+        __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    v = add_signed(
+        v, sign2,
+        __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    v = add_signed(
+        v, sign4,
+        __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    return add_signed(
+        v, sign8,
+        __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 /* Strides 1 to 32 of IN_REGISTERS floats. */

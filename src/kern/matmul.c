@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "kern/bf16.h"
 #include "kern/gemm.h"
+#include "kern/round_bf16.h"
 #include "kern/threads.h"
 #include "kern/tiles.h"
 

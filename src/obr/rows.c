@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "kern/bf16.h"
+#include "kern/round_bf16.h"
 
 pons_status pons_rows_create(const pons_product *product, pons_product_kind kind, int64_t K,
                              int64_t N, int64_t rows, pons_rows **out)

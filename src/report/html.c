@@ -170,7 +170,8 @@ static void chart_iterations(FILE *out, const pons_report_run *run)
     if (count > MOST) count = MOST;
     for (int64_t i = 0; i < count; i++) {
         rows[i] = json_number_value(json_array_get(list, (size_t)i));
-        snprintf(text[i], sizeof text[i], count <= 24 || i % 4 == 0 ? "%d" : "", (int)i);
+        text[i][0] = '\0';
+        if (count <= 24 || i % 4 == 0) snprintf(text[i], sizeof text[i], "%d", (int)i);
         label[i] = text[i];
     }
     pons_svg_series series = {"rows", rows, 1, count};

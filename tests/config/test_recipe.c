@@ -219,8 +219,8 @@ static void round_trips(void **state)
                                         "kv: {clip_ratio: 0.123456789}",
                                         "weights.bits: 5\nweights: {clip: none}",
                                         "obr: {target: compensated_inputs, residual: true}",
-                                        "obr: {target: quantized_inputs}\n"
-                                        "calibration: {windows: 9, holdout: 0}"};
+                                        ("obr: {target: quantized_inputs}\n"
+                                         "calibration: {windows: 9, holdout: 0}")};
     pons_recipe r;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         accept(texts[i], &r);

@@ -5,7 +5,6 @@
 # is no circle any more.
 set -euo pipefail
 known='
-src/kern/amx.c src/kern/bf16.c
 '
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -453,7 +453,7 @@ static void touch(const pons_store *store, size_t file_bytes)
         const uint8_t *data = stored(store, t);
         assert_true(bytes <= file_bytes);
         for (size_t b = 0; b < bytes; b++)
-            sum += data[b];
+            sum = sum + data[b];
     }
     const char *arrays[] = {"numbers", "strings", "floats", "flags"};
     for (int a = 0; a < 4; a++) {

@@ -341,7 +341,7 @@ static void truncated_or_mutated(void **state)
                 const uint8_t *data = stored(store, t);
                 assert_true(bytes <= 32);
                 for (size_t b = 0; b < bytes; b++)
-                    sum += data[b];
+                    sum = sum + data[b];
             }
             pons_store_close(&store);
         }

@@ -16,6 +16,7 @@
 #include "kern/amx.h"
 #include "kern/bf16.h"
 #include "kern/gemm.h"
+#include "kern/round_bf16.h"
 
 static pons_mt19937 rng;
 

@@ -49,12 +49,17 @@ if grep -q amx_bf16 /proc/cpuinfo; then
     fail "resumed by like ranks: $(cat "$scratch/err")"
 fi
 
-# A processor with AMX beside one without it, whose products have other bits.
-isa=AVX512_CORE_BF16
-unlike "${one[@]}" || fail "bf16 unlike: $(cat "$scratch/err")"
-[ "$(field digest)" = "$digest" ] || fail "compress on ranks with unlike bf16 products is not that in fp32"
-# Where there is AMX to leave out.
+# Both ranks have bf16 products, of unlike bits: rank 0 is kept from the newest instructions that this processor has for
+# them. A processor that has them in one form only, or not at all, has no such pair.
+isa=
 if grep -q amx_bf16 /proc/cpuinfo; then
+  isa=AVX512_CORE_BF16
+elif grep -q avx512_bf16 /proc/cpuinfo; then
+  isa=AVX512_CORE
+fi
+if [ -n "$isa" ]; then
+  unlike "${one[@]}" || fail "bf16 unlike: $(cat "$scratch/err")"
+  [ "$(field digest)" = "$digest" ] || fail "compress on ranks with unlike bf16 products is not that in fp32"
   for what in "${ppl[*]}" "eval tasks --model $model --task piqa=$scratch/text.ids"; do
     # shellcheck disable=SC2086 # words without spaces
     unlike $what --compute bf16
@@ -62,6 +67,8 @@ if grep -q amx_bf16 /proc/cpuinfo; then
     [ $code = 5 ] && [ "$(grep -c '^pons: .*--compute bf16 needs .* the same on every rank' "$scratch/err")" = 1 ] ||
       fail "$what --compute bf16 on ranks with unlike bf16 products: exit code $code: $(cat "$scratch/err")"
   done
+else
+  echo "not tested on this processor: ranks whose bf16 products differ"
 fi
 isa=AVX2
 

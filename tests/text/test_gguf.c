@@ -119,8 +119,8 @@ static void byte_level(const char *pre)
                                        "<bos>",
                                        "<eos>",
                                        "USER",
-                                       "\xc4\xa0"
-                                       "ab",
+                                       ("\xc4\xa0"
+                                        "ab"),
                                        "\xc3\x83\xc2\xa9"};
     begin();
     key_string("tokenizer.ggml.model", "gpt2");
