@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "kern/gemm.h"
+#include "kern/isa.h"
 #include "kern/limits.h"
 #include "kern/product.h"
 #include "par/mpi_handle.h"
@@ -62,6 +63,8 @@ pons_status pons_session_open(const pons_session_options *options, pons_session 
                             .log = o.log,
                             .progress = o.progress,
                             .cancel = o.cancel};
+    PONS_TRY_ALL(st, comm, pons_isa_check());
+    PONS_TRY(st, pons_kern_check_alike(comm));
     int before = omp_get_max_threads();
     s->threads = choose_threads(comm, o.threads);
     PONS_TRY_ALL(st, comm,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "kern/choice.h"
 #include "kern/gemm.h"
 
 enum { KEY_JSON = 0x300 };
@@ -147,7 +148,8 @@ int pons_cli_parse_compute(const struct argp_state *state, const char *arg, pons
 pons_status pons_cli_use_bf16(pons_comm *comm, pons_compute compute, bool *bf16)
 {
     bool everywhere = pons_kern_shares_bf16(comm); /* processors may differ */
-    *bf16 = everywhere && compute != PONS_COMPUTE_FP32;
+    *bf16 = compute == PONS_COMPUTE_AUTO ? pons_choice_bf16(comm, PONS_CHOICE_FORWARD)
+                                         : everywhere && compute == PONS_COMPUTE_BF16;
     if (compute != PONS_COMPUTE_BF16 || everywhere) return PONS_OK;
     return pons_fail(
         PONS_ERR_UNSUPPORTED,

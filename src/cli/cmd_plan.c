@@ -7,7 +7,7 @@
 #include "cli/plan_allocation.h"
 #include "cli/plan_rates.h"
 #include "io/file.h"
-#include "kern/gemm.h"
+#include "kern/choice.h"
 #include "model/model.h"
 #include "par/mpi_handle.h"
 #include "rotate/rotation.h"
@@ -110,9 +110,17 @@ static void print_rates(const arguments *a, const pons_plan_input *in)
     const pons_plan_rates *v = &in->rates;
     printf("rates (%s): forward %.0f, hessian %.0f, factor %.0f, inverse %.0f, solve %.0f, clip "
            "%.0f, gptq %.0f GF/s per thread; memory %.1f, network %.1f, disk %.1f GB/s; latency "
-           "%.0f us; products in %s\n\n",
+           "%.0f us; products in %s, the solver's in %s\n",
            source, v->forward, v->hessian, v->factor, v->inverse, v->solve, v->clip, v->gptq,
-           v->memory, v->network, v->disk, 1e6 * v->latency, in->bf16 ? "bf16" : "fp32");
+           v->memory, v->network, v->disk, 1e6 * v->latency, in->bf16 ? "bf16" : "fp32",
+           in->solver_bf16 ? "bf16" : "fp32");
+    if (in->recipe->compute == PONS_COMPUTE_AUTO)
+        printf("compute: auto = %s here (%s)\n", in->bf16 ? "bf16" : "fp32",
+               pons_choice_reason(PONS_CHOICE_FORWARD));
+    if (in->recipe->obr.precision == PONS_COMPUTE_AUTO)
+        printf("obr.precision: auto = %s here (%s)\n", in->solver_bf16 ? "bf16" : "fp32",
+               pons_choice_reason(PONS_CHOICE_SOLVER));
+    printf("\n");
 }
 
 static void print_phases(const pons_plan_input *in, const pons_plan *plan)
@@ -314,19 +322,21 @@ static pons_status plan(pons_comm *comm, const arguments *a, bool json)
     if (recipe.rotation.file[0]) /* read as compress does, to refuse what it refuses */
         PONS_TRY(st, pons_rotation_create(&recipe, &model, &rotation));
     if (a->run) PONS_TRY(st, pons_cli_read_allocation(a->run, &allocation));
-    bool have = pons_kern_has_bf16();
-    pons_plan_input in = {
-        .recipe = &recipe,
-        .model = &model,
-        .ranks = a->ranks ? (int)a->ranks : 1,
-        .nodes = a->nodes ? (int)a->nodes : 1,
-        .threads = a->threads ? (int)a->threads : 1,
-        .bf16 = recipe.compute == PONS_COMPUTE_AUTO ? have : recipe.compute == PONS_COMPUTE_BF16,
-        .solver_bf16 = recipe.obr.precision == PONS_COMPUTE_AUTO
-                           ? have
-                           : recipe.obr.precision == PONS_COMPUTE_BF16,
-        .base_bytes = resident_bytes(comm),
-        .memory_bytes = 1e9 * (double)a->memory};
+    bool forward = recipe.compute == PONS_COMPUTE_AUTO
+                       ? pons_choice_bf16(pons_par_alone(), PONS_CHOICE_FORWARD)
+                       : recipe.compute == PONS_COMPUTE_BF16;
+    bool solver = recipe.obr.precision == PONS_COMPUTE_AUTO
+                      ? pons_choice_bf16(pons_par_alone(), PONS_CHOICE_SOLVER)
+                      : recipe.obr.precision == PONS_COMPUTE_BF16;
+    pons_plan_input in = {.recipe = &recipe,
+                          .model = &model,
+                          .ranks = a->ranks ? (int)a->ranks : 1,
+                          .nodes = a->nodes ? (int)a->nodes : 1,
+                          .threads = a->threads ? (int)a->threads : 1,
+                          .bf16 = forward,
+                          .solver_bf16 = solver,
+                          .base_bytes = resident_bytes(comm),
+                          .memory_bytes = 1e9 * (double)a->memory};
     in.rates = pons_plan_default_rates(in.bf16);
     if (a->rates) PONS_TRY(st, pons_cli_read_rates(a->rates, &in.rates));
     if (a->measure) PONS_TRY(st, pons_cli_measure_rates(in.bf16, in.solver_bf16, &in.rates));

@@ -12,14 +12,8 @@
 #include "kern/round_bf16.h"
 #include "kern/simd.h"
 
-#if defined(__x86_64__) && defined(__linux__)
-#include <cpuid.h>
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512F__)
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <threads.h>
-#include <unistd.h>
-
-#define TILES __attribute__((target("amx-tile,amx-bf16")))
 
 /* Rows of a tile; entries along the depth of a step, a row of a tile; rows and columns of a block. */
 enum { ROWS = 16, STEP = 32, BLOCK = 2 * ROWS };
@@ -30,40 +24,23 @@ enum { LEFT_BYTES = 1 << 20 };
 /* Entries of a tile of an operand. */
 enum { TILE = ROWS * STEP };
 
-static once_flag asked = ONCE_FLAG_INIT;
-static bool granted;
-
-static void ask(void)
-{
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
-    unsigned a, b, c, d;
-    granted = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
-              syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-}
-
-bool pons_amx_works(void)
-{
-    call_once(&asked, ask);
-    return granted;
-}
-
 static int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 typedef uint32_t words __attribute__((vector_size(64)));
 typedef uint16_t halves __attribute__((vector_size(32)));
 
 /* pons_bf16_peel of sixteen numbers; the term is in the upper halves. */
-static inline words peel16(pons_v16 *rest)
+static inline words peel16(pons_vec *rest)
 {
     words u = (words)*rest, nan = (words)((u & 0x7fffffffu) > 0x7f800000u);
     words near = (u + 0x7fffu + ((u >> 16) & 1u)) & ~nan, quiet = (u | 0x400000u) & nan;
     words term = (near | quiet) & 0xffff0000u;
-    *rest -= (pons_v16)term;
+    *rest -= (pons_vec)term;
     return term;
 }
 
 /* 32 entries of a row as bf16, in their order. */
-static inline void peel32(pons_v16 rest[2], uint16_t *to)
+static inline void peel32(pons_vec rest[2], uint16_t *to)
 {
     for (int k = 0; k < 2; k++) {
         halves h = __builtin_convertvector(peel16(&rest[k]) >> 16, halves);
@@ -84,10 +61,10 @@ size_t pons_amx_work_bytes(void) { return BLOCK * BLOCK * sizeof(float); }
 /* A 16 x 16 block of pairs of bf16, transposed. */
 static void transpose(const uint32_t *from, int64_t ld, uint32_t *to)
 {
-    pons_v16 x[PONS_LANES];
+    pons_vec x[PONS_LANES];
     for (int i = 0; i < PONS_LANES; i++)
         memcpy(&x[i], from + i * ld, sizeof x[i]);
-    pons_transpose16(x);
+    pons_transpose(x);
     memcpy(to, x, sizeof x);
 }
 
@@ -122,7 +99,7 @@ void pons_amx_pack(int64_t N, int64_t K, const uint16_t *B, uint16_t *packed)
 }
 
 /* 16 rows of 32 numbers of T, zero past the last ones. */
-static void take_rows(int64_t rows, int64_t depth, const float *T, int64_t ld, pons_v16 x[][2])
+static void take_rows(int64_t rows, int64_t depth, const float *T, int64_t ld, pons_vec x[][2])
 {
     if (rows >= ROWS && depth >= STEP) {
         for (int64_t r = 0; r < ROWS; r++)
@@ -141,7 +118,7 @@ void pons_amx_pack_terms(int64_t N, int64_t K, int terms, int64_t rows, int64_t 
     for (int64_t j = 0; j < N; j += BLOCK)
         for (int64_t k = 0; k < K; k += STEP)
             for (int64_t i = j; i < j + BLOCK; i += ROWS, packed += TILE) {
-                pons_v16 rest[ROWS][2];
+                pons_vec rest[ROWS][2];
                 uint16_t term[TILE];
                 take_rows(rows - i, depth - k, T + i * ld + k, ld, rest);
                 for (int t = 0; t < terms; t++) {
@@ -156,7 +133,7 @@ void pons_amx_pack_terms(int64_t N, int64_t K, int terms, int64_t rows, int64_t 
 /* 32 entries of a row into each term of a step. */
 static inline void put_terms(const float *x, int terms, uint16_t *to)
 {
-    pons_v16 rest[2];
+    pons_vec rest[2];
     memcpy(rest, x, sizeof rest);
     for (int t = 0; t < terms; t++, to += 2 * TILE)
         peel32(rest, to);
@@ -258,7 +235,7 @@ void pons_amx_turn(int64_t bytes, const uint16_t *right, uint16_t *left)
 }
 
 /* 32 tokens, 16 columns as floats, zero past the last ones. */
-static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t ldx, pons_v16 *to)
+static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t ldx, pons_vec *to)
 {
     if (tokens >= STEP && columns >= ROWS) {
         for (int64_t s = 0; s < STEP; s++)
@@ -272,7 +249,7 @@ static void take_floats(int64_t tokens, int64_t columns, const float *X, int64_t
 }
 
 /* A term of them as a tile of pairs; what it leaves stays. */
-static inline void peel_tile(pons_v16 *rest, uint32_t *to)
+static inline void peel_tile(pons_vec *rest, uint32_t *to)
 {
     for (int64_t s = 0; s < ROWS; s++) {
         words pair = peel16(rest + 2 * s) >> 16 | peel16(rest + 2 * s + 1);
@@ -286,7 +263,7 @@ void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_
     int64_t steps = (K + STEP - 1) / STEP;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t j = 0; j < round_up(n, BLOCK); j += ROWS) {
-            pons_v16 rest[STEP];
+            pons_vec rest[STEP];
             uint32_t pairs[TILE / 2];
             int64_t block = j / BLOCK * steps + s, half = j / ROWS % 2;
             take_floats(tokens - s * STEP, columns - j, X + s * STEP * ldx + j, ldx, rest);
@@ -303,7 +280,7 @@ void pons_amx_take_terms(int64_t n, int64_t K, int terms, int64_t tokens, int64_
 
 /* ---- Products */
 
-TILES void pons_amx_configure(void)
+void pons_amx_configure(void)
 {
     static const struct {
         uint8_t palette, start, zero[14];
@@ -332,7 +309,7 @@ static void take_part(int64_t m, int64_t n, int64_t ldc, const float *own, float
 /* gcc's tile loads and stores do not say that they touch memory. */
 static void settle(void) { __asm__ volatile("" ::: "memory"); }
 
-TILES static void finish(void)
+static void finish(void)
 {
     _tile_release();
     settle();
@@ -345,7 +322,7 @@ static void start(void)
 }
 
 /* The block's tiles of registers 4 to 7 meet. */
-TILES static inline __attribute__((always_inline)) void meet(void)
+static inline __attribute__((always_inline)) void meet(void)
 {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -353,20 +330,20 @@ TILES static inline __attribute__((always_inline)) void meet(void)
     _tile_dpbf16ps(3, 5, 7);
 }
 
-TILES static inline __attribute__((always_inline)) void load_left(const uint16_t *a)
+static inline __attribute__((always_inline)) void load_left(const uint16_t *a)
 {
     _tile_loadd(4, a, STEP * sizeof *a);
     _tile_loadd(5, a + TILE, STEP * sizeof *a);
 }
 
-TILES static inline __attribute__((always_inline)) void load_right(const uint16_t *b)
+static inline __attribute__((always_inline)) void load_right(const uint16_t *b)
 {
     _tile_loadd(6, b, STEP * sizeof *b);
     _tile_loadd(7, b + TILE, STEP * sizeof *b);
 }
 
 /* One step of `p` and `q` terms, constants: a pair is loaded anew only where both sides change. */
-TILES static inline __attribute__((always_inline)) void
+static inline __attribute__((always_inline)) void
 step(int p, int q, const uint16_t *a, const uint16_t *b, const uint16_t *b1, const uint16_t *b2)
 {
     load_right(b);
@@ -418,8 +395,8 @@ static inline __attribute__((always_inline)) void bring_lines(int lines, const u
 typedef void run_block(const run *r, const uint16_t *a, float *C, int64_t ldc);
 
 #define RUN_BLOCK(p, q)                                                                            \
-    TILES __attribute__((noinline)) static void run_##p##q(const run *r, const uint16_t *a,        \
-                                                           float *C, int64_t ldc)                  \
+    __attribute__((noinline)) static void run_##p##q(const run *r, const uint16_t *a, float *C,    \
+                                                     int64_t ldc)                                  \
     {                                                                                              \
         const int64_t out = ldc * (int64_t)sizeof *C, skip = r->skip, ahead = r->ahead;            \
         const int lines = r->lines;                                                                \
@@ -528,8 +505,6 @@ void pons_amx_run(const pons_amx_sum *s, float *C, void *work)
 }
 
 #else
-
-bool pons_amx_works(void) { return false; }
 
 void pons_amx_configure(void) {}
 

@@ -1,6 +1,6 @@
 /**
  * Matrix products on AMX tiles: bf16 entries, fp32 sums. Internal to the room; bf16.h chooses between
- * these and oneDNN's.
+ * these and oneDNN's. Everything here needs PONS_ISA_AMX (kern/isa.h).
  *
  * An entry of a product is a sum over steps of 32 in their order, each as the processor's tile product orders it; blocks,
  * padding and the other entries change nothing of it. Numbers below 2^-126 count as zero.
@@ -11,10 +11,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/** Whether the processor has bf16 tiles and the system lets this process use them. Local; asks once.
- * Everything below needs it. */
-bool pons_amx_works(void);
 
 /** Give this thread's eight tiles their shape: 16 rows of 64 bytes. Local. */
 void pons_amx_configure(void);

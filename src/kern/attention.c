@@ -39,27 +39,29 @@ static void hide(const problem *p, int64_t q, int64_t k0, float *scores)
 static void softmax_block(int64_t rows, int64_t hd, float *scores, running *now, float *gathered)
 {
     for (int64_t r = 0; r < BLOCK; r++) {
-        pons_v16 m = pons_splat(now->top[r]);
-        for (int64_t c = 0; c < BLOCK && r < rows; c += PONS_LANES)
-            m = pons_max16(pons_load(scores + r * BLOCK + c), m);
-        float top = pons_top16(m);
+        pons_vec m = pons_splat(now->top[r]);
+        for (int64_t c = 0; c < BLOCK && r < rows; c += PONS_WIDTH)
+            m = pons_max(pons_load(scores + r * BLOCK + c), m);
+        float top = pons_top(m);
         now->scale[r] = now->top[r] - (top == -INFINITY ? 0 : top);
         now->top[r] = top;
     }
-    for (int64_t r = 0; r < BLOCK; r += PONS_LANES)
-        pons_store(now->scale + r, pons_exp16(pons_load(now->scale + r)));
+    for (int64_t r = 0; r < BLOCK; r += PONS_WIDTH)
+        pons_store(now->scale + r, pons_exp_vec(pons_load(now->scale + r)));
 
     for (int64_t r = 0; r < rows; r++) {
         /* no visible key so far: a maximum of 0 makes the exponentials of -inf vanish */
         float top = now->top[r] == -INFINITY ? 0 : now->top[r], scale = now->scale[r];
-        pons_v16 sum = pons_load(now->sum[r]) * scale;
-        for (int64_t c = 0; c < BLOCK; c += PONS_LANES) {
-            float *s = scores + r * BLOCK + c;
-            pons_v16 e = pons_exp16(pons_load(s) - top);
-            pons_store(s, e);
-            sum += e;
+        for (int64_t l = 0; l < PONS_LANES; l += PONS_WIDTH) {
+            pons_vec sum = pons_load(now->sum[r] + l) * scale;
+            for (int64_t c = l; c < BLOCK; c += PONS_LANES) {
+                float *s = scores + r * BLOCK + c;
+                pons_vec e = pons_exp_vec(pons_load(s) - top);
+                pons_store(s, e);
+                sum += e;
+            }
+            pons_store(now->sum[r] + l, sum);
         }
-        pons_store(now->sum[r], sum);
         if (scale != 1)
             for (int64_t i = 0; i < hd; i++)
                 gathered[r * hd + i] *= scale;

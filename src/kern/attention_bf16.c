@@ -39,7 +39,7 @@ typedef struct scratch {
     float scores[ROUND * QUERIES];
     uint32_t *query; /* [depth / 2, QUERIES] pairs of bf16 */
     float *gathered; /* [depth, QUERIES] */
-    pons_v16 top[HALVES], sum[HALVES];
+    pons_vec top[HALVES], sum[HALVES];
 } scratch;
 
 /* C[M, QUERIES] = A[M, K] B, plus C when `add`; M and K in whole DEPTHs. A: rows lda apart, the next
@@ -223,7 +223,7 @@ static void softmax_round(int64_t n, int64_t depth, scratch *w)
     for (int h = 0; h < HALVES; h++) {
         __m512 scale = power_of_two(_mm512_sub_ps((__m512)w->top[h], shift[h]));
         sum[h] = _mm512_mul_ps((__m512)w->sum[h], scale);
-        w->top[h] = (pons_v16)top[h];
+        w->top[h] = (pons_vec)top[h];
         grew = _mm512_cmpneq_ps_mask(scale, one);
         for (int64_t i = 0; i < depth && grew; i++) {
             float *g = w->gathered + i * QUERIES + h * PONS_LANES;
@@ -240,7 +240,7 @@ static void softmax_round(int64_t n, int64_t depth, scratch *w)
             sum[h] = _mm512_dpbf16_ps(sum[h], (__m512bh)rounded, ones);
         }
     for (int h = 0; h < HALVES; h++)
-        w->sum[h] = (pons_v16)sum[h];
+        w->sum[h] = (pons_vec)sum[h];
 }
 
 /* What the queries have gathered, over the sum of their weights. */

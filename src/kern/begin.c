@@ -9,6 +9,7 @@
 #include "base/task.h"
 #include "kern/bf16.h"
 #include "kern/gemm.h"
+#include "kern/isa.h"
 
 static bool bf16_works;
 static once_flag bf16_tried = ONCE_FLAG_INIT;
@@ -59,13 +60,37 @@ void pons_kern_begin(void)
     omp_set_num_threads(threads); /* OpenBLAS's OpenMP flavour changes OpenMP's count, too */
 }
 
+/* What decides the bits of fp32 products and sums. */
+static void describe_fp32(char *text, size_t bytes)
+{
+    char name[32] = "", version[32] = ""; /* what follows them is how OpenBLAS was built */
+    sscanf(openblas_get_config(), "%31s %31s", name, version);
+    snprintf(text, bytes, "%s %s %s, %s", name, version, openblas_get_corename(),
+             pons_isa_name(pons_isa_used()));
+}
+
+pons_status pons_kern_check_alike(pons_comm *comm)
+{
+    char own[128], first[128];
+    describe_fp32(own, sizeof own);
+    memcpy(first, own, sizeof first);
+    pons_comm_bcast(comm, first, sizeof first, 0);
+    return pons_comm_agree(
+        comm,
+        strcmp(own, first) == 0
+            ? PONS_OK
+            : pons_fail(PONS_ERR_UNSUPPORTED,
+                        "arithmetic: found %s, on rank 0 %s; fp32 results would depend on the "
+                        "rank: set PONS_ISA=avx2 and OPENBLAS_CORETYPE=Haswell on all ranks",
+                        own, first));
+}
+
 const char *pons_kern_arithmetic(void)
 {
     static char text[224];
-    char name[32] = "", version[32] = ""; /* what follows them is how OpenBLAS was built */
-    sscanf(openblas_get_config(), "%31s %31s", name, version);
-    snprintf(text, sizeof text, "%s %s %s, %s", name, version, openblas_get_corename(),
-             pons_bf16_describe());
+    char fp32[128];
+    describe_fp32(fp32, sizeof fp32);
+    snprintf(text, sizeof text, "%s, %s", fp32, pons_bf16_describe());
     return text;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "kern/amx.h"
+#include "kern/isa.h"
 #include "kern/onednn.h"
 #include "kern/round_bf16.h"
 
@@ -21,7 +22,10 @@ struct pons_bf16_worker {
     void *work; /* of AMX tiles */
 };
 
-bool pons_bf16_on_tiles(void) { return pons_onednn_allows_amx() && pons_amx_works(); }
+bool pons_bf16_on_tiles(void)
+{
+    return pons_isa_used() == PONS_ISA_AMX && pons_onednn_allows_amx();
+}
 
 pons_status pons_bf16_kernel_create(pons_bf16_layout layout, int64_t M, int64_t N, int64_t K,
                                     pons_bf16_kernel **out)

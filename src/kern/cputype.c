@@ -8,37 +8,34 @@
 #include <unistd.h>
 
 #include "kern/cputype.h"
+#include "kern/isa.h"
 
 static const char variable[] = "OPENBLAS_CORETYPE";
 
-/* What OpenBLAS's SkylakeX kernels are compiled for. */
-static bool has_avx512(void)
+/* The kernels that OpenBLAS shall have instead of its own choice; NULL: none. */
+static const char *better(const char *core)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512cd");
-#else
-    return false;
-#endif
+    static const char *const without_avx512[] = {"Haswell", "Zen", "Sandybridge", "Nehalem",
+                                                 "Prescott"};
+    static const char *const with_avx512[] = {"SkylakeX", "Cooperlake", "Sapphirerapids"};
+    bool wide = pons_isa_used() >= PONS_ISA_AVX512;
+    const char *const *wrong = wide ? without_avx512 : with_avx512;
+    size_t count = wide ? sizeof without_avx512 / sizeof *without_avx512
+                        : sizeof with_avx512 / sizeof *with_avx512;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(core, wrong[i]) == 0) return wide ? "SkylakeX" : "Haswell";
+    return NULL;
 }
 
 pons_status pons_kern_select_core(char **argv)
 {
-    static const char *const without_avx512[] = {"Haswell", "Zen", "Sandybridge", "Nehalem",
-                                                 "Prescott"};
-    const char *core = openblas_get_corename();
-    bool older = false;
-    for (size_t i = 0; i < sizeof without_avx512 / sizeof *without_avx512; i++)
-        older = older || strcmp(core, without_avx512[i]) == 0;
-    if (!older || getenv(variable) || !has_avx512()) return PONS_OK;
-
-    if (setenv(variable, "SkylakeX", 1) != 0)
+    const char *core = better(openblas_get_corename());
+    if (!core || getenv(variable)) return PONS_OK;
+    if (setenv(variable, core, 1) != 0)
         return pons_fail_errno(PONS_ERR_NOMEM, errno, "%s", variable);
     execv("/proc/self/exe", argv);
     int errnum = errno;
     unsetenv(variable);
-    return pons_fail_errno(PONS_ERR_IO, errnum, "/proc/self/exe: running %s with %s=SkylakeX",
-                           argv[0], variable);
+    return pons_fail_errno(PONS_ERR_IO, errnum, "/proc/self/exe: running %s with %s=%s", argv[0],
+                           variable, core);
 }

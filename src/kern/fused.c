@@ -25,9 +25,9 @@ static void add_tile(void *user, const pons_tile *t)
 static void gate_row(int64_t n, const float *gate, const float *up, float *y)
 {
     int64_t r = 0;
-    for (; r + PONS_LANES <= n; r += PONS_LANES) {
-        pons_v16 g = pons_load(gate + r);
-        pons_store(y + r, g / (1.0f + pons_exp16(-g)) * pons_load(up + r));
+    for (; r + PONS_WIDTH <= n; r += PONS_WIDTH) {
+        pons_vec g = pons_load(gate + r);
+        pons_store(y + r, g / (1.0f + pons_exp_vec(-g)) * pons_load(up + r));
     }
     for (; r < n; r++)
         y[r] = gate[r] / (1.0f + pons_exp(-gate[r])) * up[r];

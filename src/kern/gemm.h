@@ -138,6 +138,10 @@ bool pons_kern_shares_bf16(pons_comm *comm);
  */
 void pons_kern_begin(void);
 
+/** Refuse ranks whose fp32 arithmetic differs: the library's kernels or the instruction set. Collective on comm.
+ * @return PONS_OK; PONS_ERR_UNSUPPORTED naming both and what makes them alike, the same on every rank. */
+pons_status pons_kern_check_alike(pons_comm *comm);
+
 /** Libraries and instruction sets that decide the bits of products. Borrowed static text. Local. */
 const char *pons_kern_arithmetic(void);
 

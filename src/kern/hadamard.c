@@ -17,49 +17,43 @@ enum { MIX_COLUMNS = 64 };
 /* Floats whose first strides need no memory. */
 enum { IN_REGISTERS = 4 * PONS_LANES };
 
-/* a or -a, plus b: the product is exact, so that it may be fused. */
-static pons_v16 add_signed(pons_v16 a, pons_v16 sign, pons_v16 b)
+/* The lane that lane l meets at stride h, and the sign of l there. */
+#define PARTNER(h, l) ((l) ^ (h))
+#define SIGN(h, l) ((l) & (h) ? -1.0f : 1.0f)
+
+/* Stride h inside a vector. The product with the sign is exact, so that it may be fused. */
+#define STRIDE(v, h)                                                                               \
+    pons_fma_vec(v, (pons_vec){PONS_ALL_LANES(SIGN, h)},                                           \
+                 __builtin_shufflevector(v, v, PONS_ALL_LANES(PARTNER, h)))
+
+static inline pons_vec butterflies_in_vector(pons_vec v)
 {
-#ifdef __AVX512F__
-    return (pons_v16)_mm512_fmadd_ps((__m512)a, (__m512)sign, (__m512)b);
-#else
-    return a * sign + b;
+    v = STRIDE(v, 1);
+    v = STRIDE(v, 2);
+#if PONS_WIDTH >= 8
+    v = STRIDE(v, 4);
 #endif
+#if PONS_WIDTH >= 16
+    v = STRIDE(v, 8);
+#endif
+    return v;
 }
 
-/* Strides 1, 2, 4 and 8 inside one vector of sixteen. */
-static pons_v16 butterflies_in_vector(pons_v16 v)
+/* All strides of `count` vectors, a power of two; count is a constant where this is called. */
+static inline void butterflies_in_registers(float *x, int count)
 {
-    static const pons_v16 sign1 = {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1};
-    static const pons_v16 sign2 = {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1};
-    static const pons_v16 sign4 = {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1};
-    static const pons_v16 sign8 = {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1};
-    v = add_signed(
-        v, sign1,
-        __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-    v = add_signed(
-        v, sign2,
-        __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    v = add_signed(
-        v, sign4,
-        __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    return add_signed(
-        v, sign8,
-        __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-/* Strides 1 to 32 of IN_REGISTERS floats. */
-static void butterflies_in_registers(float *x)
-{
-    pons_v16 a = butterflies_in_vector(pons_load(x));
-    pons_v16 b = butterflies_in_vector(pons_load(x + PONS_LANES));
-    pons_v16 c = butterflies_in_vector(pons_load(x + 2 * PONS_LANES));
-    pons_v16 d = butterflies_in_vector(pons_load(x + 3 * PONS_LANES));
-    pons_v16 p = a + b, q = a - b, r = c + d, s = c - d;
-    pons_store(x, p + r);
-    pons_store(x + PONS_LANES, q + s);
-    pons_store(x + 2 * PONS_LANES, p - r);
-    pons_store(x + 3 * PONS_LANES, q - s);
+    pons_vec v[IN_REGISTERS / PONS_WIDTH];
+    for (int i = 0; i < count; i++)
+        v[i] = butterflies_in_vector(pons_load(x + i * PONS_WIDTH));
+    for (int h = 1; h < count; h *= 2)
+        for (int i = 0; i < count; i++) {
+            if (i & h) continue;
+            pons_vec a = v[i], b = v[i + h];
+            v[i] = a + b;
+            v[i + h] = a - b;
+        }
+    for (int i = 0; i < count; i++)
+        pons_store(x + i * PONS_WIDTH, v[i]);
 }
 
 /* a, b <- a + b, a - b over n floats. */
@@ -91,11 +85,11 @@ static void walsh(float *x, int64_t m, int64_t width)
     int64_t h = 1;
     if (width == 1 && m >= IN_REGISTERS) {
         for (int64_t i = 0; i < m; i += IN_REGISTERS)
-            butterflies_in_registers(x + i);
+            butterflies_in_registers(x + i, IN_REGISTERS / PONS_WIDTH);
         h = IN_REGISTERS;
     } else if (width == 1 && m >= PONS_LANES) {
         for (int64_t i = 0; i < m; i += PONS_LANES)
-            pons_store(x + i, butterflies_in_vector(pons_load(x + i)));
+            butterflies_in_registers(x + i, PONS_PARTS);
         h = PONS_LANES;
     }
     for (; 4 * h <= m; h *= 4)

@@ -9,30 +9,28 @@
 #include "kern/tiles.h"
 
 /* Sum of exp(x - top), top the largest x: fp32 exponentials, added in sixteen fp64 lanes, the lanes
- * in order. */
+ * in their order. */
 static double sum_exp(int64_t n, const float *x, float *largest)
 {
-    typedef float eight __attribute__((vector_size(32)));
-    typedef double eight_f64 __attribute__((vector_size(64)));
-    eight_f64 low_half = {0}, high_half = {0};
+    enum { HALF = PONS_WIDTH / 2 };
     int64_t whole = n - n % PONS_LANES, i;
-    pons_v16 high = pons_splat(x[0]);
+    pons_vec high = pons_splat(x[0]);
+    pons_dvec part[PONS_LANES / HALF] = {{0}};
     double lane[PONS_LANES], sum = 0;
-    for (i = 0; i < whole; i += PONS_LANES)
-        high = pons_max16(pons_load(x + i), high);
-    float top = pons_top16(high);
+    for (i = 0; i < whole; i += PONS_WIDTH)
+        high = pons_max(pons_load(x + i), high);
+    float top = pons_top(high);
     for (; i < n; i++)
         top = x[i] > top ? x[i] : top;
 
-    for (i = 0; i < whole; i += PONS_LANES) {
-        pons_v16 e = pons_exp16(pons_load(x + i) - top);
-        eight part[2];
-        memcpy(part, &e, sizeof e);
-        low_half += __builtin_convertvector(part[0], eight_f64);
-        high_half += __builtin_convertvector(part[1], eight_f64);
-    }
-    memcpy(lane, &low_half, sizeof low_half);
-    memcpy(lane + PONS_LANES / 2, &high_half, sizeof high_half);
+    for (i = 0; i < whole; i += PONS_LANES)
+        for (int p = 0; p < PONS_PARTS; p++) {
+            float e[PONS_WIDTH];
+            pons_store(e, pons_exp_vec(pons_load(x + i + p * PONS_WIDTH) - top));
+            part[2 * p] += pons_load_double(e);
+            part[2 * p + 1] += pons_load_double(e + HALF);
+        }
+    memcpy(lane, part, sizeof lane);
     for (; i < n; i++)
         lane[i - whole] += (double)pons_exp(x[i] - top);
     for (int l = 0; l < PONS_LANES; l++)

@@ -1,10 +1,12 @@
 /* Owns every call of oneDNN; which products come here is bf16.c's choice. */
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <threads.h>
 
 #include "base/mem.h"
+#include "kern/isa.h"
 #include "kern/onednn.h"
 
 #ifdef PONS_HAVE_ONEDNN
@@ -29,7 +31,29 @@ static dnnl_engine_t engine;
 static dnnl_status_t engine_status;
 static once_flag engine_made = ONCE_FLAG_INIT;
 
-static void make_engine(void) { engine_status = dnnl_engine_create(&engine, dnnl_cpu, 0); }
+static once_flag capped = ONCE_FLAG_INIT;
+
+/* No instructions beyond the set in use. Where ONEDNN_MAX_CPU_ISA allows less, the library keeps to that. */
+static void cap(void)
+{
+    static const dnnl_cpu_isa_t most[] = {dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core,
+                                          dnnl_cpu_isa_avx512_core_bf16, dnnl_cpu_isa_all};
+    const char *limit = getenv("ONEDNN_MAX_CPU_ISA");
+    pons_isa isa = pons_isa_used();
+    if (isa != PONS_ISA_AMX && !(limit && *limit)) dnnl_set_max_cpu_isa(most[isa]);
+}
+
+static dnnl_cpu_isa_t effective(void)
+{
+    call_once(&capped, cap);
+    return dnnl_get_effective_cpu_isa();
+}
+
+static void make_engine(void)
+{
+    effective();
+    engine_status = dnnl_engine_create(&engine, dnnl_cpu, 0);
+}
 
 static pons_status check(dnnl_status_t got, const char *what)
 {
@@ -220,16 +244,13 @@ bool pons_onednn_run(pons_onednn_worker *w, bool add, const void *A, const void 
            dnnl_primitive_execute(add ? k->sum : k->product, w->stream, 4, args) == dnnl_success;
 }
 
-bool pons_onednn_allows_amx(void)
-{
-    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_amx;
-}
+bool pons_onednn_allows_amx(void) { return effective() >= dnnl_cpu_isa_avx512_core_amx; }
 
 const char *pons_onednn_describe(void)
 {
     static char text[80];
     const dnnl_version_t *v = dnnl_version();
-    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    dnnl_cpu_isa_t isa = effective();
     const char *name = isa >= dnnl_cpu_isa_avx512_core_amx    ? "AVX512_CORE_AMX"
                        : isa >= dnnl_cpu_isa_avx512_core_bf16 ? "AVX512_CORE_BF16"
                        : isa >= dnnl_cpu_isa_avx512_core      ? "AVX512_CORE"

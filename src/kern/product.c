@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "kern/bf16.h"
-#include "kern/block.h"
+#include "kern/strips.h"
 #include "kern/threads.h"
 #include "par/shared.h"
 
@@ -22,9 +22,6 @@ enum { NEAR = 1 << 20 };
 
 _Static_assert(PONS_PRODUCT_SPACE >= GROUP * WIDEST * 3 * sizeof(uint16_t),
                "a tile of the depth fits");
-
-/* Columns and depth of an fp32 block of B in L1; rows that meet it in turn. */
-enum { STRIP = 64, DEPTH = 128, MOST_ROWS = 2 * PONS_PRODUCT_ROWS };
 
 struct pons_product {
     pons_product_kind kind;
@@ -266,41 +263,6 @@ static bool run_bf16(pons_product_worker *w, pons_product_kind kind, int64_t row
     return good;
 }
 
-/* B[k.., column..] of `depth` rows and `width` columns into the strip, zero past N. */
-static void pack_strip(const pons_product *p, int64_t k, int64_t depth, int64_t column,
-                       int64_t width, float *strip)
-{
-    int64_t inside = p->N - column < width ? p->N - column : width;
-    if (inside < 0) inside = 0;
-    for (int64_t i = 0; i < depth; i++) {
-        memcpy(strip + i * width, p->B + (k + i) * p->ld + column, (size_t)inside * sizeof *strip);
-        memset(strip + i * width + inside, 0, (size_t)(width - inside) * sizeof *strip);
-    }
-}
-
-/* Tile (k, t) of B, `depth` rows of it, in strips and these in blocks. */
-static void pack_panel(const pons_product *p, int64_t k, int64_t depth, int64_t t, float *panel)
-{
-    int64_t width = p->of.width;
-    for (int64_t j = 0; j < width; j += STRIP) {
-        int64_t columns = width - j < STRIP ? width - j : STRIP;
-        pack_strip(p, k, depth, t * width + j, columns, panel + j * depth);
-    }
-}
-
-/* Rows that meet a panel of B while they and it are in L2: C += A panel, or C = when it is the first. */
-static void run_panel(int64_t rows, int64_t depth, int64_t width, const float *A, int64_t lda,
-                      const float *panel, float *C, bool add)
-{
-    for (int64_t j = 0; j < width; j += STRIP) {
-        int64_t columns = width - j < STRIP ? width - j : STRIP;
-        const float *strip = panel + j * depth;
-        for (int64_t k = 0; k < depth; k += DEPTH)
-            pons_block_nn(rows, columns, depth - k < DEPTH ? depth - k : DEPTH, A + k, lda,
-                          strip + k * columns, columns, C + j, width, add || k > 0);
-    }
-}
-
 static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float *Y)
 {
     const pons_product *p = w->product;
@@ -309,11 +271,10 @@ static void run_fp32(pons_product_worker *w, int64_t rows, const float *X, float
     for (int64_t tile = 0; tile < p->depth.tiles; tile++)
         for (int64_t t = 0; t < p->of.tiles; t++) {
             int64_t k = tile * ldx, depth = p->K - k < ldx ? p->K - k : ldx;
-            pack_panel(p, k, depth, t, w->panel);
-            for (int64_t i = 0; i < rows; i += MOST_ROWS)
-                run_panel(rows - i < MOST_ROWS ? rows - i : MOST_ROWS, depth, width,
-                          X + (tile * w->capacity + i) * ldx, ldx, w->panel,
-                          Y + (t * w->capacity + i) * width, tile > 0);
+            pons_strips_pack(depth, width, p->N - t * width, p->B + k * p->ld + t * width, p->ld,
+                             w->panel);
+            pons_strips_run(rows, depth, width, X + tile * w->capacity * ldx, ldx, w->panel,
+                            Y + t * w->capacity * width, tile > 0);
         }
 }
 

@@ -1,6 +1,9 @@
 /**
- * Sixteen floats at a time: loads, stores, fused multiply-add and exp, with the same bits in a
- * vector and in a scalar tail. For rooms that keep their own loops over vectors.
+ * Vectors of floats as wide as the processor's registers: loads, stores, fused multiply-add and exp, with the same bits
+ * in a vector and in a scalar tail. For loops of this room.
+ *
+ * A sum over a row is made in PONS_LANES partial sums whatever the width, so that it has the same bits on all
+ * instruction sets with FMA: keep PONS_PARTS vectors.
  */
 #ifndef PONS_KERN_SIMD_H
 #define PONS_KERN_SIMD_H
@@ -8,41 +11,69 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __AVX512F__
+#if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
 #include "base/half.h"
 
-/* Vectors are passed to inlined functions only: how narrower processors would pass them is moot. */
+/* Vectors are passed to inlined functions only, so how other functions would pass them does not matter. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
+/** Floats of a vector: a register of the instruction set that this file is compiled for. */
+#if defined(__AVX512F__)
+#define PONS_WIDTH 16
+#elif defined(__AVX__)
+#define PONS_WIDTH 8
+#else
+#define PONS_WIDTH 4
+#endif
+
+/** Partial sums of a sum over a row, and the vectors that hold them. */
 #define PONS_LANES 16
+#define PONS_PARTS (PONS_LANES / PONS_WIDTH)
 
-/** Sixteen floats; the compiler splits it where registers are narrower. */
-typedef float pons_v16 __attribute__((vector_size(64)));
+typedef float pons_vec __attribute__((vector_size(4 * PONS_WIDTH)));
+typedef int32_t pons_ivec __attribute__((vector_size(4 * PONS_WIDTH)));
+typedef uint32_t pons_uvec __attribute__((vector_size(4 * PONS_WIDTH)));
 
-static inline pons_v16 pons_load(const float *p)
+/** Half as many doubles as a vector has floats. */
+typedef double pons_dvec __attribute__((vector_size(4 * PONS_WIDTH)));
+
+static inline pons_vec pons_load(const float *p)
 {
-    pons_v16 v;
+    pons_vec v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-static inline void pons_store(float *p, pons_v16 v) { memcpy(p, &v, sizeof v); }
+static inline void pons_store(float *p, pons_vec v) { memcpy(p, &v, sizeof v); }
 
-static inline pons_v16 pons_splat(float x) { return x - (pons_v16){0}; }
+static inline pons_vec pons_splat(float x) { return x - (pons_vec){0}; }
 
-/** Marks of sixteen lanes, the first one the lowest bit. */
+/** Floats p[0 .. PONS_WIDTH / 2) as doubles. */
+static inline pons_dvec pons_load_double(const float *p)
+{
+    typedef float half __attribute__((vector_size(2 * PONS_WIDTH)));
+    half h;
+    memcpy(&h, p, sizeof h);
+    return __builtin_convertvector(h, pons_dvec);
+}
+
+/** Marks of PONS_LANES entries, the first one the lowest bit. */
 typedef uint16_t pons_m16;
 
-/** Marks of those of sixteen bytes that are not 0. */
+/** Marks of those of PONS_LANES bytes that are not 0. */
 static inline pons_m16 pons_mark16(const uint8_t *p)
 {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
     __m128i b;
     memcpy(&b, p, sizeof b);
     return _mm_test_epi8_mask(b, b);
+#elif defined(__AVX__)
+    __m128i b;
+    memcpy(&b, p, sizeof b);
+    return (pons_m16)~_mm_movemask_epi8(_mm_cmpeq_epi8(b, _mm_setzero_si128()));
 #else
     pons_m16 marks = 0;
     for (int l = 0; l < PONS_LANES; l++)
@@ -51,41 +82,35 @@ static inline pons_m16 pons_mark16(const uint8_t *p)
 #endif
 }
 
-/** x where it is marked, 0 elsewhere. */
-static inline pons_v16 pons_marked16(pons_m16 marks, pons_v16 x)
+/** x, part `part` of PONS_LANES entries, where they are marked, 0 elsewhere. */
+static inline pons_vec pons_marked(pons_m16 marks, int part, pons_vec x)
 {
-#ifdef __AVX512F__
-    return (pons_v16)_mm512_maskz_mov_ps(marks, (__m512)x);
+#if PONS_WIDTH == 16
+    (void)part;
+    return (pons_vec)_mm512_maskz_mov_ps(marks, (__m512)x);
 #else
-    typedef int32_t words __attribute__((vector_size(64)));
-    words on;
-    for (int l = 0; l < PONS_LANES; l++)
-        on[l] = -((marks >> l) & 1);
-    return (pons_v16)((words)x & on);
+    pons_ivec bit;
+    for (int l = 0; l < PONS_WIDTH; l++)
+        bit[l] = 1 << l;
+    pons_ivec own = (int32_t)(marks >> (part * PONS_WIDTH)) + (pons_ivec){0};
+    return (pons_vec)((pons_ivec)x & ((own & bit) != 0));
 #endif
 }
 
-/** Sixteen numbers from their bits in bf16. */
-static inline pons_v16 pons_load_bf16(const uint16_t *p)
+/** Numbers from their bits in bf16. */
+static inline pons_vec pons_load_bf16(const uint16_t *p)
 {
-#ifdef __AVX512F__
-    __m256i h;
+    typedef uint16_t halves __attribute__((vector_size(2 * PONS_WIDTH)));
+    halves h;
     memcpy(&h, p, sizeof h);
-    return (pons_v16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
-#else
-    pons_v16 v;
-    for (int l = 0; l < PONS_LANES; l++)
-        v[l] = pons_bits_float((uint32_t)p[l] << 16);
-    return v;
-#endif
+    return (pons_vec)(__builtin_convertvector(h, pons_uvec) << 16);
 }
 
-/** Sixteen finite numbers to bf16, nearest even. */
-static inline void pons_store_bf16(uint16_t *p, pons_v16 x)
+/** Finite numbers to bf16, nearest even. */
+static inline void pons_store_bf16(uint16_t *p, pons_vec x)
 {
-    typedef uint32_t words __attribute__((vector_size(64)));
-    typedef uint16_t halves __attribute__((vector_size(32)));
-    words u = (words)x;
+    typedef uint16_t halves __attribute__((vector_size(2 * PONS_WIDTH)));
+    pons_uvec u = (pons_uvec)x;
     halves h = __builtin_convertvector((u + 0x7fffu + ((u >> 16) & 1u)) >> 16, halves);
     memcpy(p, &h, sizeof h);
 }
@@ -93,45 +118,59 @@ static inline void pons_store_bf16(uint16_t *p, pons_v16 x)
 /** a b + c, rounded once where the processor has FMA. */
 static inline float pons_fma(float a, float b, float c)
 {
-#ifdef __FMA__
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     return __builtin_fmaf(a, b, c);
 #else
     return a * b + c;
 #endif
 }
 
-/** pons_fma lane by lane, b the same in every lane. */
-static inline pons_v16 pons_fma16(pons_v16 a, float b, pons_v16 c)
+/** pons_fma lane by lane. */
+static inline pons_vec pons_fma_vec(pons_vec a, pons_vec b, pons_vec c)
 {
-#ifdef __AVX512F__
-    return (pons_v16)_mm512_fmadd_ps((__m512)a, _mm512_set1_ps(b), (__m512)c);
+#if PONS_WIDTH == 16
+    return (pons_vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif PONS_WIDTH == 8 && defined(__FMA__)
+    return (pons_vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
-    pons_v16 r;
-    for (int l = 0; l < PONS_LANES; l++)
-        r[l] = pons_fma(a[l], b, c[l]);
+    pons_vec r;
+    for (int l = 0; l < PONS_WIDTH; l++)
+        r[l] = pons_fma(a[l], b[l], c[l]);
     return r;
 #endif
 }
 
 /* Lane l of two vectors after the blocks of h lanes off the diagonal have changed places. */
-#define PONS_LOWER(h, l) ((l) & (h) ? PONS_LANES + (l) - (h) : (l))
-#define PONS_UPPER(h, l) ((l) & (h) ? PONS_LANES + (l) : (l) + (h))
-#define PONS_ALL_LANES(F, h)                                                                       \
-    F(h, 0), F(h, 1), F(h, 2), F(h, 3), F(h, 4), F(h, 5), F(h, 6), F(h, 7), F(h, 8), F(h, 9),      \
-        F(h, 10), F(h, 11), F(h, 12), F(h, 13), F(h, 14), F(h, 15)
+#define PONS_LOWER(h, l) ((l) & (h) ? PONS_WIDTH + (l) - (h) : (l))
+#define PONS_UPPER(h, l) ((l) & (h) ? PONS_WIDTH + (l) : (l) + (h))
+#define PONS_LANES_4(F, h) F(h, 0), F(h, 1), F(h, 2), F(h, 3)
+#define PONS_LANES_8(F, h) PONS_LANES_4(F, h), F(h, 4), F(h, 5), F(h, 6), F(h, 7)
+#define PONS_LANES_16(F, h)                                                                        \
+    PONS_LANES_8(F, h), F(h, 8), F(h, 9), F(h, 10), F(h, 11), F(h, 12), F(h, 13), F(h, 14), F(h, 15)
+#if PONS_WIDTH == 16
+#define PONS_ALL_LANES PONS_LANES_16
+#elif PONS_WIDTH == 8
+#define PONS_ALL_LANES PONS_LANES_8
+#else
+#define PONS_ALL_LANES PONS_LANES_4
+#endif
 #define PONS_SWAP_BLOCKS(x, h)                                                                     \
-    for (int i = 0; i < PONS_LANES; i++) {                                                         \
+    for (int i = 0; i < PONS_WIDTH; i++) {                                                         \
         if (i & (h)) continue;                                                                     \
-        pons_v16 a = (x)[i], b = (x)[i + (h)];                                                     \
+        pons_vec a = (x)[i], b = (x)[i + (h)];                                                     \
         (x)[i] = __builtin_shufflevector(a, b, PONS_ALL_LANES(PONS_LOWER, h));                     \
         (x)[i + (h)] = __builtin_shufflevector(a, b, PONS_ALL_LANES(PONS_UPPER, h));               \
     }
 
-/** x[16], rows of a 16 x 16 block, become its columns. */
-static inline void pons_transpose16(pons_v16 *x)
+/** x[PONS_WIDTH], rows of a square block, become its columns. */
+static inline void pons_transpose(pons_vec *x)
 {
+#if PONS_WIDTH >= 16
     PONS_SWAP_BLOCKS(x, 8)
+#endif
+#if PONS_WIDTH >= 8
     PONS_SWAP_BLOCKS(x, 4)
+#endif
     PONS_SWAP_BLOCKS(x, 2)
     PONS_SWAP_BLOCKS(x, 1)
 }
@@ -162,53 +201,72 @@ static inline float pons_exp(float x)
     return p * s * u;
 }
 
-/** pons_exp lane by lane, the same bits. */
-static inline pons_v16 pons_exp16(pons_v16 x)
+/** The larger of each lane; b where one is NaN. */
+static inline pons_vec pons_max(pons_vec a, pons_vec b)
 {
-#ifdef __AVX512F__
-    const __m512 shift = _mm512_set1_ps(0x1.8p23f);
-    __m512 c = _mm512_max_ps(_mm512_set1_ps(-104.0f), (__m512)x); /* of a NaN: the second */
-    c = _mm512_min_ps(_mm512_set1_ps(89.0f), c);
-    __m512 n = _mm512_fmadd_ps(c, _mm512_set1_ps(0x1.715476p+0f), shift) - shift;
-    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e4p-1f), c);
-    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.7f7d1cp-20f), r);
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0x1.6a2416p-10f), r, _mm512_set1_ps(0x1.1239f4p-7f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5558f2p-5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.555492p-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.fffffcp-2f));
-    p = _mm512_fmadd_ps(p * r, r, r) + _mm512_set1_ps(1.0f);
-    return (pons_v16)_mm512_scalef_ps(p, n);
+#if PONS_WIDTH == 16
+    return (pons_vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif PONS_WIDTH == 8
+    return (pons_vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
-    pons_v16 y;
-    for (int l = 0; l < PONS_LANES; l++)
-        y[l] = pons_exp(x[l]);
-    return y;
+    pons_ivec larger = a > b;
+    return (pons_vec)(((pons_ivec)a & larger) | ((pons_ivec)b & ~larger));
 #endif
 }
 
-/** The larger of each lane; b where one is NaN. */
-static inline pons_v16 pons_max16(pons_v16 a, pons_v16 b)
+/** The smaller of each lane; b where one is NaN. */
+static inline pons_vec pons_min(pons_vec a, pons_vec b)
 {
-#ifdef __AVX512F__
-    return (pons_v16)_mm512_max_ps((__m512)a, (__m512)b);
+#if PONS_WIDTH == 16
+    return (pons_vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif PONS_WIDTH == 8
+    return (pons_vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
-    pons_v16 y;
-    for (int l = 0; l < PONS_LANES; l++)
-        y[l] = a[l] > b[l] ? a[l] : b[l];
-    return y;
+    return -pons_max(-a, -b);
+#endif
+}
+
+/** pons_exp lane by lane, the same bits. */
+static inline pons_vec pons_exp_vec(pons_vec x)
+{
+    const pons_vec shift = pons_splat(0x1.8p23f);
+    pons_vec c = pons_max(pons_splat(-104.0f), x);
+    c = pons_min(pons_splat(89.0f), c);
+    pons_vec t = pons_fma_vec(c, pons_splat(0x1.715476p+0f), shift), n = t - shift;
+    pons_vec r = pons_fma_vec(n, pons_splat(-0x1.62e4p-1f), c);
+    r = pons_fma_vec(n, pons_splat(-0x1.7f7d1cp-20f), r);
+    pons_vec p = pons_fma_vec(pons_splat(0x1.6a2416p-10f), r, pons_splat(0x1.1239f4p-7f));
+    p = pons_fma_vec(p, r, pons_splat(0x1.5558f2p-5f));
+    p = pons_fma_vec(p, r, pons_splat(0x1.555492p-3f));
+    p = pons_fma_vec(p, r, pons_splat(0x1.fffffcp-2f));
+    p = pons_fma_vec(p * r, r, r) + pons_splat(1.0f);
+#if PONS_WIDTH == 16
+    return (pons_vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    pons_ivec k = (pons_ivec)t - 0x4b400000, half = k >> 1;
+    return p * (pons_vec)((half + 127) << 23) * (pons_vec)((k - half + 127) << 23);
 #endif
 }
 
 /** Largest lane. */
-static inline float pons_top16(pons_v16 v)
+static inline float pons_top(pons_vec v)
 {
-    v = pons_max16(
-        v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    v = pons_max16(
-        v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    v = pons_max16(
-        v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    return v[0] > v[1] ? v[0] : v[1];
+    float lane[PONS_WIDTH], top;
+    pons_store(lane, v);
+    top = lane[0];
+    for (int l = 1; l < PONS_WIDTH; l++)
+        top = lane[l] > top ? lane[l] : top;
+    return top;
+}
+
+/** The sum of PONS_LANES partial sums, from the first to the last. */
+static inline double pons_total(const pons_vec lanes[PONS_PARTS])
+{
+    double sum = 0.0;
+    for (int p = 0; p < PONS_PARTS; p++)
+        for (int l = 0; l < PONS_WIDTH; l++)
+            sum += (double)lanes[p][l];
+    return sum;
 }
 
 #endif

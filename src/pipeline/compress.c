@@ -29,9 +29,11 @@
 
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "kern/choice.h"
 #include "kern/gemm.h"
 #include "kern/limits.h"
 #include "pipeline/allocate.h"
@@ -153,6 +155,32 @@ done:
     return st;
 }
 
+/* Collective: where `auto` chose, a resumed run keeps what it was begun with, if there are such products. */
+static void keep_precision(pons_comm *comm, const pons_rundir *run, pons_context *c)
+{
+    bool have = pons_kern_shares_bf16(comm), was[2] = {c->bf16, c->solver_bf16};
+    if (!run->resumed || !have) return;
+    if (pons_comm_rank(comm) == 0) {
+        const json_t *begun =
+            json_object_get(pons_journal_find(run->journal, "begin", NULL, 0), "fingerprint");
+        const char *products = json_string_value(json_object_get(begun, "products"));
+        if (products) {
+            was[0] = strstr(products, "forward bf16") != NULL;
+            was[1] = strstr(products, "solver bf16") != NULL;
+        }
+    }
+    pons_comm_bcast(comm, was, sizeof was, 0);
+    if (c->recipe.compute == PONS_COMPUTE_AUTO) c->bf16 = was[0];
+    if (c->recipe.obr.precision == PONS_COMPUTE_AUTO) c->solver_bf16 = was[1];
+}
+
+static void log_choice(const char *key, pons_choice what, pons_compute asked, bool bf16)
+{
+    if (asked == PONS_COMPUTE_AUTO)
+        pons_log(PONS_LOG_INFO, "%s: auto = %s (%s)", key, bf16 ? "bf16" : "fp32",
+                 pons_choice_reason(what));
+}
+
 /* Collective: what is known before any work. */
 static pons_status open_job(job *j, pons_comm *comm, const pons_compress_options *options)
 {
@@ -167,10 +195,13 @@ static pons_status open_job(job *j, pons_comm *comm, const pons_compress_options
         PONS_TRY(st, pons_teams_make(c->teams, &j->team, &j->teams));
     PONS_TRY(st, pons_rundir_open(comm, c, &j->run));
     if (!j->run.written) PONS_TRY(st, pons_check_model(comm, c));
+    keep_precision(comm, &j->run, c);
     if (j->team.rank != 0) goto done;
     pons_log(PONS_LOG_INFO, "compress: method = %s, model = %s, ranks = %d, products = %s, %s",
              pons_method_name(c->recipe.method), options->model, j->team.size,
              c->bf16 ? "bf16" : "fp32", pons_kern_describe());
+    log_choice("compute", PONS_CHOICE_FORWARD, c->recipe.compute, c->bf16);
+    log_choice("obr.precision", PONS_CHOICE_SOLVER, c->recipe.obr.precision, c->solver_bf16);
     if (c->recipe.rotation.file[0])
         pons_log(PONS_LOG_INFO, "rotation: file = %s, deviation = %.2g", c->recipe.rotation.file,
                  pons_rotation_deviation(c->rotation));

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stop.h"
+#include "kern/choice.h"
 #include "kern/gemm.h"
 #include "model/transforms.h"
 #include "par/shared.h"
@@ -40,8 +41,12 @@ static pons_status choose_precision(pons_comm *comm, pons_context *context)
             PONS_ERR_UNSUPPORTED,
             "obr.precision: bf16 needs a processor with AMX, or AVX-512 and a build with oneDNN, "
             "the same on every rank; use obr.precision: fp32 or auto");
-    context->bf16 = have && context->recipe.compute != PONS_COMPUTE_FP32;
-    context->solver_bf16 = have && context->recipe.obr.precision != PONS_COMPUTE_FP32;
+    context->bf16 = context->recipe.compute == PONS_COMPUTE_AUTO
+                        ? pons_choice_bf16(comm, PONS_CHOICE_FORWARD)
+                        : context->recipe.compute == PONS_COMPUTE_BF16;
+    context->solver_bf16 = context->recipe.obr.precision == PONS_COMPUTE_AUTO
+                               ? pons_choice_bf16(comm, PONS_CHOICE_SOLVER)
+                               : context->recipe.obr.precision == PONS_COMPUTE_BF16;
     return PONS_OK;
 }
 

@@ -16,6 +16,7 @@
 #include "kern/amx.h"
 #include "kern/bf16.h"
 #include "kern/gemm.h"
+#include "kern/isa.h"
 #include "kern/round_bf16.h"
 
 static pons_mt19937 rng;
@@ -64,7 +65,7 @@ static void check_rows(int64_t M, int64_t N, int64_t K, const uint16_t *A, const
         for (int64_t j = 0; j < N; j++) {
             float expected = i == M / 2 ? 0 : C[i * N + j];
             assert_true(fabsf(D[i * N + j] - expected) <=
-                        (pons_amx_works() ? 0 : 1e-5f * (float)K));
+                        ((pons_isa_used() == PONS_ISA_AMX) ? 0 : 1e-5f * (float)K));
         }
     pons_bf16_workers_destroy(1, &worker);
     pons_bf16_kernel_destroy(&kernel);
@@ -253,7 +254,7 @@ static void entry_bits(void **state)
 {
     (void)state;
     enum { M = 70, N = 90, K = 333, MORE = 9000 };
-    if (!pons_amx_works()) skip();
+    if (!(pons_isa_used() == PONS_ISA_AMX)) skip();
     uint16_t *A = random_bits(M * K), *B = random_bits(N * K);
     uint16_t *deep = pons_mem_calloc(M * MORE, sizeof *deep);
     uint16_t *wide = pons_mem_calloc(N * MORE, sizeof *wide);

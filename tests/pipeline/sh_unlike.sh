@@ -30,6 +30,14 @@ expected=$(field perplexity)
 unlike "${ppl[@]}" || fail "eval ppl on unlike ranks: $(cat "$scratch/err")"
 [ "$(field perplexity)" = "$expected" ] || fail "eval ppl on unlike ranks is not that in fp32"
 
+# Ranks whose fp32 products differ are refused at the start.
+other=Haswell
+"$PONS_BIN" bench gemm --dim 64 --rows 64 2>/dev/null | grep -q 'OpenBLAS [0-9.]* Haswell' && other=Nehalem
+timeout 60 mpirun -n 1 "$PONS_BIN" "${ppl[@]}" : -n 1 -x OPENBLAS_CORETYPE=$other "$PONS_BIN" "${ppl[@]}" >"$scratch/out" 2>"$scratch/err"
+code=$?
+[ $code = 5 ] && grep -q "^pons: rank 1: arithmetic: found .*$other.*, on rank 0 " "$scratch/err" ||
+  fail "ranks with unlike fp32 products: exit code $code: $(cat "$scratch/err")"
+
 # The iterative solver: fp32 is made of bf16 terms where all ranks have tiles, not where one has none.
 dual=(--set compute=fp32 --set obr.solver=dual)
 ONEDNN_MAX_CPU_ISA=AVX2 on 2 "${one[@]}" "${dual[@]}" || fail "dual without bf16: $(cat "$scratch/err")"

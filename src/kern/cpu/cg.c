@@ -10,21 +10,12 @@
 
 #define LANES PONS_LANES
 
-/* Sums run over fixed lanes in fixed order. */
-static inline double total(pons_v16 lanes)
-{
-    double sum = 0.0;
-    for (int l = 0; l < LANES; l++)
-        sum += (double)lanes[l];
-    return sum;
-}
-
-static inline pons_v16 load_direction(const void *P, int64_t at, bool bf16)
+static inline pons_vec load_direction(const void *P, int64_t at, bool bf16)
 {
     return bf16 ? pons_load_bf16((const uint16_t *)P + at) : pons_load((const float *)P + at);
 }
 
-static inline void store_direction(void *P, int64_t at, pons_v16 x, bool bf16)
+static inline void store_direction(void *P, int64_t at, pons_vec x, bool bf16)
 {
     if (bf16)
         pons_store_bf16((uint16_t *)P + at, x);
@@ -52,15 +43,21 @@ void pons_cg_mark(pons_cg *cg, int64_t row, int64_t n, const uint8_t *keep, bool
         E[whole] |= (pons_m16)(((keep[j] != 0) == kept) << j % LANES);
 }
 
+/* x from column j on where E, or its complement, has marks; 0 elsewhere. @param other 0xffff: the complement */
+static inline pons_vec marked(const pons_m16 *E, pons_m16 other, int64_t j, pons_vec x)
+{
+    return pons_marked(E[j / LANES] ^ other, (int)(j % LANES) / PONS_WIDTH, x);
+}
+
 void pons_cg_part(const pons_cg *cg, int64_t row, bool inside, const float *x, const float *scale,
                   float *out)
 {
     int64_t n = cg->of.padded;
     const pons_m16 *E = cg->E + row * n / LANES, other = inside ? 0 : 0xffff;
-    for (int64_t j = 0; j < n; j += LANES) {
-        pons_v16 v = pons_load(x + j);
+    for (int64_t j = 0; j < n; j += PONS_WIDTH) {
+        pons_vec v = pons_load(x + j);
         if (scale) v *= pons_load(scale + j);
-        pons_store(out + j, pons_marked16(E[j / LANES] ^ other, v));
+        pons_store(out + j, marked(E, other, j, v));
     }
 }
 
@@ -80,7 +77,7 @@ void pons_cg_get(const pons_cg *cg, int64_t slot, float *out)
 void pons_cg_put(pons_cg *cg, bool bf16, int64_t slot, const float *x)
 {
     for (int64_t t = 0; t < cg->of.tiles; t++)
-        for (int64_t j = 0; j < cg->of.width; j += LANES)
+        for (int64_t j = 0; j < cg->of.width; j += PONS_WIDTH)
             store_direction(cg->P, place(cg, t, slot) + j, pons_load(x + t * cg->of.width + j),
                             bf16);
 }
@@ -88,7 +85,7 @@ void pons_cg_put(pons_cg *cg, bool bf16, int64_t slot, const float *x)
 void pons_cg_fetch(const pons_cg *cg, bool bf16, int64_t slot, float *x)
 {
     for (int64_t t = 0; t < cg->of.tiles; t++)
-        for (int64_t j = 0; j < cg->of.width; j += LANES)
+        for (int64_t j = 0; j < cg->of.width; j += PONS_WIDTH)
             pons_store(x + t * cg->of.width + j,
                        load_direction(cg->P, place(cg, t, slot) + j, bf16));
 }
@@ -104,22 +101,25 @@ static inline sums measure_curvature(const pons_cg *cg, int64_t slot, const floa
                                      const float *next, bool bf16)
 {
     int64_t width = cg->of.width;
-    pons_v16 pq = {0}, pu = {0};
+    pons_vec pq[PONS_PARTS] = {{0}}, pu[PONS_PARTS] = {{0}};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
         int64_t at = place(cg, t, slot);
         for (int64_t j = 0; j < width; j += LANES) {
             __builtin_prefetch(cg->Q + at + width + j);
             __builtin_prefetch(next + t * width + j);
-            pons_v16 p = load_direction(cg->P, at + j, bf16);
-            pq += p * pons_load(cg->Q + at + j);
-            pu += p * pons_load(u + t * width + j);
+            for (int n = 0; n < PONS_PARTS; n++) {
+                int64_t c = j + n * PONS_WIDTH;
+                pons_vec p = load_direction(cg->P, at + c, bf16);
+                pq[n] += p * pons_load(cg->Q + at + c);
+                pu[n] += p * pons_load(u + t * width + c);
+            }
         }
     }
-    return (sums){total(pq), total(pu)};
+    return (sums){pons_total(pq), pons_total(pu)};
 }
 
 /* The residual in units of the direction: r, or r / diagonal. @param weight NULL in the dual */
-static inline pons_v16 preconditioned(pons_v16 r, const float *weight, int64_t j, bool primal)
+static inline pons_vec preconditioned(pons_vec r, const float *weight, int64_t j, bool primal)
 {
     return primal ? r * pons_load(weight + j) : r;
 }
@@ -129,20 +129,22 @@ static inline sums update_residual(const pons_cg *cg, int64_t slot, float a, flo
                                    const pons_m16 *E, bool primal)
 {
     int64_t width = cg->of.width;
-    pons_v16 zq = {0}, zr = {0};
+    pons_vec zq[PONS_PARTS] = {{0}}, zr[PONS_PARTS] = {{0}};
     for (int64_t t = 0; t < cg->of.tiles; t++) {
         const float *q = cg->Q + place(cg, t, slot);
         float *ut = u + t * width;
-        for (int64_t j = 0; j < width; j += LANES) {
-            pons_v16 qj = pons_load(q + j), uj = pons_load(ut + j) - a * qj;
-            pons_v16 r = pons_marked16(E[(t * width + j) / LANES], uj);
-            pons_v16 z = preconditioned(r, cg->weight, t * width + j, primal);
-            pons_store(ut + j, uj);
-            zq += z * qj;
-            zr += z * r;
-        }
+        for (int64_t j = 0; j < width; j += LANES)
+            for (int n = 0; n < PONS_PARTS; n++) {
+                int64_t c = j + n * PONS_WIDTH;
+                pons_vec qj = pons_load(q + c), uj = pons_load(ut + c) - a * qj;
+                pons_vec r = pons_marked(E[(t * width + j) / LANES], n, uj);
+                pons_vec z = preconditioned(r, cg->weight, t * width + c, primal);
+                pons_store(ut + c, uj);
+                zq[n] += z * qj;
+                zr[n] += z * r;
+            }
     }
-    return (sums){total(zq), total(zr)};
+    return (sums){pons_total(zq), pons_total(zr)};
 }
 
 /* l += a p */
@@ -150,8 +152,8 @@ static inline void update_solution(const pons_cg *cg, int64_t slot, float a, flo
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
-        for (int64_t j = 0; j < width; j += LANES) {
-            pons_v16 p = load_direction(cg->P, place(cg, t, slot) + j, bf16);
+        for (int64_t j = 0; j < width; j += PONS_WIDTH) {
+            pons_vec p = load_direction(cg->P, place(cg, t, slot) + j, bf16);
             pons_store(l + t * width + j, pons_load(l + t * width + j) + a * p);
         }
 }
@@ -164,10 +166,10 @@ static inline void update_direction(const pons_cg *cg, int64_t from, void *P, in
 {
     int64_t width = cg->of.width;
     for (int64_t t = 0; t < cg->of.tiles; t++)
-        for (int64_t j = 0; j < width; j += LANES) {
-            pons_v16 r = pons_marked16(E[(t * width + j) / LANES], pons_load(u + t * width + j));
-            pons_v16 z = preconditioned(r, cg->weight, t * width + j, primal);
-            pons_v16 p = load_direction(cg->P, place(cg, t, from) + j, bf16);
+        for (int64_t j = 0; j < width; j += PONS_WIDTH) {
+            pons_vec r = marked(E, 0, t * width + j, pons_load(u + t * width + j));
+            pons_vec z = preconditioned(r, cg->weight, t * width + j, primal);
+            pons_vec p = load_direction(cg->P, place(cg, t, from) + j, bf16);
             store_direction(P, to + t * stride + j, z + b * p, bf16);
         }
 }
@@ -226,9 +228,9 @@ static void start(pons_cg *cg, bool bf16, int64_t listed)
     for (int64_t k = 0; k < listed; k++) {
         cg->gain[cg->row[k]] = 0.0;
         for (int64_t t = 0; t < cg->of.tiles; t++)
-            for (int64_t j = 0; j < width; j += LANES) {
+            for (int64_t j = 0; j < width; j += PONS_WIDTH) {
                 int64_t from = cg->row[k] * cg->of.padded + t * width + j;
-                pons_v16 r = pons_marked16(cg->E[from / LANES], pons_load(cg->U + from));
+                pons_vec r = marked(cg->E, 0, from, pons_load(cg->U + from));
                 store_direction(cg->P, place(cg, t, k) + j,
                                 preconditioned(r, cg->weight, t * width + j, primal), bf16);
             }

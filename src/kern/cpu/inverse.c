@@ -29,16 +29,16 @@ void pons_inverse_from_factor(int64_t n, const float *U, int64_t ldu, const pons
     }
 }
 
-/* 16 x 16 entries above the diagonal, from (i, j) on, and their mirror image. */
+/* A square block of entries above the diagonal, from (i, j) on, and their mirror image. */
 static void scale_block(int64_t n, const float *unit, int64_t i, int64_t j, float *K)
 {
-    pons_v16 x[PONS_LANES], across = pons_load(unit + j);
-    for (int r = 0; r < PONS_LANES; r++) {
+    pons_vec x[PONS_WIDTH], across = pons_load(unit + j);
+    for (int r = 0; r < PONS_WIDTH; r++) {
         x[r] = pons_load(K + (i + r) * n + j) / (unit[i + r] * across);
         pons_store(K + (i + r) * n + j, x[r]);
     }
-    pons_transpose16(x);
-    for (int r = 0; r < PONS_LANES; r++)
+    pons_transpose(x);
+    for (int r = 0; r < PONS_WIDTH; r++)
         pons_store(K + (j + r) * n + i, x[r]);
 }
 
@@ -62,9 +62,9 @@ void pons_inverse_scale(int64_t n, const float *unit, const pons_shared *deal, f
         int64_t i0 = item % tiles * TILE, j0 = item / tiles * TILE;
         int64_t i1 = i0 + TILE < n ? i0 + TILE : n, j1 = j0 + TILE < n ? j0 + TILE : n;
         if (i0 > j0) continue;
-        for (int64_t i = i0; i < i1; i += PONS_LANES)
-            for (int64_t j = j0 > i ? j0 : i; j < j1; j += PONS_LANES) {
-                int64_t i2 = i + PONS_LANES, j2 = j + PONS_LANES;
+        for (int64_t i = i0; i < i1; i += PONS_WIDTH)
+            for (int64_t j = j0 > i ? j0 : i; j < j1; j += PONS_WIDTH) {
+                int64_t i2 = i + PONS_WIDTH, j2 = j + PONS_WIDTH;
                 if (j > i && i2 <= i1 && j2 <= j1)
                     scale_block(n, unit, i, j, K);
                 else

@@ -16,8 +16,7 @@ enum {
     ERRORS = RUN + TILE /* row stride of errors: whole vectors are stored */
 };
 
-typedef int8_t bytes __attribute__((vector_size(TILE)));
-typedef int32_t words __attribute__((vector_size(4 * TILE)));
+typedef int8_t bytes __attribute__((vector_size(PONS_WIDTH)));
 
 /* Columns of a tile, one row per lane. */
 typedef struct tile {
@@ -32,70 +31,73 @@ int64_t pons_sweep_stride(int64_t columns) { return round_up(columns + STRIP, PO
 
 int64_t pons_sweep_work(int64_t rows) { return round_up(rows, TILE) * ERRORS + RUN * STRIP; }
 
-/* to[j] <- column j of 16 rows, row `i` at from[i]. */
-static void to_columns(pons_v16 *rows, float *to)
+/* to[j] <- column j of PONS_WIDTH rows. */
+static void to_columns(pons_vec *rows, float *to)
 {
-    pons_transpose16(rows);
-    for (int j = 0; j < TILE; j++)
+    pons_transpose(rows);
+    for (int j = 0; j < PONS_WIDTH; j++)
         pons_store(to + j * ROWS, rows[j]);
 }
 
-/* Up to TILE entries, 0 past them; whole tiles without a detour. */
-static inline pons_v16 load_part(const float *x, int64_t n)
+/* Of the n entries from x on, as many as a vector has, 0 past them; whole vectors without a detour. */
+static inline pons_vec load_part(const float *x, int64_t n)
 {
-    float line[TILE] = {0};
-    if (n == TILE) return pons_load(x);
-    memcpy(line, x, (size_t)n * sizeof *line);
+    float line[PONS_WIDTH] = {0};
+    if (n >= PONS_WIDTH) return pons_load(x);
+    if (n > 0) memcpy(line, x, (size_t)n * sizeof *line);
     return pons_load(line);
 }
 
-static inline pons_v16 load_mask(const uint8_t *keep, int64_t n)
+static inline pons_vec load_mask(const uint8_t *keep, int64_t n)
 {
     bytes line = {0};
-    if (n == TILE)
-        memcpy(&line, keep, TILE);
-    else
+    if (n >= PONS_WIDTH)
+        memcpy(&line, keep, PONS_WIDTH);
+    else if (n > 0)
         memcpy(&line, keep, (size_t)n);
-    return __builtin_convertvector(__builtin_convertvector(line, words), pons_v16);
+    return __builtin_convertvector(__builtin_convertvector(line, pons_ivec), pons_vec);
 }
 
 /* Values and masks of `rows` <= ROWS rows and `width` <= TILE columns, others 0. */
 static void load_tile(tile *t, int64_t rows, int64_t width, const float *W, int64_t ld,
                       const uint8_t *mask, int64_t ldm)
 {
-    for (int64_t i = 0; i < rows; i += TILE) {
-        pons_v16 w[TILE] = {0}, keep[TILE];
-        for (int64_t r = 0; r < TILE; r++)
-            keep[r] = pons_splat(1.0f);
-        for (int64_t r = 0; r < TILE && i + r < rows; r++) {
-            w[r] = load_part(W + (i + r) * ld, width);
-            if (mask) keep[r] = load_mask(mask + (i + r) * ldm, width);
+    for (int64_t i = 0; i < round_up(rows, TILE); i += PONS_WIDTH)
+        for (int64_t c = 0; c < TILE; c += PONS_WIDTH) {
+            pons_vec w[PONS_WIDTH] = {{0}}, keep[PONS_WIDTH];
+            for (int64_t r = 0; r < PONS_WIDTH; r++)
+                keep[r] = pons_splat(1.0f);
+            for (int64_t r = 0; r < PONS_WIDTH && i + r < rows; r++) {
+                w[r] = load_part(W + (i + r) * ld + c, width - c);
+                if (mask) keep[r] = load_mask(mask + (i + r) * ldm + c, width - c);
+            }
+            to_columns(w, t->w[c] + i);
+            to_columns(keep, t->keep[c] + i);
         }
-        to_columns(w, t->w[0] + i);
-        to_columns(keep, t->keep[0] + i);
-    }
 }
 
 /* Errors to E [rows, ERRORS], codes to theirs. */
 static void store_tile(tile *t, int64_t rows, int64_t width, float *E, int8_t *codes, int64_t ldc)
 {
-    for (int64_t i = 0; i < rows; i += TILE) {
-        pons_v16 error[TILE], code[TILE];
-        for (int j = 0; j < TILE; j++) {
-            error[j] = pons_load(t->error[j] + i);
-            code[j] = pons_load(t->code[j] + i);
+    for (int64_t i = 0; i < rows; i += PONS_WIDTH)
+        for (int64_t c = 0; c < TILE; c += PONS_WIDTH) {
+            pons_vec error[PONS_WIDTH], code[PONS_WIDTH];
+            for (int j = 0; j < PONS_WIDTH; j++) {
+                error[j] = pons_load(t->error[c + j] + i);
+                code[j] = pons_load(t->code[c + j] + i);
+            }
+            pons_transpose(error);
+            pons_transpose(code);
+            for (int64_t r = 0; r < PONS_WIDTH && i + r < rows; r++) {
+                bytes line =
+                    __builtin_convertvector(__builtin_convertvector(code[r], pons_ivec), bytes);
+                pons_store(E + (i + r) * ERRORS + c, error[r]); /* past the tile: what comes next */
+                if (width - c >= PONS_WIDTH)
+                    memcpy(codes + (i + r) * ldc + c, &line, PONS_WIDTH);
+                else if (width > c)
+                    memcpy(codes + (i + r) * ldc + c, &line, (size_t)(width - c));
+            }
         }
-        pons_transpose16(error);
-        pons_transpose16(code);
-        for (int64_t r = 0; r < TILE && i + r < rows; r++) {
-            bytes line = __builtin_convertvector(__builtin_convertvector(code[r], words), bytes);
-            pons_store(E + (i + r) * ERRORS, error[r]); /* past the tile: what comes next */
-            if (width == TILE)
-                memcpy(codes + (i + r) * ldc, &line, TILE);
-            else
-                memcpy(codes + (i + r) * ldc, &line, (size_t)width);
-        }
-    }
 }
 
 /* The group whose scale a column has. */
@@ -142,9 +144,9 @@ static void sweep_tile(const pons_sweep *sweep, int64_t first, int64_t rows, int
             load_grids(sweep, first, rows, group, t);
         round_column(t, j, lanes, half, u[j]);
         for (int64_t k = j + 1; k < width; k++)
-            for (int64_t r = 0; r < lanes; r += PONS_LANES)
-                pons_store(t->w[k] + r,
-                           pons_fma16(pons_load(t->error[j] + r), u[k], pons_load(t->w[k] + r)));
+            for (int64_t r = 0; r < lanes; r += PONS_WIDTH)
+                pons_store(t->w[k] + r, pons_fma_vec(pons_load(t->error[j] + r), pons_splat(u[k]),
+                                                     pons_load(t->w[k] + r)));
     }
 }
 
@@ -155,12 +157,9 @@ static void update_rest(const pons_sweep *sweep, const pons_sweep_panel *p, int6
     int64_t d = sweep->d, depth = end - begin;
     for (int64_t j = end; j < d; j += STRIP) {
         for (int64_t k = 0; k < depth; k++)
-            for (int64_t c = 0; c < STRIP; c += TILE) {
-                int64_t left = d - j - c;
-                const float *u = sweep->U + (begin + k) * d + j + c;
+            for (int64_t c = 0; c < STRIP; c += PONS_WIDTH)
                 pons_store(strip + k * STRIP + c,
-                           left <= 0 ? (pons_v16){0} : load_part(u, left < TILE ? left : TILE));
-            }
+                           load_part(sweep->U + (begin + k) * d + j + c, d - j - c));
         pons_block_nn(p->rows, STRIP, depth, p->E, ERRORS, strip, STRIP, p->W + j - p->start, p->ld,
                       true);
     }

@@ -3,65 +3,65 @@
 #include "kern/vector.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kern/simd.h"
 
 #define LANES PONS_LANES
 
-typedef double doubles __attribute__((vector_size(8 * LANES)));
-
-static inline double total(pons_v16 lanes)
-{
-    double sum = 0.0;
-    for (int l = 0; l < LANES; l++)
-        sum += (double)lanes[l];
-    return sum;
-}
-
 double pons_vector_dot(int64_t n, const float *a, const float *b)
 {
-    doubles lanes = {0};
-    double sum = 0.0;
+    enum { HALF = PONS_WIDTH / 2 };
+    pons_dvec part[LANES / HALF] = {{0}};
+    double sum = 0.0, lane[LANES];
     int64_t whole = n / LANES * LANES;
     for (int64_t j = 0; j < whole; j += LANES)
-        lanes += __builtin_convertvector(pons_load(a + j), doubles) *
-                 __builtin_convertvector(pons_load(b + j), doubles);
+        for (int p = 0; p < LANES / HALF; p++)
+            part[p] += pons_load_double(a + j + p * HALF) * pons_load_double(b + j + p * HALF);
+    memcpy(lane, part, sizeof lane);
     for (int64_t j = whole; j < n; j++)
         sum += (double)a[j] * (double)b[j];
     for (int l = 0; l < LANES; l++)
-        sum += lanes[l];
+        sum += lane[l];
     return sum;
 }
 
 double pons_vector_weighted_square(int64_t n, const float *a, const float *w)
 {
-    pons_v16 lanes = {0};
-    for (int64_t j = 0; j < n; j += LANES) {
-        pons_v16 x = pons_load(a + j) * pons_load(w + j);
-        lanes += x * x;
-    }
-    return total(lanes);
+    pons_vec lanes[PONS_PARTS] = {{0}};
+    for (int64_t j = 0; j < n; j += LANES)
+        for (int p = 0; p < PONS_PARTS; p++) {
+            int64_t at = j + p * PONS_WIDTH;
+            pons_vec x = pons_load(a + at) * pons_load(w + at);
+            lanes[p] += x * x;
+        }
+    return pons_total(lanes);
 }
 
 double pons_vector_square(int64_t n, const float *a)
 {
-    pons_v16 lanes = {0};
+    pons_vec lanes[PONS_PARTS] = {{0}};
     for (int64_t j = 0; j < n; j += LANES)
-        lanes += pons_load(a + j) * pons_load(a + j);
-    return total(lanes);
+        for (int p = 0; p < PONS_PARTS; p++) {
+            pons_vec x = pons_load(a + j + p * PONS_WIDTH);
+            lanes[p] += x * x;
+        }
+    return pons_total(lanes);
 }
 
 void pons_vector_weighted_squares(int64_t n, const float *a, const float *w, const float *v,
                                   double *sum)
 {
-    pons_v16 all = {0}, weighed = {0};
-    for (int64_t j = 0; j < n; j += LANES) {
-        pons_v16 x = pons_load(a + j) * pons_load(w + j), y = x * pons_load(v + j);
-        all += x * x;
-        weighed += y * y;
-    }
-    sum[0] = total(all);
-    sum[1] = total(weighed);
+    pons_vec all[PONS_PARTS] = {{0}}, weighed[PONS_PARTS] = {{0}};
+    for (int64_t j = 0; j < n; j += LANES)
+        for (int p = 0; p < PONS_PARTS; p++) {
+            int64_t at = j + p * PONS_WIDTH;
+            pons_vec x = pons_load(a + at) * pons_load(w + at), y = x * pons_load(v + at);
+            all[p] += x * x;
+            weighed[p] += y * y;
+        }
+    sum[0] = pons_total(all);
+    sum[1] = pons_total(weighed);
 }
 
 void pons_vector_subtract(int64_t n, const float *a, const float *b, float *out)
