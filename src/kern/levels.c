@@ -14,8 +14,9 @@
     void name##_amx(void);                                                                         \
     extern void (*name##_slot)(void);                                                              \
     __attribute__((visibility("hidden"))) void (*name##_slot)(void) = name##_avx2;                 \
-    __asm__(".text\n.p2align 4\n.globl " #name "\n.type " #name ", @function\n" #name              \
-            ":\n\tjmp *" #name "_slot(%rip)\n.size " #name ", .-" #name "\n");
+    __asm__(".text\n.p2align 4\n.globl " #name "\n.hidden " #name "\n.type " #name                 \
+            ", @function\n" #name ":\n\tjmp *" #name "_slot(%rip)\n.size " #name ", .-" #name      \
+            "\n");
 PONS_LEVELLED(SLOT)
 
 #define CHOOSE(name)                                                                               \

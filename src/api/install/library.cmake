@@ -7,6 +7,9 @@ set(objects)
 foreach(room IN LISTS PONS_ROOMS)
   list(APPEND objects $<TARGET_OBJECTS:${room}>)
 endforeach()
+foreach(level IN LISTS PONS_LEVELS) # objects that pons_kern takes over are not among its own
+  list(APPEND objects $<TARGET_OBJECTS:pons_kern_${level}>)
+endforeach()
 pons_flatten(PONS_PRIVATE_LIBRARIES ${PONS_HDF5} PkgConfig::JANSSON PkgConfig::YAML PkgConfig::PCRE2 PkgConfig::UTF8PROC
   PkgConfig::LIBZIP pons_openblas ${SCALAPACK_LIBRARY} OpenMP::OpenMP_C m)
 if(PONS_ONEDNN_IS_KNOWN)
@@ -39,15 +42,15 @@ install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/pons)
 
 # pons(1) holds the help texts, so that both are the same.
 if(NOT CMAKE_CROSSCOMPILING)
-  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/pons.1 COMMAND bash ${CMAKE_SOURCE_DIR}/doc/man.sh $<TARGET_FILE:pons> pons.1
-    DEPENDS pons doc/man.sh doc/pons.1.in VERBATIM)
+  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/pons.1 COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/man.sh $<TARGET_FILE:pons> pons.1
+    DEPENDS pons ${CMAKE_CURRENT_LIST_DIR}/man.sh ${CMAKE_CURRENT_LIST_DIR}/pons.1.in VERBATIM)
   add_custom_target(pons_man ALL DEPENDS ${CMAKE_BINARY_DIR}/pons.1)
   install(FILES ${CMAKE_BINARY_DIR}/pons.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/pons)
 install(EXPORT pons NAMESPACE pons:: FILE ponsTargets.cmake DESTINATION ${package})
-configure_package_config_file(cmake/ponsConfig.cmake.in ${CMAKE_BINARY_DIR}/ponsConfig.cmake INSTALL_DESTINATION ${package})
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/ponsConfig.cmake.in ${CMAKE_BINARY_DIR}/ponsConfig.cmake INSTALL_DESTINATION ${package})
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/ponsConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/ponsConfig.cmake ${CMAKE_BINARY_DIR}/ponsConfigVersion.cmake DESTINATION ${package})
 
@@ -60,7 +63,7 @@ list(APPEND libraries -Wl,-rpath,${OPENBLAS_DIRECTORY})
 list(JOIN libraries " " PONS_PC_PRIVATE_LIBS)
 # The prefix is known when it is installed: cmake --install --prefix may change it.
 set(PONS_PREFIX @PONS_PREFIX@)
-configure_file(cmake/pons.pc.in ${CMAKE_BINARY_DIR}/pons.pc.in @ONLY)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/pons.pc.in ${CMAKE_BINARY_DIR}/pons.pc.in @ONLY)
 install(CODE "
   set(PONS_PREFIX \"\${CMAKE_INSTALL_PREFIX}\")
   configure_file(${CMAKE_BINARY_DIR}/pons.pc.in ${CMAKE_BINARY_DIR}/pons.pc @ONLY)
