@@ -8,7 +8,7 @@ usage() {
 Usage: test.sh [--slow] [--no-asan] [CTEST ARGUMENT...]
 
 Build the release preset with warnings as errors, fetch the model that the tests of the whole program use, and run all
-tests; before that, the unit tests under AddressSanitizer and UBSan.
+tests; before that, the unit tests, and the MPI tests on one and two ranks, under AddressSanitizer and UBSan.
 
   --slow     also tests labelled slow (an hour and more)
   --no-asan  without the sanitizer build
@@ -34,6 +34,7 @@ status=0
 if [ $asan = 1 ]; then
   bash jobs/build.sh asan
   ctest --test-dir build/asan -L unit -j 2 --output-on-failure || status=$?
+  ctest --test-dir build/asan -L mpi -R '\.n[12]$' -j 2 --output-on-failure || status=$?
   [ $status = 0 ] || say "tests failed under the sanitizers (above); continuing with the release build"
 fi
 bash jobs/build.sh release -DPONS_WERROR=ON

@@ -170,8 +170,9 @@ done:
     return st;
 }
 
-/* The linears of a group, which share a factor. */
-static pons_status measure_tap(const source *s, int64_t layer, int tap, pons_bench_layers *out)
+/* The linears of a tap, which share a factor. @param only one of them; -1: all */
+static pons_status measure_tap(const source *s, int64_t layer, int tap, int only,
+                               pons_bench_layers *out)
 {
     pons_status st = PONS_OK;
     pons_bench_problem group = {0};
@@ -185,7 +186,7 @@ static pons_status measure_tap(const source *s, int64_t layer, int tap, pons_ben
     PONS_TRY(st, pons_bench_problem_factor(&layer_of, &group));
     for (int l = 0; l < s->config->arch->linears; l++) {
         int64_t rows, cols;
-        if (s->config->arch->linear[l].tap != tap) continue;
+        if (s->config->arch->linear[l].tap != tap || (only >= 0 && l != only)) continue;
         pons_linear_shape(s->config, l, &rows, &cols);
         if (cols != group.d)
             PONS_TRY(st, pons_fail(PONS_ERR_SHAPE,
@@ -199,6 +200,19 @@ static pons_status measure_tap(const source *s, int64_t layer, int tap, pons_ben
     }
 done:
     pons_bench_problem_clear(&group);
+    return st;
+}
+
+static pons_status measure_block(const source *s, int64_t layer, bool one_per_block,
+                                 pons_bench_layers *out)
+{
+    pons_status st = PONS_OK;
+    const pons_arch *arch = s->config->arch;
+    int only = (int)(layer % arch->linears);
+    if (one_per_block) return measure_tap(s, layer, arch->linear[only].tap, only, out);
+    for (int tap = 0; tap < arch->taps; tap++)
+        PONS_TRY(st, measure_tap(s, layer, tap, -1, out));
+done:
     return st;
 }
 
@@ -219,7 +233,8 @@ done:
 }
 
 pons_status pons_bench_layers_measure(const char *run, const pons_model *model, pons_solver solver,
-                                      bool bf16, int64_t sample, pons_bench_layers *out)
+                                      bool bf16, int64_t sample, bool one_per_block,
+                                      pons_bench_layers *out)
 {
     pons_status st = PONS_OK;
     source s = {.run = run,
@@ -232,8 +247,7 @@ pons_status pons_bench_layers_measure(const char *run, const pons_model *model, 
     PONS_TRY(st, open_source(&s));
     PONS_CALLOC(st, out->linear, s.config->layers * s.config->arch->linears);
     for (int64_t layer = 0; layer < s.config->layers; layer++)
-        for (int g = 0; g < s.config->arch->taps; g++)
-            PONS_TRY(st, measure_tap(&s, layer, g, out));
+        PONS_TRY(st, measure_block(&s, layer, one_per_block, out));
 done:
     pons_rotation_destroy(&s.rotation);
     if (st != PONS_OK) pons_bench_layers_clear(out);

@@ -37,11 +37,13 @@ typedef struct pons_bench_layers {
  *
  * Weights are rotated, masked and given scales as the run's recipe says.
  * @param run its directory, with recipe.yaml and hessians/; @param sample rows of each linear
+ * @param one_per_block one linear of each block, of the next kind in each block, instead of all
  * @return PONS_ERR_IO, PONS_ERR_INPUT (files), PONS_ERR_SHAPE (another model), PONS_ERR_UNSUPPORTED (learned
  * rotations), PONS_ERR_NUMERIC. Free with pons_bench_layers_clear.
  */
 pons_status pons_bench_layers_measure(const char *run, const pons_model *model, pons_solver solver,
-                                      bool bf16, int64_t sample, pons_bench_layers *out);
+                                      bool bf16, int64_t sample, bool one_per_block,
+                                      pons_bench_layers *out);
 
 /** Take the rows of `one` into `all`. Local. */
 void pons_bench_linear_add(pons_bench_linear *all, const pons_bench_linear *one);

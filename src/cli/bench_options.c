@@ -52,7 +52,8 @@ enum option_key {
     KEY_THREADS,
     KEY_REPEAT,
     KEY_CLOCK,
-    KEY_FIXTURES
+    KEY_FIXTURES,
+    KEY_ONE_PER_BLOCK
 };
 
 typedef struct choice {
@@ -71,7 +72,7 @@ static const choice choices[] = {{KEY_ROWS, ROWS},        {KEY_DIM, DIM},
                                  {KEY_WINDOWS, WINDOWS},  {KEY_MODEL, MODEL},
                                  {KEY_SWEEP, SWEEP},      {KEY_TO, SWEEP},
                                  {KEY_DUMP, DUMP},        {KEY_FIXTURES, FIXTURES},
-                                 {KEY_RUN, RUN}};
+                                 {KEY_RUN, RUN},          {KEY_ONE_PER_BLOCK, RUN}};
 
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -101,6 +102,8 @@ static const struct argp_option options[] = {
      0},
     {"seed", KEY_SEED, "N", 0, "Seed of synthetic data (default: 0)", 0},
     {"run", KEY_RUN, "DIR", 0, "State directory of a run that kept its Hessians (layers)", 0},
+    {"one-per-block", KEY_ONE_PER_BLOCK, NULL, 0,
+     "layers: one linear of each block, of the next kind in each block, instead of all", 0},
     {"model", KEY_MODEL, "PATH", 0,
      "Model whose block 0 runs (forward, all); the model of --run (layers)", 0},
     {"fixtures", KEY_FIXTURES, "DIR", 0,
@@ -245,6 +248,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_DUMP: a->dump = arg; return 0;
     case KEY_FIXTURES: a->fixtures = arg; return 0;
     case KEY_RUN: a->run = arg; return 0;
+    case KEY_ONE_PER_BLOCK: a->one_per_block = true; return 0;
     case KEY_THREADS: return pons_cli_parse_int(state, "--threads", arg, 1, 1024, &a->threads);
     case KEY_REPEAT: return pons_cli_parse_int(state, "--repeat", arg, 1, 1000, &a->repeat);
     case KEY_CLOCK:

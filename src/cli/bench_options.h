@@ -19,7 +19,8 @@ typedef struct pons_bench_options {
     int64_t sample, tokens, windows, threads, repeat, to; /* threads, to: 0 unless given */
     char sweep;                                           /* 0, 'd' (dim), 'r' (rows) */
     bool cpu_time;
-    unsigned given; /* which options, internal */
+    bool one_per_block; /* layers */
+    unsigned given;     /* which options, internal */
 } pons_bench_options;
 
 /** First and, unless given, last value of a sweep. */

@@ -152,7 +152,8 @@ static pons_status measure_layers(const pons_bench_options *a, const pons_model 
     pons_status st = PONS_OK;
     pons_bench_layers layers = {0};
     bool bf16 = bf16_or(a, a->solver != PONS_SOLVER_DIRECT && pons_kern_has_bf16());
-    PONS_TRY(st, pons_bench_layers_measure(a->run, model, a->solver, bf16, a->sample, &layers));
+    PONS_TRY(st, pons_bench_layers_measure(a->run, model, a->solver, bf16, a->sample,
+                                           a->one_per_block, &layers));
     PONS_TRY(st, pons_cli_print_layers(&layers, json));
 done:
     pons_bench_layers_clear(&layers);
