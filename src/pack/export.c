@@ -137,9 +137,10 @@ static pons_status write_blocks(work *w)
     PONS_TRY(st, format->begin(&w->job, &w->state));
     pons_progress_begin(&progress, "export: blocks", w->layers);
     for (int64_t layer = 0; layer < w->layers; layer++) {
-        if (owner_of(w, layer) != w->rank) continue;
-        PONS_TRY(st, pons_pack_source_open_block(w->source, layer));
-        PONS_TRY(st, format->block(w->state, layer, &w->blocks[layer]));
+        if (owner_of(w, layer) == w->rank) {
+            PONS_TRY(st, pons_pack_source_open_block(w->source, layer));
+            PONS_TRY(st, format->block(w->state, layer, &w->blocks[layer]));
+        }
         pons_progress_update(&progress, layer + 1);
     }
     pons_progress_end(&progress);
