@@ -9,7 +9,7 @@ Usage: test-debian.sh [--root DIR] RELEASE [ARGUMENT OF test.sh...]
 
 Make a minimal Debian RELEASE (bookworm, trixie) with debootstrap, copy this tree into it and run jobs/test.sh there, which
 installs what is missing. Needs root, the package debootstrap and a Debian mirror (DEBIAN_MIRROR, default
-http://deb.debian.org/debian). Example: test-debian.sh trixie --no-asan -L unit
+debootstrap's own). Example: test-debian.sh trixie --no-asan -L unit
 
   --root DIR  use DIR: the system there or a new one, which is kept, with what was
               built in it (default: a temporary directory, removed at the end)
@@ -44,7 +44,7 @@ trap clean EXIT
 
 if [ ! -x "$root/usr/bin/apt-get" ]; then
   say "making a minimal Debian $release in $root"
-  debootstrap --variant=minbase "$release" "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >&2
+  debootstrap --variant=minbase "$release" "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >&2
 fi
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 for mounted in proc sys dev dev/shm; do
