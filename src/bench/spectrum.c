@@ -160,7 +160,7 @@ pons_status pons_bench_spectrum(const pons_bench_layer *layer, double *H)
     int64_t d = layer->d;
     double *lambda = NULL;
     float *A = NULL;
-    bool known = pons_hadamard_factor(d) != 0;
+    bool known = pons_hadamard_block(d) == d;
     if (layer->channels && !known)
         return pons_fail(PONS_ERR_SHAPE,
                          "--spectrum channels: no Hadamard matrix of order %lld is known",

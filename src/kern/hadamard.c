@@ -1,7 +1,7 @@
 /* Fast Hadamard transforms. Owns the butterflies and the mixing with H_K; the matrices H_K come
  * from hadamard_matrix.c.
  *
- * A vector of length n = K m is seen as [K, m]: butterflies along m, then H_K from the left. */
+ * A vector of length n = K L m is seen as [K, L, m]: butterflies along m, then H_L and H_K from the left. */
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 #include "kern/simd.h"
 #include "kern/threads.h"
 
-/* Columns of [K, N] mixed at once: K of them fit in L1 (172 x 64 x 4 bytes = 44 KiB). */
+/* Columns of [K, N] mixed at once: K of them fit in L1 or nearly (172 x 64 x 4 bytes = 44 KiB). */
 enum { MIX_COLUMNS = 64 };
 
 /* Floats whose first strides need no memory. */
@@ -108,11 +108,6 @@ static void mix(float *x, int K, int64_t N, float scale)
 {
     float part[PONS_HADAMARD_LARGEST * MIX_COLUMNS];
     const float *H = pons_hadamard_matrix_float(K);
-    if (K == 1) {
-        for (int64_t i = 0; i < N; i++)
-            x[i] *= scale;
-        return;
-    }
     for (int64_t j = 0; j < N; j += MIX_COLUMNS) {
         int64_t n = N - j < MIX_COLUMNS ? N - j : MIX_COLUMNS;
         for (int k = 0; k < K; k++)
@@ -123,28 +118,36 @@ static void mix(float *x, int K, int64_t N, float scale)
 }
 
 /* Had_n along the first index of x [n, width]. */
-static void transform(float *x, int64_t n, int K, int64_t width)
+static void transform(float *x, int64_t n, const pons_hadamard_shape *s, int64_t width)
 {
-    int64_t m = n / K;
-    for (int k = 0; k < K; k++)
-        walsh(x + k * m * width, m, width);
-    mix(x, K, m * width, (float)(1.0 / sqrt((double)n)));
+    float scale = (float)(1.0 / sqrt((double)(n / s->blocks)));
+    int64_t inner = s->power * width;
+    for (int64_t i = 0; i < n * width; i += inner)
+        walsh(x + i, s->power, width);
+    for (int f = s->count - 1; f >= 0; f--) {
+        int64_t outer = inner * s->factor[f];
+        for (int64_t i = 0; i < n * width; i += outer)
+            mix(x + i, s->factor[f], inner, f == 0 ? scale : 1.0f);
+        inner = outer;
+    }
+    for (int64_t i = 0; s->count == 0 && i < n * width; i++)
+        x[i] *= scale;
 }
 
 void pons_hadamard_rows(float *x, int64_t rows, int64_t n, int64_t ld)
 {
-    int K = pons_hadamard_factor(n), threads = pons_kern_threads();
-    PONS_ASSERT(K > 0);
+    pons_hadamard_shape s = pons_hadamard_shape_of(n);
+    int threads = pons_kern_threads();
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < rows; r++)
-        transform(x + r * ld, n, K, 1);
+        transform(x + r * ld, n, &s, 1);
 }
 
 void pons_hadamard_heads(float *x, int64_t T, int64_t nh, int64_t hd, int64_t ld)
 {
-    int K = pons_hadamard_factor(nh), threads = pons_kern_threads();
-    PONS_ASSERT(K > 0);
+    pons_hadamard_shape s = pons_hadamard_shape_of(nh);
+    int threads = pons_kern_threads();
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t t = 0; t < T; t++)
-        transform(x + t * ld, nh, K, hd);
+        transform(x + t * ld, nh, &s, hd);
 }

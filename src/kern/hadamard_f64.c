@@ -33,11 +33,6 @@ static void mix(double *x, const double *H, int K, int64_t m, double scale)
 {
     enum { ROWS = 4 };
     panel_row part[PONS_HADAMARD_LARGEST];
-    if (K == 1) {
-        for (int64_t i = 0; i < m * PANEL; i++)
-            x[i] *= scale;
-        return;
-    }
     for (int64_t c = 0; c < m; c++) {
         for (int k = 0; k < K; k++) {
             memcpy(part + k, x + (k * m + c) * PANEL, sizeof *part);
@@ -54,17 +49,41 @@ static void mix(double *x, const double *H, int K, int64_t m, double scale)
     }
 }
 
+/* Had_n of a panel. @param H the factors in doubles, one behind the other */
+static void transform(double *x, int64_t n, const pons_hadamard_shape *s, const double *H)
+{
+    double scale = 1.0 / sqrt((double)(n / s->blocks));
+    int64_t inner = s->power;
+    for (int64_t i = 0; i < n; i += inner)
+        walsh(x + i * PANEL, inner);
+    for (int f = s->count - 1; f >= 0; f--) {
+        int64_t outer = inner * s->factor[f];
+        const double *own = H;
+        for (int g = 0; g < f; g++)
+            own += s->factor[g] * s->factor[g];
+        for (int64_t i = 0; i < n; i += outer)
+            mix(x + i * PANEL, own, s->factor[f], inner, f == 0 ? scale : 1.0);
+        inner = outer;
+    }
+    for (int64_t i = 0; s->count == 0 && i < n * PANEL; i++)
+        x[i] *= scale;
+}
+
 /* `count` vectors of n floats: entry i of vector r is x[r * vector + i * entry]. */
 static pons_status transform_all(float *x, int64_t count, int64_t n, int64_t vector, int64_t entry)
 {
     pons_status st = PONS_OK;
-    int K = pons_hadamard_factor(n), threads = pons_kern_threads();
-    double *scratch = NULL, *H = NULL; /* H_K in doubles: converting it inside the loops is slow */
-    PONS_ASSERT(K > 0);
-    PONS_ALLOC(st, H, K * K);
+    pons_hadamard_shape s = pons_hadamard_shape_of(n);
+    int threads = pons_kern_threads();
+    int64_t entries = 1, at = 0;
+    double *scratch = NULL, *H = NULL; /* converting the factors inside the loops is slow */
+    for (int f = 0; f < s.count; f++)
+        entries += s.factor[f] * s.factor[f];
+    PONS_ALLOC(st, H, entries);
     PONS_ALLOC(st, scratch, threads * n * PANEL);
-    for (int i = 0; i < K * K; i++)
-        H[i] = pons_hadamard_matrix(K)[i];
+    for (int f = 0; f < s.count; f++)
+        for (int i = 0; i < s.factor[f] * s.factor[f]; i++)
+            H[at++] = pons_hadamard_matrix(s.factor[f])[i];
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r0 = 0; r0 < count; r0 += PANEL) {
         double *panel = scratch + omp_get_thread_num() * n * PANEL;
@@ -73,9 +92,7 @@ static pons_status transform_all(float *x, int64_t count, int64_t n, int64_t vec
         for (int64_t i = 0; i < n; i++)
             for (int64_t l = 0; l < PANEL; l++)
                 panel[i * PANEL + l] = l < width ? from[l * vector + i * entry] : 0;
-        for (int k = 0; k < K; k++)
-            walsh(panel + k * (n / K) * PANEL, n / K);
-        mix(panel, H, K, n / K, 1.0 / sqrt((double)n));
+        transform(panel, n, &s, H);
         for (int64_t i = 0; i < n; i++)
             for (int64_t l = 0; l < width; l++)
                 from[l * vector + i * entry] = (float)panel[i * PANEL + l];

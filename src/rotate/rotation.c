@@ -31,15 +31,14 @@ struct pons_rotation {
 
 static bool is_power_of_two(int64_t n) { return n > 0 && (n & (n - 1)) == 0; }
 
+/* Where no Hadamard matrix of the order is known, kern/hadamard.h takes a block-diagonal one: any even order will do. */
 static pons_status require_hadamard(const char *field, int64_t n, const char *use)
 {
-    if (pons_hadamard_factor(n) > 0) return PONS_OK;
-    return pons_fail(
-        PONS_ERR_UNSUPPORTED,
-        "model config: %s: found %lld, allowed for %s: a power of two times 1, 12, 20, "
-        "28, 36, 40, 44, 52, 60, 108, 140, 148, 156 or 172 (no Hadamard matrix of "
-        "another order is known here)",
-        field, (long long)n, use);
+    if (pons_hadamard_block(n) > 1) return PONS_OK;
+    return pons_fail(PONS_ERR_UNSUPPORTED,
+                     "model config: %s: found %lld, allowed for %s: an even number (no Hadamard "
+                     "matrix, nor a block-diagonal one, has an odd order)",
+                     field, (long long)n, use);
 }
 
 pons_status pons_rotation_check(const pons_recipe *recipe, const pons_model_config *c)
@@ -61,17 +60,20 @@ pons_status pons_rotation_check(const pons_recipe *recipe, const pons_model_conf
                          "queries and keys: a power of two (off: rotation.online false or kv.bits "
                          "16)",
                          (long long)c->head_dim);
-    if (quarot && !is_power_of_two(c->heads) && pons_hadamard_factor(c->heads) != c->heads)
-        return pons_fail(
-            PONS_ERR_UNSUPPORTED,
-            "model config: num_attention_heads: found %lld, allowed for quarot's "
-            "online Hadamard across heads: a power of two, 12, 20, 28, 36, 40, 44, 52, "
-            "60, 108, 140, 148, 156 or 172 (%s; off: rotation.online false; spinquant "
-            "has none)",
-            (long long)c->heads,
-            pons_hadamard_factor(c->heads) ? "a product of two factors does not "
-                                             "compose with the one inside heads"
-                                           : "no Hadamard matrix of this order");
+    if (!quarot || is_power_of_two(c->heads)) return PONS_OK;
+    int factor = pons_hadamard_factor(c->heads);
+    if (factor == 0)
+        return require_hadamard("num_attention_heads", c->heads,
+                                "quarot's online Hadamard across heads (off: rotation.online "
+                                "false; spinquant has none)");
+    if (factor != c->heads)
+        return pons_fail(PONS_ERR_UNSUPPORTED,
+                         "model config: num_attention_heads: found %lld, allowed for quarot's "
+                         "online Hadamard across heads: a power of two, the order of one factor "
+                         "(12, 20, 28, ...), or an order without a Hadamard matrix (a product of "
+                         "two factors does not compose with the one inside heads; off: "
+                         "rotation.online false; spinquant has none)",
+                         (long long)c->heads);
 done:
     return st;
 }

@@ -30,12 +30,14 @@ static float *random_matrix(int64_t n)
 static void matrices(void **state)
 {
     (void)state;
-    static const int orders[] = {1, 12, 20, 28, 36, 40, 44, 52, 60, 108, 140, 148, 156, 172};
-    for (int n = 0; n < 14; n++) {
-        int K = orders[n];
+    /* of the specification; then Paley I and II over fields of prime order and of 3^5, 5^3, 7^2 and 3^4 elements */
+    static const int orders[] = {1,   12,  20, 28, 36, 40, 44,  52,  60,  108, 140, 148,
+                                 156, 172, 68, 76, 84, 24, 180, 244, 252, 100, 164};
+    for (size_t n = 0; n < sizeof orders / sizeof *orders; n++)
+        assert_non_null(pons_hadamard_matrix(orders[n]));
+    for (int K = 1; K <= 256; K++) {
         const int8_t *H = pons_hadamard_matrix(K);
-        assert_non_null(H);
-        for (int i = 0; i < K; i++)
+        for (int i = 0; H && i < K; i++)
             for (int j = 0; j < K; j++) {
                 int dot = 0;
                 for (int k = 0; k < K; k++)
@@ -44,7 +46,8 @@ static void matrices(void **state)
                 assert_int_equal(H[i * K + j] * H[i * K + j], 1);
             }
     }
-    assert_null(pons_hadamard_matrix(24));
+    assert_null(pons_hadamard_matrix(92)); /* 91 and 45 are no prime powers */
+    assert_null(pons_hadamard_matrix(16)); /* butterflies */
     assert_null(pons_hadamard_matrix(0));
     for (int j = 0; j < 12; j++)
         assert_int_equal(pons_hadamard_matrix(12)[12 + j], "++-+---+++-+"[j] == '+' ? 1 : -1);
@@ -57,21 +60,59 @@ static void factors(void **state)
         {1, 1},      {64, 1},      {4096, 1},    {576, 36},    {1536, 12},   {3584, 28},
         {5120, 40},  {11008, 172}, {13824, 108}, {14336, 28},  {18944, 148}, {27648, 108},
         {28672, 28}, {28, 28},     {40, 40},     {24, 12},     {44, 44},     {20, 20},
-        {80, 40},    {3, 0},       {0, 0},       {-4, 0},      {84, 0},      {120, 60},
-        {36864, 36}, {9728, 0},    {6912, 108},  {17920, 140}, {832, 52},    {4992, 156}};
+        {80, 40},    {3, 0},       {0, 0},       {-4, 0},      {84, 84},     {120, 60},
+        {36864, 36}, {9728, 76},   {6912, 108},  {17920, 140}, {832, 52},    {4992, 156}};
     for (size_t n = 0; n < sizeof known / sizeof *known; n++)
         assert_int_equal(pons_hadamard_factor(known[n][0]), known[n][1]);
 }
 
-/* Entry (i, j) of sqrt(n) Had_n: H_K in the slow index, (-1)^popcount(a & b) in the fast one. */
-static double entry(int64_t n, int K, int64_t i, int64_t j)
+/* Widths of current models and what Had_n is made of: factors from the slowest index on, blocks along the diagonal. */
+static const struct made_of {
+    int64_t n, blocks;
+    int factor[4];
+} widths[] = {{400, 1, {20, 20}},   {1200, 1, {60, 20}}, {336, 1, {28, 12}},
+              {6, 3, {0}},          {10, 5, {0}},        {856, 107, {0}},
+              {4864, 1, {76}},      {9728, 1, {76}},     {29568, 1, {44, 28, 12}},
+              {25600, 1, {20, 20}}, {17408, 1, {68}},    {5376, 1, {28, 12}},
+              {21504, 1, {28, 12}}, {53248, 1, {52}},    {13696, 107, {0}},
+              {896, 1, {28}},       {2304, 1, {36}},     {6144, 1, {12}},
+              {2816, 1, {44}},      {8960, 1, {140}},    {29696, 29, {0}}};
+
+static void orders_of_models(void **state)
 {
-    int64_t m = n / K;
-    int sign = __builtin_popcountll((uint64_t)(i % m) & (uint64_t)(j % m)) & 1 ? -1 : 1;
-    return sign * pons_hadamard_matrix(K)[i / m * K + j / m];
+    (void)state;
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        const struct made_of *m = &widths[w];
+        int several = m->factor[1] ? -1 : m->blocks > 1 ? 0 : m->factor[0];
+        assert_int_equal(pons_hadamard_block(m->n), m->n / m->blocks);
+        assert_int_equal(pons_hadamard_factor(m->n), several);
+    }
+    assert_int_equal(pons_hadamard_block(0), 0);
+    assert_int_equal(pons_hadamard_block(7), 1);
 }
 
-static const int64_t lengths[] = {1, 2, 8, 12, 16, 20, 24, 32, 64, 96, 128, 256, 576, 1536, 3584};
+/* Entry (i, j) of sqrt(n / blocks) Had_n: the factors in the slow indices, (-1)^popcount(a & b) in the fast one. */
+static double entry(int64_t n, int K, int64_t i, int64_t j)
+{
+    struct made_of m = {n, 1, {K > 1 ? K : 0}};
+    double value = 1;
+    for (size_t w = 0; K < 1 && w < sizeof widths / sizeof *widths; w++)
+        if (widths[w].n == n) m = widths[w];
+    n /= m.blocks;
+    if (i / n != j / n) return 0;
+    i %= n;
+    j %= n;
+    for (int f = 0; f < 4 && m.factor[f]; f++) {
+        n /= m.factor[f];
+        value *= pons_hadamard_matrix(m.factor[f])[i / n * m.factor[f] + j / n];
+        i %= n;
+        j %= n;
+    }
+    return __builtin_popcountll((uint64_t)i & (uint64_t)j) & 1 ? -value : value;
+}
+
+static const int64_t lengths[] = {1,    2,    8,   12, 16, 20,  24,  32,  64,   96, 128, 256, 576,
+                                  1536, 3584, 152, 68, 84, 100, 336, 400, 1200, 6,  10,  856};
 enum { LENGTHS = sizeof lengths / sizeof *lengths };
 
 /* y[v] = Had_n x[v] for v vectors; entry i of vector v at x[v * vector + i * step]. */
@@ -87,7 +128,8 @@ static void check(const float *before, const float *after, int64_t n, int64_t co
                 sum += entry(n, K, i, j) * x;
                 size += x * x;
             }
-            double got = after[v * vector + i * step], want = sum / sqrt((double)n);
+            double got = after[v * vector + i * step],
+                   want = sum / sqrt((double)pons_hadamard_block(n));
             if (!(fabs(got - want) <= tolerance * sqrt(size)))
                 fail_msg("n %d entry %d: %.9g instead of %.9g", (int)n, (int)i, got, want);
         }
@@ -143,10 +185,10 @@ static void columns(void **state)
 static void heads(void **state)
 {
     (void)state;
-    static const int64_t shapes[][2] = {{1, 7},   {4, 64},   {12, 5}, {28, 16},
-                                        {32, 16}, {40, 128}, {36, 64}};
+    static const int64_t shapes[][2] = {{1, 7},   {4, 64},   {12, 5},  {28, 16},
+                                        {32, 16}, {40, 128}, {36, 64}, {6, 64}};
     enum { T = 3 };
-    for (int s = 0; s < 7; s++) {
+    for (int s = 0; s < 8; s++) {
         int64_t nh = shapes[s][0], hd = shapes[s][1], ld = nh * hd + 3;
         float *x = random_matrix(T * ld), *y = pons_mem_alloc(T * ld, sizeof *y);
         memcpy(y, x, (size_t)(T * ld) * sizeof *x);
@@ -196,10 +238,13 @@ static void same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matrices), cmocka_unit_test(factors),
-        cmocka_unit_test(rows),     cmocka_unit_test(columns),
-        cmocka_unit_test(heads),    cmocka_unit_test(heads_complete_rows),
-        cmocka_unit_test(same_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(matrices),
+                                       cmocka_unit_test(factors),
+                                       cmocka_unit_test(orders_of_models),
+                                       cmocka_unit_test(rows),
+                                       cmocka_unit_test(columns),
+                                       cmocka_unit_test(heads),
+                                       cmocka_unit_test(heads_complete_rows),
+                                       cmocka_unit_test(same_bits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,9 +65,14 @@ static float *copy_floats(const float *x, int64_t n)
     return memcpy(y, x, (size_t)n * sizeof *y);
 }
 
-/* (H_K (x) Sylvester)[i][j] / sqrt(n), entry by entry. */
+/* (H_K (x) Sylvester)[i][j] / sqrt(n), entry by entry; blocks along the diagonal where there is no such matrix. */
 static double hadamard(int64_t n, int64_t i, int64_t j)
 {
+    int64_t block = pons_hadamard_block(n);
+    if (i / block != j / block) return 0;
+    n = block;
+    i %= n;
+    j %= n;
     int K = pons_hadamard_factor(n);
     int64_t m = n / K;
     int sign = pons_hadamard_matrix(K)[i / m * K + j / m];
@@ -175,6 +180,18 @@ static double *dense_hadamard(int64_t n)
     return A;
 }
 
+/* The same across heads for each channel. */
+static double *dense_across(int64_t heads, int64_t width)
+{
+    int64_t n = heads * width;
+    double *A = pons_mem_calloc(n * n, sizeof(double));
+    for (int64_t i = 0; i < heads; i++)
+        for (int64_t j = 0; j < heads; j++)
+            for (int64_t c = 0; c < width; c++)
+                A[(i * width + c) * n + j * width + c] = hadamard(heads, j, i);
+    return A;
+}
+
 /* Each linear against the table of specification 5.3 with dense matrices. */
 static void check_placement(const pons_recipe *r, const pons_model_config *c)
 {
@@ -191,9 +208,11 @@ static void check_placement(const pons_recipe *r, const pons_model_config *c)
     const int64_t layer = 2;
     assert_int_equal(pons_rotation_r2(rotation, layer, R2f), PONS_OK);
     double *values = blocks(R2f, c->head_dim, c->kv_heads);
-    double *heads = blocks(R2f, c->head_dim, c->heads), *across = NULL;
-    if (r->rotation.kind == PONS_ROTATION_QUAROT && r->rotation.online &&
-        pons_hadamard_factor(a) == pons_hadamard_factor(c->heads))
+    double *heads = blocks(R2f, c->head_dim, c->heads), *across = NULL, *mixing = NULL;
+    bool mixes = r->rotation.kind == PONS_ROTATION_QUAROT && r->rotation.online;
+    if (mixes && pons_hadamard_block(c->heads) < c->heads)
+        mixing = dense_across(c->heads, c->head_dim);
+    else if (mixes)
         across = dense_hadamard(a); /* "full Had on each row" */
 
     const int64_t shape[PONS_LINEARS][2] = {
@@ -215,6 +234,7 @@ static void check_placement(const pons_recipe *r, const pons_model_config *c)
                 right(X, across, rows, cols);
             else
                 right(X, heads, rows, cols);
+            if (mixing) right(X, mixing, rows, cols);
             left(R1, X, rows, cols);
             left(R1, b, rows, 1);
         } else if (l == PONS_DOWN) {
@@ -244,6 +264,7 @@ static void check_placement(const pons_recipe *r, const pons_model_config *c)
     pons_mem_free(values);
     pons_mem_free(heads);
     pons_mem_free(across);
+    pons_mem_free(mixing);
     pons_rotation_destroy(&rotation);
 }
 
@@ -251,13 +272,15 @@ static void placement(void **state)
 {
     (void)state;
     const pons_model_config spin = model(48, 80, 6, 2, 8), bare = model(30, 7, 3, 3, 8),
-                            power = model(32, 64, 4, 2, 8), twelve = model(48, 80, 12, 4, 8);
+                            power = model(32, 64, 4, 2, 8), twelve = model(48, 80, 12, 4, 8),
+                            six = model(50, 90, 6, 2, 8); /* block-diagonal ones */
     for (int online = 0; online < 2; online++) {
         pons_recipe r = recipe(PONS_ROTATION_SPINQUANT, PONS_ROTATE_HADAMARD, online);
         check_placement(&r, &spin);
         r = recipe(PONS_ROTATION_QUAROT, PONS_ROTATE_HADAMARD, online);
         check_placement(&r, &power);
         check_placement(&r, &twelve);
+        check_placement(&r, &six);
         r = recipe(PONS_ROTATION_QUAROT, PONS_ROTATE_RANDOM, online);
         check_placement(&r, &power);
     }
@@ -517,9 +540,9 @@ static void refusals(void **state)
     (void)state;
     pons_recipe spin = recipe(PONS_ROTATION_SPINQUANT, PONS_ROTATE_HADAMARD, true);
     pons_recipe quarot = recipe(PONS_ROTATION_QUAROT, PONS_ROTATE_HADAMARD, true);
-    refuse(&spin, model(50, 80, 4, 2, 8), "hidden_size", "found 50");
-    refuse(&spin, model(48, 50, 4, 2, 8), "intermediate_size", "found 50");
-    refuse(&spin, model(48, 80, 4, 2, 10), "head_dim", "found 10");
+    refuse(&spin, model(51, 80, 4, 2, 8), "hidden_size", "found 51");
+    refuse(&spin, model(48, 51, 4, 2, 8), "intermediate_size", "found 51");
+    refuse(&spin, model(48, 80, 4, 2, 9), "head_dim", "found 9");
     refuse(&spin, model(48, 80, 4, 2, 12), "head_dim", "a power of two");
     refuse(&quarot, model(72, 80, 9, 3, 8), "num_attention_heads", "no Hadamard matrix");
     refuse(&quarot, model(96, 80, 24, 8, 4), "num_attention_heads", "found 24");
