@@ -289,12 +289,24 @@ static void plan_targets(shape *s, int tap)
     add_window(s, p, d);
 }
 
-/* kern/product.c: bytes of an entry of a matrix that the solvers multiply by. In fp32 without AMX tiles it is used as it is;
- * planned is what the job takes where it takes most, not what this machine would take. */
-static double product_entry(const shape *s) { return s->in->solver_bf16 ? 4 : 6; }
+/* kern/product.c: fp32 products without AMX tiles take their matrix as it is. As `auto` does, this follows the processor
+ * that plans. */
+static bool multiplies_in_place(const shape *s)
+{
+    return !s->in->solver_bf16 && pons_product_exact(false) == PONS_PRODUCT_FP32;
+}
 
-/* hessian/inverse.c: of an entry of K and H. */
-static double inverse_entry(const shape *s) { return 2 * product_entry(s); }
+/* kern/product.c: bytes of an entry of a matrix that the solvers multiply by, beside the matrix itself. */
+static double product_entry(const shape *s)
+{
+    return multiplies_in_place(s) ? 0 : s->in->solver_bf16 ? 4 : 6;
+}
+
+/* hessian/inverse.c: of an entry of K and H; in place K alone. */
+static double inverse_entry(const shape *s)
+{
+    return multiplies_in_place(s) ? 4 : 2 * product_entry(s);
+}
 
 /* obr/subproblem.c: the trailing problem from a column on, and what a dual solver of it prepares. */
 static double rest_bytes(const shape *s, int64_t d, int64_t from)
