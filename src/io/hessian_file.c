@@ -126,11 +126,12 @@ static pons_status create_file(pons_hessian_file *f)
     pons_status st;
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     MPI_Comm mpi = pons_comm_mpi(f->comm);
-    bool ready = access >= 0 && !pons_fault(PONS_FAULT_HESSIANS_CREATE);
-    if (ready && mpi != MPI_COMM_NULL)
+    bool ready = access >= 0;
+    if (ready && mpi != MPI_COMM_NULL) /* duplicates the communicator: every rank takes part */
         ready = H5Pset_fapl_mpio(access, mpi, MPI_INFO_NULL) >= 0 &&
                 H5Pset_all_coll_metadata_ops(access, true) >= 0 &&
                 H5Pset_coll_metadata_write(access, true) >= 0;
+    ready = ready && !pons_fault(PONS_FAULT_HESSIANS_CREATE);
     PONS_TRY_ALL(st, f->comm,
                  ready ? PONS_OK : pons_hdf5_fail(PONS_ERR_IO, f->part, "cannot create"));
     f->file = H5Fcreate(f->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
